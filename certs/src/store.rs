@@ -1,0 +1,302 @@
+//! What is served now, and the one way to change it.
+//!
+//! A reload reads, proves, compares, and only then publishes, with one atomic store. Whatever fails before that store
+//! leaves everything as it was. Attempts are serialised; connections never wait for one.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use time::OffsetDateTime;
+
+use crate::bundle::Bundle;
+use crate::error::LoadError;
+use crate::server_config::Policy;
+use crate::source::Source;
+
+/// One proven set of certificate, key and policy. Number 0 is the one before the first certificate: it refuses every
+/// handshake.
+#[derive(Debug)]
+pub struct Generation {
+    /// Counts up from 1 with each published change.
+    pub number: u64,
+    /// What a connection handshakes with. Taken once, at accept.
+    pub config: Arc<ServerConfig>,
+    /// The certificate, or none before the first.
+    pub bundle: Option<Bundle>,
+    /// When it was published.
+    pub since: SystemTime,
+}
+
+/// What made us look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// `POST /certs/reload`.
+    Admin,
+    /// The file system told of a change.
+    Notify,
+    /// The periodic look behind the notifications.
+    Poll,
+    /// SIGHUP.
+    Signal,
+    /// The first load.
+    Start,
+}
+
+impl Trigger {
+    /// A short stable word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Notify => "notify",
+            Self::Poll => "poll",
+            Self::Signal => "signal",
+            Self::Start => "start",
+        }
+    }
+}
+
+/// How one attempt ended.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// A new generation is served.
+    Published(Arc<Generation>),
+    /// The files are those already served.
+    Unchanged,
+    /// Nothing changed, and this is why.
+    Failed(Arc<LoadError>),
+}
+
+/// One attempt to reload, whatever came of it.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// When it ended.
+    pub at: SystemTime,
+    /// What made us look.
+    pub trigger: Trigger,
+    /// SHA-256 of the leaf served before.
+    pub old: Option<String>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Failed for the same reason as the attempt before it: known already, not worth a second line.
+    pub repeated: bool,
+}
+
+/// How often reloads ended which way, since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// A new generation was published.
+    pub published: u64,
+    /// The files had not changed.
+    pub unchanged: u64,
+    /// Refused.
+    pub failed: u64,
+}
+
+/// The certificate store.
+pub struct Store {
+    source: Source,
+    policy: Policy,
+    current: ArcSwap<Generation>,
+    history: Mutex<History>,
+    observer: Box<dyn Fn(&Attempt) + Send + Sync>,
+}
+
+#[derive(Debug, Default)]
+struct History {
+    digest: Option<[u8; 32]>,
+    counts: Counts,
+    last: Option<Attempt>,
+    last_success: Option<SystemTime>,
+}
+
+impl Store {
+    /// An empty store, which refuses every handshake until [`Store::reload`] has succeeded once. `observer` is told of
+    /// every attempt, with no lock that [`Store::current`] needs being held.
+    ///
+    /// # Errors
+    /// When the policy itself is impossible.
+    pub fn new(
+        source: Source,
+        policy: Policy,
+        observer: impl Fn(&Attempt) + Send + Sync + 'static,
+    ) -> Result<Self, rustls::Error> {
+        let nothing = Generation {
+            number: 0,
+            config: Arc::new(policy.server_config(None)?),
+            bundle: None,
+            since: SystemTime::now(),
+        };
+        Ok(Self {
+            source,
+            policy,
+            current: ArcSwap::from_pointee(nothing),
+            history: Mutex::default(),
+            observer: Box::new(observer),
+        })
+    }
+
+    /// What is served now. Lock-free; a connection calls it once.
+    pub fn current(&self) -> Arc<Generation> {
+        self.current.load_full()
+    }
+
+    /// Where the certificate comes from.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// How attempts ended so far.
+    pub fn counts(&self) -> Counts {
+        self.history().counts
+    }
+
+    /// The last attempt that was not a mere look at unchanged files.
+    pub fn last_attempt(&self) -> Option<Attempt> {
+        self.history().last.clone()
+    }
+
+    /// When the files on disk were last found to be what is served.
+    pub fn last_success(&self) -> Option<SystemTime> {
+        self.history().last_success
+    }
+
+    /// Reads the files, proves them and publishes them if they changed. Blocks on the file system: not for a worker.
+    pub fn reload(&self, trigger: Trigger) -> Attempt {
+        let attempt = {
+            let mut history = self.history();
+            let attempt = self.attempt(trigger, &mut history);
+            history.remember(&attempt);
+            attempt
+        };
+        (self.observer)(&attempt);
+        attempt
+    }
+
+    fn attempt(&self, trigger: Trigger, history: &mut History) -> Attempt {
+        let before = self.current.load();
+        let old = before
+            .bundle
+            .as_ref()
+            .map(|bundle| bundle.leaf().sha256.clone());
+        let outcome = match self.load(history.digest, before.number + 1) {
+            Ok(Some((digest, generation))) => {
+                let generation = Arc::new(generation);
+                self.current.store(Arc::clone(&generation));
+                history.digest = Some(digest);
+                Outcome::Published(generation)
+            }
+            Ok(None) => Outcome::Unchanged,
+            Err(error) => Outcome::Failed(Arc::new(error)),
+        };
+        let repeated = history.fails_as(&outcome);
+        Attempt {
+            at: SystemTime::now(),
+            trigger,
+            old,
+            outcome,
+            repeated,
+        }
+    }
+
+    /// The next generation, or none when the files are those already served.
+    fn load(
+        &self,
+        served: Option<[u8; 32]>,
+        number: u64,
+    ) -> Result<Option<([u8; 32], Generation)>, LoadError> {
+        let snapshot = self.source.read()?;
+        let digest = snapshot.digest();
+        if served == Some(digest) {
+            return Ok(None);
+        }
+        let bundle = Bundle::prove(&snapshot, self.policy.provider())?;
+        let config =
+            self.policy
+                .server_config(Some(&bundle))
+                .map_err(|error| LoadError::Refused {
+                    path: snapshot.certificate.0.clone(),
+                    error,
+                })?;
+        let generation = Generation {
+            number,
+            config: Arc::new(config),
+            bundle: Some(bundle),
+            since: SystemTime::now(),
+        };
+        Ok(Some((digest, generation)))
+    }
+
+    fn history(&self) -> std::sync::MutexGuard<'_, History> {
+        // A panic while holding it leaves plain values behind; they are still true.
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl History {
+    fn remember(&mut self, attempt: &Attempt) {
+        match &attempt.outcome {
+            Outcome::Published(_) => {
+                self.counts.published += 1;
+                self.last_success = Some(attempt.at);
+            }
+            Outcome::Unchanged => {
+                self.counts.unchanged += 1;
+                self.last_success = Some(attempt.at);
+                // A look that found nothing new does not replace the account of the last change, but it does end a
+                // failure: what is on disk is what is served.
+                if !matches!(
+                    &self.last,
+                    Some(Attempt {
+                        outcome: Outcome::Failed(_),
+                        ..
+                    })
+                ) {
+                    return;
+                }
+            }
+            Outcome::Failed(_) if attempt.repeated => return,
+            Outcome::Failed(_) => self.counts.failed += 1,
+        }
+        self.last = Some(attempt.clone());
+    }
+
+    fn fails_as(&self, outcome: &Outcome) -> bool {
+        match (outcome, &self.last) {
+            (
+                Outcome::Failed(new),
+                Some(Attempt {
+                    outcome: Outcome::Failed(old),
+                    ..
+                }),
+            ) => new.to_string() == old.to_string(),
+            _ => false,
+        }
+    }
+}
+
+impl Attempt {
+    /// Warnings on what was published, in words; empty for every other outcome.
+    pub fn warnings(&self) -> Vec<String> {
+        match &self.outcome {
+            Outcome::Published(generation) => {
+                let bundle = generation.bundle.as_ref();
+                bundle
+                    .map(|bundle| bundle.warnings(OffsetDateTime::now_utc()))
+                    .unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("source", &self.source)
+            .field("generation", &self.current.load().number)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,190 @@
+//! Reloading when the files change, for as long as the process lives.
+//!
+//! Three sources of a trigger, because each alone has failed somebody:
+//! - inotify on the *folder*. A watch on the file or on `..data` goes silent after the first swap.
+//! - a poll behind it. `fs.inotify.max_user_instances` is shared by everybody on a node, `subPath` mounts and some file
+//!   systems never notify.
+//! - the caller's own triggers (SIGHUP, the admin plane), which call [`Store::reload`] themselves.
+//!
+//! A rename onto `..data` or onto a watched file completes a replacement and is acted on at once. Any other event may be
+//! one half of a write, so quiet is awaited first. Nothing in here ends the loop.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::event::{EventKind, ModifyKind, RenameMode};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::source::Source;
+use crate::store::{Outcome, Store, Trigger};
+
+/// Watches the store's source for ever.
+pub async fn watch(store: Arc<Store>) {
+    let mut eyes = Eyes::new(store.source().clone());
+    let mut healthy = reload(&store, Trigger::Start).await;
+    loop {
+        let watching = eyes.open();
+        let period = if watching && healthy {
+            POLL
+        } else {
+            POLL_UNTIL_WELL
+        };
+        let trigger = match timeout(period, eyes.events.recv()).await {
+            Err(_) => Trigger::Poll,
+            Ok(Some(Hint::Complete)) => Trigger::Notify,
+            // The channel cannot close while `eyes` holds a sender; treat it as a poll all the same.
+            Ok(None) => Trigger::Poll,
+            Ok(Some(Hint::Partial)) => {
+                eyes.quiet().await;
+                Trigger::Notify
+            }
+        };
+        eyes.forget();
+        healthy = reload(&store, trigger).await;
+    }
+}
+
+/// Off the runtime: a hanging network mount must not stop probes and signals. True when what is on disk is served.
+async fn reload(store: &Arc<Store>, trigger: Trigger) -> bool {
+    let store = Arc::clone(store);
+    let attempt = tokio::task::spawn_blocking(move || store.reload(trigger)).await;
+    attempt.is_ok_and(|attempt| !matches!(attempt.outcome, Outcome::Failed(_)))
+}
+
+/// What an event says about the state of a replacement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hint {
+    /// A rename put the new thing in place whole.
+    Complete,
+    /// Something was written, created or removed; more may follow.
+    Partial,
+}
+
+/// The inotify side: which folders are watched, and what they told.
+struct Eyes {
+    source: Source,
+    watcher: Option<RecommendedWatcher>,
+    watched: Vec<(PathBuf, Identity)>,
+    sender: mpsc::UnboundedSender<Hint>,
+    events: mpsc::UnboundedReceiver<Hint>,
+    complained: bool,
+}
+
+/// Device and inode: a folder that was deleted and made again is another one, and the old watch is dead.
+type Identity = (u64, u64);
+
+impl Eyes {
+    fn new(source: Source) -> Self {
+        let (sender, events) = mpsc::unbounded_channel();
+        Self {
+            source,
+            watcher: None,
+            watched: Vec::new(),
+            sender,
+            events,
+            complained: false,
+        }
+    }
+
+    /// Makes sure that every folder is watched as it is now. False when one cannot be.
+    fn open(&mut self) -> bool {
+        let now: Option<Vec<_>> = self
+            .source
+            .folders()
+            .into_iter()
+            .map(|folder| identity(&folder).map(|identity| (folder, identity)))
+            .collect();
+        let Some(now) = now else {
+            self.watcher = None;
+            self.watched.clear();
+            return false;
+        };
+        if self.watcher.is_some() && self.watched == now {
+            return true;
+        }
+        match self.start(&now) {
+            Ok(watcher) => {
+                (self.watcher, self.watched, self.complained) = (Some(watcher), now, false);
+                // What happened between the last look and this watch told nobody: look again.
+                let _ = self.sender.send(Hint::Complete);
+                true
+            }
+            Err(error) => {
+                if !self.complained {
+                    tracing::warn!(%error, "watching the certificate folder failed; polling every {POLL_UNTIL_WELL:?} instead (is fs.inotify.max_user_instances used up?)");
+                }
+                (self.watcher, self.complained) = (None, true);
+                false
+            }
+        }
+    }
+
+    fn start(&self, folders: &[(PathBuf, Identity)]) -> notify::Result<RecommendedWatcher> {
+        let sender = self.sender.clone();
+        let source = self.source.clone();
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if let Some(hint) = hint(&source, event) {
+                // The receiver lives as long as the process.
+                let _ = sender.send(hint);
+            }
+        })?;
+        for (folder, _) in folders {
+            watcher.watch(folder, RecursiveMode::NonRecursive)?;
+        }
+        Ok(watcher)
+    }
+
+    /// Waits for quiet, a completing rename, or the longest wait.
+    async fn quiet(&mut self) {
+        let settled = async {
+            loop {
+                match timeout(QUIET, self.events.recv()).await {
+                    Ok(Some(Hint::Partial)) => {}
+                    Ok(Some(Hint::Complete) | None) | Err(_) => return,
+                }
+            }
+        };
+        // A file that is written without end is looked at all the same.
+        let _ = timeout(LONGEST_QUIET, settled).await;
+    }
+
+    /// Drops the hints that came before the read which is about to start.
+    fn forget(&mut self) {
+        while self.events.try_recv().is_ok() {}
+    }
+}
+
+fn hint(source: &Source, event: notify::Result<Event>) -> Option<Hint> {
+    let Ok(event) = event else {
+        return Some(Hint::Partial);
+    };
+    match event.kind {
+        // notify reports our own opening of the files; acting on it would go round in circles.
+        EventKind::Access(_) => None,
+        EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both))
+            if event.paths.iter().any(|path| source.completes(path)) =>
+        {
+            Some(Hint::Complete)
+        }
+        _ => Some(Hint::Partial),
+    }
+}
+
+fn identity(folder: &Path) -> Option<Identity> {
+    std::fs::metadata(folder)
+        .ok()
+        .map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// Behind a working watch.
+const POLL: Duration = Duration::from_secs(30);
+/// Without a watch, without a certificate, or after a failed reload: a write may be in progress.
+const POLL_UNTIL_WELL: Duration = Duration::from_secs(1);
+/// After an event that may be half of a write.
+const QUIET: Duration = Duration::from_millis(150);
+/// The most to wait for quiet.
+const LONGEST_QUIET: Duration = Duration::from_secs(2);

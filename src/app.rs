@@ -1,0 +1,269 @@
+//! Composition: bind everything, then start everything, then wait for the end.
+
+use std::convert::Infallible;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_admin::{admin, probe, serve};
+use portcullis_certs::{Policy, Store, Trigger, watch};
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+use tokio::sync::mpsc;
+
+use crate::config::Config;
+use crate::drain::{Drained, Patience, drain};
+use crate::listener::{Gate, bind};
+use crate::logging::Logging;
+use crate::phase::Life;
+use crate::records;
+use crate::signals::{Signals, Wish};
+use crate::upstream::{OwnPorts, Targets};
+use crate::wiring::{self, House};
+use crate::worker::{self, Doors, Shared};
+
+/// Everything is bound and nothing runs yet.
+#[derive(Debug)]
+pub struct Bound {
+    config: Config,
+    doors: Doors,
+    admin: StdListener,
+    probe: StdListener,
+    /// The addresses in use, with the ports the system picked.
+    pub addresses: Addresses,
+}
+
+/// Where the sidecar listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// HTTPS.
+    pub https: SocketAddr,
+    /// Plain HTTP, redirected.
+    pub redirect: Option<SocketAddr>,
+    /// The admin plane.
+    pub admin: SocketAddr,
+    /// The probe plane.
+    pub probe: SocketAddr,
+}
+
+/// How the process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Everything in flight was finished.
+    Clean,
+    /// Connections had to be cut.
+    Cut,
+}
+
+/// Binds all listeners.
+///
+/// # Errors
+/// All that could not be bound, each with the address and a hint.
+pub fn bind_all(config: Config) -> Result<Bound, Vec<String>> {
+    let mut errors = Vec::new();
+    let mut open = |what, address| match bind(what, address) {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            errors.push(error);
+            None
+        }
+    };
+    let https = open("the HTTPS listener (--listen)", config.listen);
+    let redirect = config
+        .redirect
+        .map(|address| open("the redirect listener (--redirect)", address));
+    let admin = open("the admin plane (--admin)", config.admin);
+    let probe = open("the probe plane (--probe)", config.probe);
+    let (Some(https), Some(admin), Some(probe), true) = (https, admin, probe, errors.is_empty())
+    else {
+        return Err(errors);
+    };
+    let doors = Doors {
+        https,
+        redirect: redirect.flatten(),
+    };
+    let addresses = addresses(&doors, &admin, &probe)
+        .map_err(|error| vec![format!("asking for own addresses: {error}")])?;
+    Ok(Bound {
+        config,
+        doors,
+        admin,
+        probe,
+        addresses,
+    })
+}
+
+fn addresses(
+    doors: &Doors,
+    admin: &StdListener,
+    probe: &StdListener,
+) -> std::io::Result<Addresses> {
+    Ok(Addresses {
+        https: doors.https.local_addr()?,
+        redirect: doors
+            .redirect
+            .as_ref()
+            .map(StdListener::local_addr)
+            .transpose()?,
+        admin: admin.local_addr()?,
+        probe: probe.local_addr()?,
+    })
+}
+
+impl Addresses {
+    fn own_ports(&self) -> OwnPorts {
+        OwnPorts(
+            [self.https, self.admin, self.probe]
+                .into_iter()
+                .chain(self.redirect)
+                .collect(),
+        )
+    }
+}
+
+impl Bound {
+    /// Serves until a signal ends it.
+    ///
+    /// # Errors
+    /// What kept it from starting, or a thread or runtime that the system refused.
+    pub fn run(self, logging: &Logging) -> Result<End, String> {
+        let targets = self.targets()?;
+        let policy =
+            Policy::new(self.config.tls_min).map_err(|error| format!("preparing TLS: {error}"))?;
+        let life = Arc::new(Life::new());
+        let observer =
+            wiring::certificate_observer(self.config.service_name.clone(), Arc::clone(&life));
+        let source = self.config.certificate.clone();
+        let certificates = Store::new(source, policy, observer)
+            .map_err(|error| format!("preparing TLS: {error}"))?;
+        let house = House::new(
+            &self.config,
+            life,
+            Arc::new(certificates),
+            Arc::new(targets),
+            logging,
+        );
+        let shared = house.shared(Gate::new(self.config.limits.max_connections));
+        announce(&self.addresses, &self.config);
+        // The first load happens before the first accept, so that a good certificate is there for the first client.
+        house.certificates.reload(Trigger::Start);
+        let ended = self
+            .start_workers(&shared)
+            .map_err(|error| format!("starting a worker: {error}"))?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .on_thread_park(records::hand_over)
+            .build()
+            .map_err(|error| format!("starting the control runtime: {error}"))?;
+        let drained = runtime.block_on(self.control(house, ended));
+        // A file system that hangs must not keep the process from ending.
+        runtime.shutdown_timeout(Duration::from_millis(100));
+        Ok(if drained?.cut == 0 {
+            End::Clean
+        } else {
+            End::Cut
+        })
+    }
+
+    fn targets(&self) -> Result<Targets, String> {
+        Targets::new(
+            self.config.target.clone(),
+            self.addresses.own_ports(),
+            self.config.allow_remote_target,
+            self.config.limits.connect_timeout,
+        )
+    }
+
+    fn start_workers(&self, shared: &Shared) -> std::io::Result<mpsc::UnboundedReceiver<usize>> {
+        let (ended, receiver) = mpsc::unbounded_channel();
+        for number in 0..self.config.workers {
+            worker::start(
+                number,
+                shared.clone(),
+                self.doors.try_clone()?,
+                ended.clone(),
+            )?;
+        }
+        Ok(receiver)
+    }
+
+    /// The control thread: planes, certificates and signals, until the drain is over. The planes are dropped last.
+    async fn control(
+        self,
+        house: House,
+        mut ended: mpsc::UnboundedReceiver<usize>,
+    ) -> Result<Drained, String> {
+        let listen = |listener| {
+            TcpListener::from_std(listener).map_err(|error| format!("listening: {error}"))
+        };
+        let mut signals =
+            Signals::install().map_err(|error| format!("installing signal handlers: {error}"))?;
+        let handles = house.handles();
+        let admin_plane = serve(listen(self.admin)?, admin(handles.clone()));
+        let probe_plane = serve(listen(self.probe)?, probe(handles));
+        // The workers have their own clones: these must not keep the port open while they drain.
+        drop(self.doors);
+        let patience = Patience {
+            delay: self.config.drain_delay,
+            timeout: self.config.drain_timeout,
+        };
+        let life = Arc::clone(&house.life);
+        let ending = async {
+            let delay = until_ending(&mut signals, &house).await;
+            let patience = if delay {
+                patience
+            } else {
+                Patience {
+                    delay: Duration::ZERO,
+                    ..patience
+                }
+            };
+            drain(
+                &life,
+                &mut signals,
+                patience,
+                &mut ended,
+                self.config.workers,
+            )
+            .await
+        };
+        tokio::select! {
+            drained = ending => Ok(drained),
+            never = admin_plane => absurd(never),
+            never = probe_plane => absurd(never),
+            () = watch(Arc::clone(&house.certificates)) => unreachable!("watching certificates never ends"),
+        }
+    }
+}
+
+/// Waits for a signal to end; true when the drain delay is to be kept.
+async fn until_ending(signals: &mut Signals, house: &House) -> bool {
+    loop {
+        match signals.next().await {
+            Wish::Drain => return true,
+            Wish::DrainNow => return false,
+            Wish::Reload => {
+                let certificates = Arc::clone(&house.certificates);
+                tokio::task::spawn_blocking(move || certificates.reload(Trigger::Signal));
+            }
+        }
+    }
+}
+
+fn absurd<T>(never: Infallible) -> T {
+    match never {}
+}
+
+fn announce(addresses: &Addresses, config: &Config) {
+    let redirect = addresses.redirect.map(tracing::field::display);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        https = %addresses.https,
+        redirect,
+        admin = %addresses.admin,
+        probe = %addresses.probe,
+        target = %config.target,
+        workers = config.workers,
+        "listening"
+    );
+}

@@ -1,0 +1,197 @@
+//! Gathered text to a checked [`Config`]; every mistake goes on the list, and parsing goes on.
+
+use std::path::PathBuf;
+
+use portcullis_certs::{MinVersion, Source};
+
+use super::gather::Raw;
+use super::{Config, Limits, parse};
+use crate::machine;
+use crate::upstream::TargetUrl;
+
+/// None when something is missing that nothing can stand in for; `mistakes` then says what.
+pub(super) fn build(raw: &Raw, mistakes: &mut Vec<String>) -> Option<Config> {
+    let mut fields = Fields { raw, mistakes };
+    let config = Config {
+        service_name: service_name(raw),
+        target: fields.parse("target", TargetUrl::parse)?,
+        allow_remote_target: fields.parse("allow-remote-target", parse::switch)?,
+        listen: fields.parse("listen", parse::address)?,
+        redirect: fields.optional("redirect", parse::address),
+        redirect_port: fields.parse("redirect-port", port)?,
+        admin: fields.parse("admin", parse::address)?,
+        probe: fields.parse("probe", parse::address)?,
+        certificate: fields.certificate(),
+        tls_min: fields.parse("tls-min", tls_min)?,
+        hsts: fields.optional("hsts", parse::duration),
+        ring: fields.parse("ring", parse::count)?,
+        drain_delay: fields.parse("drain-delay", parse::duration)?,
+        drain_timeout: fields.parse("drain-timeout", parse::duration)?,
+        workers: fields.parse("workers", |text| auto(text, machine::workers))?,
+        log_level: raw.get("log-level")?.text.clone(),
+        limits: fields.limits()?,
+    };
+    fields.parse("log-format", log_format)?;
+    fields.parse("log-level", log_level)?;
+    cross_check(&config, mistakes);
+    Some(config)
+}
+
+/// What is wrong only in combination.
+fn cross_check(config: &Config, mistakes: &mut Vec<String>) {
+    if !config.admin.ip().is_loopback() {
+        mistakes.push(format!(
+            "--admin {}: off the loopback the admin plane needs authentication, which this version does not have; use 127.0.0.1 or [::1] (the probe plane may be reached from outside)",
+            config.admin
+        ));
+    }
+    if !config.allow_remote_target && !config.target.is_local() {
+        mistakes.push(format!(
+            "--target {}: this is not on the loopback, and plain HTTP would leave the pod; use 127.0.0.1, localhost or unix:, or say --allow-remote-target",
+            config.target
+        ));
+    }
+    if config.drain_timeout.is_zero() {
+        mistakes.push(
+            "--drain-timeout 0: requests in flight would always be cut; use at least 1s".to_owned(),
+        );
+    }
+}
+
+struct Fields<'a> {
+    raw: &'a Raw,
+    mistakes: &'a mut Vec<String>,
+}
+
+impl Fields<'_> {
+    fn optional<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let given = self.raw.get(name)?;
+        match parse(&given.text) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.mistakes
+                    .push(format!("--{name} ({}): {error}", given.origin));
+                None
+            }
+        }
+    }
+
+    /// For an option that has a default: a mistake stands on the list, and the default's value goes on in its place, so
+    /// that later mistakes are found in the same run.
+    fn parse<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        if let Some(value) = self.optional(name, &parse) {
+            return Some(value);
+        }
+        let default = super::OPTIONS
+            .iter()
+            .find(|opt| opt.name == name)?
+            .default?;
+        parse(default).ok()
+    }
+
+    fn certificate(&mut self) -> Source {
+        let path = |name| self.raw.get(name).map(|given| PathBuf::from(&given.text));
+        match (path("cert"), path("key")) {
+            (Some(certificate), Some(key)) => Source::Files { certificate, key },
+            (None, None) => Source::Directory(path("cert-dir").unwrap_or_default()),
+            (certificate, _) => {
+                let (has, lacks) = if certificate.is_some() {
+                    ("cert", "key")
+                } else {
+                    ("key", "cert")
+                };
+                self.mistakes.push(format!("--{has} needs --{lacks}"));
+                Source::Directory(PathBuf::new())
+            }
+        }
+    }
+
+    fn limits(&mut self) -> Option<Limits> {
+        Some(Limits {
+            handshake_timeout: self.parse("handshake-timeout", wait)?,
+            head_timeout: self.parse("head-timeout", wait)?,
+            idle_timeout: self.parse("idle-timeout", wait)?,
+            max_head: self.parse("max-head", parse::size)?,
+            max_uri: self.parse("max-uri", parse::size)?,
+            connect_timeout: self.parse("connect-timeout", wait)?,
+            connect_retry_for: self.parse("connect-retry-for", parse::duration)?,
+            response_timeout: self.parse("response-timeout", wait)?,
+            pool_idle: self.parse("pool-idle", parse::duration)?,
+            h2_streams: self.parse("h2-streams", |text| fits(parse::count(text)?))?,
+            h2_window: self.parse("h2-window", |text| fits(parse::size(text)?))?,
+            h2_header_list: self.parse("h2-header-list", |text| fits(parse::size(text)?))?,
+            max_connections: self.parse("max-connections", |text| {
+                auto(text, machine::max_connections)
+            })?,
+        })
+    }
+}
+
+fn service_name(raw: &Raw) -> String {
+    let hostname = || {
+        std::env::var("HOSTNAME")
+            .ok()
+            .filter(|name| !name.is_empty())
+    };
+    raw.get("service-name")
+        .map(|given| given.text.clone())
+        .or_else(hostname)
+        .unwrap_or_else(|| "portcullis".to_owned())
+}
+
+/// A wait of nothing would refuse everybody.
+fn wait(text: &str) -> Result<std::time::Duration, String> {
+    let duration = parse::duration(text)?;
+    if duration.is_zero() {
+        Err("must be above 0".to_owned())
+    } else {
+        Ok(duration)
+    }
+}
+
+/// HTTP/2 settings are 31 bits wide (RFC 9113, section 6.5.2).
+fn fits(value: usize) -> Result<u32, String> {
+    u32::try_from(value)
+        .ok()
+        .filter(|value| *value <= i32::MAX as u32)
+        .ok_or_else(|| format!("{value} is more than HTTP/2 can carry (2147483647)"))
+}
+
+fn auto(text: &str, found: impl Fn() -> usize) -> Result<usize, String> {
+    if text == "auto" {
+        Ok(found())
+    } else {
+        parse::count(text).map_err(|error| format!("{error}, nor auto"))
+    }
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    text.parse()
+        .ok()
+        .filter(|port| *port != 0)
+        .ok_or_else(|| format!("{text:?} is not a port (1 to 65535)"))
+}
+
+fn tls_min(text: &str) -> Result<MinVersion, String> {
+    match text {
+        "1.2" => Ok(MinVersion::Tls12),
+        "1.3" => Ok(MinVersion::Tls13),
+        _ => Err(format!("{text:?} is not spoken; use 1.2 or 1.3")),
+    }
+}
+
+fn log_format(text: &str) -> Result<(), String> {
+    if text == "json" {
+        Ok(())
+    } else {
+        Err(format!("{text:?} is not known; use json"))
+    }
+}
+
+fn log_level(text: &str) -> Result<(), String> {
+    text.parse::<tracing_subscriber::filter::Targets>()
+        .map(|_| ())
+        .map_err(|error| {
+            format!("{text:?} is not a log filter like info or portcullis=debug ({error})")
+        })
+}

@@ -1,0 +1,244 @@
+//! What flags, environment and file say, with the origin of each value. Precedence: flag, then environment, then file,
+//! then default. An empty value is unset.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+
+use clap::ArgMatches;
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+
+use super::options::{LEGACY, OPTIONS, Opt};
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The built-in default.
+    Default,
+    /// This environment variable.
+    Environment(String),
+    /// The configuration file, at this line.
+    File(String, u64),
+    /// The command line.
+    Flag(&'static str),
+}
+
+/// One value as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The text.
+    pub text: String,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// The winning value of every option that has one.
+#[derive(Clone, Debug, Default)]
+pub struct Raw(BTreeMap<&'static str, Given>);
+
+type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+impl Raw {
+    /// The winning value of an option.
+    pub fn get(&self, name: &str) -> Option<&Given> {
+        self.0.get(name)
+    }
+
+    /// Whether anybody but the default said something.
+    pub fn is_explicit(&self, name: &str) -> bool {
+        self.get(name)
+            .is_some_and(|given| given.origin != Origin::Default)
+    }
+
+    pub(super) fn gather(
+        matches: &ArgMatches,
+        env: Environment<'_>,
+        mistakes: &mut Vec<String>,
+    ) -> Self {
+        let mut raw = Self::default();
+        for opt in OPTIONS {
+            if let Some(given) = from_flag(opt, matches).or_else(|| from_environment(opt, env)) {
+                raw.0.insert(opt.name, given);
+            }
+        }
+        if let Some(path) = raw.0.get("config").map(|given| given.text.clone()) {
+            for (name, given) in from_file(&path, mistakes) {
+                raw.0.entry(name).or_insert(given);
+            }
+        }
+        for opt in OPTIONS {
+            if let Some(default) = opt.default {
+                raw.0.entry(opt.name).or_insert_with(|| Given {
+                    text: default.into(),
+                    origin: Origin::Default,
+                });
+            }
+        }
+        raw
+    }
+}
+
+fn from_flag(opt: &'static Opt, matches: &ArgMatches) -> Option<Given> {
+    let text = match opt.value {
+        Some(_) => matches.get_one::<String>(opt.name)?.clone(),
+        None => matches.get_flag(opt.name).then(|| "true".to_owned())?,
+    };
+    Some(Given {
+        text,
+        origin: Origin::Flag(opt.name),
+    })
+}
+
+fn from_environment(opt: &Opt, env: Environment<'_>) -> Option<Given> {
+    let read = |name: &str| env(name).filter(|text| !text.is_empty());
+    let own = opt.env();
+    if let Some(text) = read(&own) {
+        return Some(Given {
+            text,
+            origin: Origin::Environment(own),
+        });
+    }
+    let (legacy, _) = LEGACY.iter().find(|(_, name)| *name == opt.name)?;
+    let text = read(legacy)?;
+    let text = if *legacy == "PORT" {
+        format!("[::]:{text}")
+    } else {
+        text
+    };
+    Some(Given {
+        text,
+        origin: Origin::Environment((*legacy).to_owned()),
+    })
+}
+
+fn from_file(path: &str, mistakes: &mut Vec<String>) -> Vec<(&'static str, Given)> {
+    let entries = std::fs::read_to_string(path)
+        .map_err(|error| error.to_string())
+        .and_then(|text| {
+            if text.trim().is_empty() {
+                return Ok(BTreeMap::new());
+            }
+            serde_saphyr::from_str::<BTreeMap<String, serde_saphyr::Spanned<Scalar>>>(&text)
+                .map_err(|error| error.to_string())
+        });
+    let entries = match entries {
+        Ok(entries) => entries,
+        Err(error) => {
+            mistakes.push(format!("reading the configuration file {path:?}: {error}"));
+            return Vec::new();
+        }
+    };
+    let mut found = Vec::new();
+    for (key, Scalar(text), line) in entries
+        .into_iter()
+        .map(|(key, entry)| (key, entry.value, entry.referenced.line()))
+    {
+        match OPTIONS
+            .iter()
+            .find(|opt| opt.name == key && opt.name != "config")
+        {
+            Some(opt) => found.push((
+                opt.name,
+                Given {
+                    text,
+                    origin: Origin::File(path.to_owned(), line),
+                },
+            )),
+            None => mistakes.push(format!(
+                "{path}:{line}: unknown key {key:?}{}",
+                did_you_mean(&key)
+            )),
+        }
+    }
+    found
+}
+
+/// Variables that look like a misspelt option: they are ignored, but somebody meant something. Kubernetes injects
+/// `PORTCULLIS_PORT=tcp://…` and the like for a Service of that name; those are nobody's spelling.
+pub(super) fn suspicious(variables: impl Iterator<Item = (String, String)>) -> Vec<String> {
+    let known: HashSet<String> = OPTIONS.iter().map(Opt::env).collect();
+    variables
+        .filter(|(name, value)| {
+            name.starts_with("PORTCULLIS_") && !known.contains(name) && !injected(name, value)
+        })
+        .filter_map(|(name, _)| {
+            let near = known
+                .iter()
+                .min_by_key(|known| strsim::levenshtein(known, &name))?;
+            (strsim::levenshtein(near, &name) <= 3)
+                .then(|| format!("{name} is not an option and is ignored; did you mean {near}?"))
+        })
+        .collect()
+}
+
+fn injected(name: &str, value: &str) -> bool {
+    value.starts_with("tcp://")
+        || value.starts_with("udp://")
+        || name.contains("_SERVICE_")
+        || name.contains("_PORT_")
+}
+
+fn did_you_mean(key: &str) -> String {
+    OPTIONS
+        .iter()
+        .map(|opt| (strsim::levenshtein(opt.name, key), opt.name))
+        .min()
+        .filter(|(distance, _)| *distance <= 3)
+        .map(|(_, name)| format!("; did you mean {name:?}?"))
+        .unwrap_or_default()
+}
+
+/// A YAML scalar as text, so that `ring: 500` and `ring: "500"` are the same.
+#[derive(Debug)]
+struct Scalar(String);
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
+
+struct ScalarVisitor;
+
+impl Visitor<'_> for ScalarVisitor {
+    type Value = Scalar;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a single value")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_string()))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_string()))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_string()))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Scalar, E> {
+        // `tls-min: 1.2` is a number to YAML.
+        Ok(Scalar(value.to_string()))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Scalar, E> {
+        Ok(Scalar(value.to_owned()))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Scalar, E> {
+        Err(E::custom("the value is empty"))
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::File(path, line) => write!(f, "{path}:{line}"),
+            Self::Flag(name) => write!(f, "flag --{name}"),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The command line, made from the table of options.
+
+use clap::builder::Str;
+use clap::{Arg, ArgAction, Command};
+
+use super::options::{OPTIONS, Opt};
+
+/// The whole command line: `run`, `demo` and `check`.
+pub fn command() -> Command {
+    let run = Command::new("run")
+        .about("Serve: terminate TLS, forward to the application, log every request");
+    let demo = Command::new("demo").about(
+        "See it work: a built-in application, a throw-away CA and certificate, the sidecar in front, and the lines to try",
+    );
+    let check = Command::new("check").about(
+        "Check configuration and certificate without serving, and show every value with its origin",
+    );
+    Command::new("portcullis")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Portcullis stands in a pod beside an application nobody dares to change and gives it HTTPS")
+        .after_help(EXIT_CODES)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands([run, demo, check].map(with_options))
+}
+
+fn with_options(command: Command) -> Command {
+    let command = command.after_help(AFTER).args(OPTIONS.iter().map(arg));
+    command
+}
+
+fn arg(opt: &'static Opt) -> Arg {
+    let arg = Arg::new(opt.name)
+        .long(opt.name)
+        .help_heading(opt.heading)
+        .help(help(opt));
+    let Some(value) = opt.value else {
+        return arg.action(ArgAction::SetTrue);
+    };
+    let arg = arg
+        .value_name(value)
+        .action(ArgAction::Set)
+        .allow_hyphen_values(false);
+    match opt.bare {
+        Some(bare) => arg
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value(Str::from(bare)),
+        None => arg.num_args(1),
+    }
+}
+
+fn help(opt: &Opt) -> String {
+    let default = match (opt.default, opt.value) {
+        (Some(default), Some(_)) => format!(" [default: {default}]"),
+        _ => String::new(),
+    };
+    format!("{}{default} [env: {}]", opt.help, opt.env())
+}
+
+const AFTER: &str = "\
+Precedence: flag, environment, --config file, default. All mistakes are reported in one run.
+DURATION is like 500ms, 5s or 1m 30s; SIZE is like 4096, 64KiB or 1MiB.";
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 drained clean, 1 failed at run time or connections had to be cut, 2 bad flags or configuration.
+Signals: TERM drains, INT drains without the delay, a second of either cuts, HUP re-reads the certificate.";

@@ -1,0 +1,145 @@
+//! The checked configuration. Past this border nothing is parsed or validated again.
+//!
+//! [`options`] is the one table of names, defaults and help texts; [`gather`] collects what flags, environment and file
+//! say, with the origin of each value; [`build`] turns that into a [`Config`] or into *all* the mistakes at once.
+
+mod build;
+mod gather;
+mod help;
+mod options;
+mod parse;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use portcullis_certs::{MinVersion, Source};
+
+use crate::upstream::TargetUrl;
+
+pub use gather::{Given, Origin, Raw};
+pub use help::command;
+pub use options::{OPTIONS, Opt};
+
+/// Everything the sidecar needs to know to run. Never reloaded.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// In every record.
+    pub service_name: String,
+    /// Where requests go.
+    pub target: TargetUrl,
+    /// Whether a target outside the pod is allowed.
+    pub allow_remote_target: bool,
+    /// The HTTPS listener.
+    pub listen: SocketAddr,
+    /// The plain HTTP listener that redirects.
+    pub redirect: Option<SocketAddr>,
+    /// The public HTTPS port, which redirects name.
+    pub redirect_port: u16,
+    /// The admin plane, always on loopback.
+    pub admin: SocketAddr,
+    /// The probe plane.
+    pub probe: SocketAddr,
+    /// Where the certificate is.
+    pub certificate: Source,
+    /// The lowest TLS version spoken.
+    pub tls_min: MinVersion,
+    /// `Strict-Transport-Security: max-age`, when asked for.
+    pub hsts: Option<Duration>,
+    /// Recent records kept for `/logs`.
+    pub ring: usize,
+    /// How long to keep accepting after SIGTERM.
+    pub drain_delay: Duration,
+    /// How long to let requests finish after that.
+    pub drain_timeout: Duration,
+    /// Worker threads.
+    pub workers: usize,
+    /// Filter of the program's own log.
+    pub log_level: String,
+    /// Waits and sizes.
+    pub limits: Limits,
+}
+
+/// Every wait and every size the data path is bound by.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// One deadline for the whole TLS handshake, from accept.
+    pub handshake_timeout: Duration,
+    /// From the first byte of a request head to its end.
+    pub head_timeout: Duration,
+    /// Between two requests.
+    pub idle_timeout: Duration,
+    /// Bytes of a request head.
+    pub max_head: usize,
+    /// Bytes of a request target.
+    pub max_uri: usize,
+    /// One attempt to connect to the application.
+    pub connect_timeout: Duration,
+    /// How long to go on trying while the application refuses.
+    pub connect_retry_for: Duration,
+    /// From the sent request to the response head.
+    pub response_timeout: Duration,
+    /// How long an upstream connection may lie unused.
+    pub pool_idle: Duration,
+    /// Concurrent HTTP/2 streams on one connection.
+    pub h2_streams: u32,
+    /// HTTP/2 receive window of a stream, bytes.
+    pub h2_window: u32,
+    /// HTTP/2 decoded header list, bytes.
+    pub h2_header_list: u32,
+    /// Downstream connections open at once.
+    pub max_connections: usize,
+}
+
+/// All that is wrong with a configuration, found in one run.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mistakes(pub Vec<String>);
+
+impl Config {
+    /// Reads flags, environment and file, and checks them.
+    ///
+    /// # Errors
+    /// All mistakes at once.
+    pub fn load(matches: &clap::ArgMatches) -> Result<(Self, Raw), Mistakes> {
+        let mut mistakes = Vec::new();
+        let raw = Raw::gather(matches, &|name| std::env::var(name).ok(), &mut mistakes);
+        let config = build::build(&raw, &mut mistakes);
+        match config {
+            Some(config) if mistakes.is_empty() => Ok((config, raw)),
+            _ => Err(Mistakes(mistakes)),
+        }
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} in the configuration:",
+            match self.0.len() {
+                1 => "one mistake".to_owned(),
+                count => format!("{count} mistakes"),
+            }
+        )?;
+        for mistake in &self.0 {
+            writeln!(f, "  - {mistake}")?;
+        }
+        write!(
+            f,
+            "try --help for what each option takes, or `portcullis check` for where each value comes from"
+        )
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// Warns of environment variables that look like misspelt options.
+pub fn warn_of_suspicious_variables() {
+    for warning in
+        gather::suspicious(std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        }))
+    {
+        tracing::warn!("{warning}");
+    }
+}

@@ -1,0 +1,89 @@
+//! Parsers for kinds of value. Each error says what would have been right.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    let wrong = || format!("{text:?} is not an address like 127.0.0.1:8443, [::]:8443 or :8443");
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let port = port.parse().map_err(|_| wrong())?;
+    match host {
+        "" | "*" => Ok(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)),
+        "localhost" => Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
+        _ => Err(wrong()),
+    }
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{text:?} is not a duration like 500ms, 5s or 1m 30s ({error})"))
+}
+
+pub(super) fn size(text: &str) -> Result<usize, String> {
+    let digits =
+        text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic() || letter == ' ');
+    let unit = text[digits.len()..].trim();
+    let factor = match unit {
+        "" | "B" => Some(1),
+        "KiB" | "Ki" | "K" => Some(1 << 10),
+        "MiB" | "Mi" | "M" => Some(1 << 20),
+        "GiB" | "Gi" | "G" => Some(1 << 30),
+        _ => None,
+    };
+    factor
+        .and_then(|factor: usize| digits.parse::<usize>().ok()?.checked_mul(factor))
+        .ok_or_else(|| format!("{text:?} is not a size like 4096, 64KiB or 1MiB"))
+}
+
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err(format!("{text:?} is neither true nor false")),
+    }
+}
+
+pub(super) fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err(format!("{text:?} is not a number above 0")),
+        Ok(count) => Ok(count),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_take_binary_units_and_refuse_the_rest() {
+        assert_eq!(size("64KiB"), Ok(65536));
+        assert_eq!(size("4096"), Ok(4096));
+        assert_eq!(size("1 MiB"), Ok(1 << 20));
+        for wrong in [
+            "",
+            "KiB",
+            "-1",
+            "1.5MiB",
+            "64kb",
+            "99999999999999999999",
+            "99999999999GiB",
+        ] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn addresses_may_leave_the_host_out() {
+        assert_eq!(address(":8443"), Ok("[::]:8443".parse().unwrap()));
+        assert_eq!(address("localhost:1"), Ok("127.0.0.1:1".parse().unwrap()));
+        for wrong in ["", "8443", "host:8443", "127.0.0.1", "127.0.0.1:99999"] {
+            assert!(address(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The facts of one downstream connection, which every record of it repeats.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::metrics::Meter;
+use crate::phase::Life;
+
+/// What all connections of a worker share and their records need.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    /// `--service-name`.
+    pub service: Arc<str>,
+    /// The worker's own counters.
+    pub meter: Arc<Meter>,
+    /// To tell a cut at the end of the drain from a client that left.
+    pub life: Arc<Life>,
+}
+
+/// One downstream connection.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    /// What it shares with the others.
+    pub site: Site,
+    /// The client's address, IPv4 as IPv4 also on a dual-stack listener.
+    pub client: SocketAddr,
+    /// What TLS agreed on; none on the redirect listener.
+    pub tls: Option<TlsFacts>,
+    /// Taken by the connection's first record.
+    pub handshake: Cell<Option<Duration>>,
+}
+
+/// What the handshake agreed on.
+#[derive(Debug)]
+pub(crate) struct TlsFacts {
+    /// `1.2` or `1.3`.
+    pub version: &'static str,
+    /// The cipher suite's IANA name.
+    pub cipher: Option<&'static str>,
+    /// The name the client asked for.
+    pub sni: Option<Box<str>>,
+    /// Whether HTTP/2 was negotiated.
+    pub alpn: Option<&'static str>,
+    /// Whether a ticket spared the full handshake.
+    pub resumed: bool,
+    /// The certificate generation presented.
+    pub generation: u64,
+}

@@ -1,0 +1,162 @@
+//! `portcullis demo`: the main job on an embedded default. A legacy app, a throw-away CA and certificate laid out as the
+//! kubelet lays out a Secret, the sidecar in front, and the lines to try.
+
+mod legacy;
+mod pki;
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+
+use portcullis_certs::Source;
+
+use crate::app::Addresses;
+use crate::config::{Config, Raw};
+use crate::upstream::TargetUrl;
+
+/// What the demo has put up around the sidecar. The temporary folder goes with it.
+#[derive(Debug)]
+pub struct Stage {
+    folder: tempfile::TempDir,
+    /// A second app for the target change; none when the user brought a target.
+    second: Option<SocketAddr>,
+    made_certificate: bool,
+}
+
+impl Stage {
+    /// Puts everything up that the user did not bring, and adapts the configuration to it.
+    ///
+    /// # Errors
+    /// When the temporary folder, the certificate or the apps cannot be made.
+    pub fn set(mut config: Config, raw: &Raw) -> io::Result<(Self, Config)> {
+        let folder = tempfile::Builder::new()
+            .prefix("portcullis-demo-")
+            .tempdir()?;
+        let made_certificate = !["cert-dir", "cert"]
+            .iter()
+            .any(|name| raw.is_explicit(name));
+        if made_certificate {
+            pki::write(folder.path())?;
+            config.certificate = Source::Directory(folder.path().join("tls"));
+        }
+        let mut second = None;
+        if !raw.is_explicit("target") {
+            let target = format!("http://{}", legacy::start("Hello you!")?);
+            config.target = TargetUrl::parse(&target).map_err(io::Error::other)?;
+            second = Some(legacy::start("Hello from the second app!")?);
+        }
+        let unless_set = |name: &str, field: &mut SocketAddr, port: u16| {
+            if !raw.is_explicit(name) {
+                *field = free(port);
+            }
+        };
+        unless_set("listen", &mut config.listen, 8443);
+        unless_set("admin", &mut config.admin, 9901);
+        unless_set("probe", &mut config.probe, 9902);
+        if config.redirect.is_none() {
+            config.redirect = Some(free(8080));
+        }
+        if !raw.is_explicit("service-name") {
+            "demo".clone_into(&mut config.service_name);
+        }
+        if !raw.is_explicit("drain-delay") {
+            config.drain_delay = Duration::ZERO;
+        }
+        // Clients go to the port itself, there is no Service in front; known only when it is bound if it is 0.
+        if !raw.is_explicit("redirect-port") && config.listen.port() != 0 {
+            config.redirect_port = config.listen.port();
+        }
+        Ok((
+            Self {
+                folder,
+                second,
+                made_certificate,
+            },
+            config,
+        ))
+    }
+
+    /// The lines to try.
+    pub fn script(&self, addresses: &Addresses) -> String {
+        Script {
+            stage: self,
+            addresses,
+        }
+        .to_string()
+    }
+}
+
+/// The port if it is free on the loopback, else any.
+fn free(port: u16) -> SocketAddr {
+    let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    match TcpListener::bind(wanted) {
+        Ok(_) => wanted,
+        Err(_) => TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .and_then(|listener| listener.local_addr())
+            .unwrap_or_else(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+    }
+}
+
+struct Script<'a> {
+    stage: &'a Stage,
+    addresses: &'a Addresses,
+}
+
+impl fmt::Display for Script<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stage, addresses } = self;
+        let folder: &Path = stage.folder.path();
+        let ca = folder.join("ca.crt");
+        let (https, admin) = (addresses.https.port(), addresses.admin);
+        let trust = if stage.made_certificate {
+            format!(" --cacert {}", ca.display())
+        } else {
+            String::new()
+        };
+        writeln!(f, "Portcullis demo. Try, in another terminal:\n")?;
+        writeln!(f, "  # hello over HTTPS")?;
+        writeln!(f, "  curl{trust} https://localhost:{https}/\n")?;
+        if let Some(redirect) = addresses.redirect {
+            writeln!(f, "  # plain HTTP is sent to HTTPS")?;
+            writeln!(
+                f,
+                "  curl -i 'http://localhost:{}/some/path?and=query'\n",
+                redirect.port()
+            )?;
+        }
+        writeln!(f, "  # the latest requests")?;
+        writeln!(f, "  curl 'http://{admin}/logs?limit=5'\n")?;
+        if let Some(second) = stage.second {
+            writeln!(f, "  # another target at run time, for the next request")?;
+            writeln!(
+                f,
+                "  curl -X PUT -H 'Content-Type: application/json' -d '{{\"url\":\"http://{second}\"}}' http://{admin}/target\n"
+            )?;
+        }
+        if stage.made_certificate {
+            let tls = folder.join("tls");
+            let tls = tls.display();
+            writeln!(
+                f,
+                "  # rotate the certificate as the kubelet does, by renaming ..data; then look at what is served"
+            )?;
+            writeln!(
+                f,
+                "  ln -s ..second {tls}/..data_tmp && mv -T {tls}/..data_tmp {tls}/..data"
+            )?;
+            writeln!(f, "  curl http://{admin}/certs\n")?;
+        }
+        writeln!(f, "  # health and metrics")?;
+        writeln!(
+            f,
+            "  curl http://{0}/readyz http://{0}/metrics\n",
+            addresses.probe
+        )?;
+        if stage.made_certificate {
+            writeln!(f, "The CA of the demo: {}", ca.display())?;
+        }
+        writeln!(f, "Ctrl-C ends it. Records follow.\n")
+    }
+}

@@ -1,0 +1,88 @@
+//! The end: refuse, finish, cut.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use crate::phase::{Life, Phase};
+use crate::signals::Signals;
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Drained {
+    /// Connections that had to be cut.
+    pub(crate) cut: usize,
+}
+
+/// How long each part may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    pub(crate) delay: Duration,
+    pub(crate) timeout: Duration,
+}
+
+/// Ends the workers' part of the process. `ended` yields one number a worker: the connections it cut.
+pub(crate) async fn drain(
+    life: &Life,
+    signals: &mut Signals,
+    patience: Patience,
+    ended: &mut mpsc::UnboundedReceiver<usize>,
+    workers: usize,
+) -> Drained {
+    let began = Instant::now();
+    let was_serving = life.phase() == Phase::Ready;
+    life.advance(Phase::Announcing);
+    tracing::info!(delay = ?patience.delay, timeout = ?patience.timeout, "draining: not ready any more, still accepting");
+    // Nobody was sent here before the first certificate, so nobody has to be told.
+    let delay = if was_serving {
+        patience.delay
+    } else {
+        Duration::ZERO
+    };
+    let impatient = tokio::select! {
+        () = sleep(delay) => false,
+        _ = signals.ending() => true,
+    };
+    life.advance(Phase::Finishing);
+    let mut finished = Finished {
+        left: workers,
+        cut: 0,
+    };
+    if !impatient {
+        tracing::info!("draining: accepting no more, finishing what is in flight");
+        tokio::select! {
+            () = finished.wait(ended) => {}
+            () = sleep(patience.timeout) => tracing::warn!("draining: out of time, cutting what is left"),
+            _ = signals.ending() => tracing::warn!("draining: a second signal, cutting what is left"),
+        }
+    }
+    life.advance(Phase::Cutting);
+    if timeout(LAST_MOMENT, finished.wait(ended)).await.is_err() {
+        tracing::error!(workers = finished.left, "workers did not end");
+        finished.cut += finished.left;
+    }
+    life.advance(Phase::Stopped);
+    tracing::info!(took = ?began.elapsed(), cut = finished.cut, "drained");
+    Drained { cut: finished.cut }
+}
+
+/// Workers that have ended so far; kept when waiting for them is interrupted.
+struct Finished {
+    left: usize,
+    cut: usize,
+}
+
+impl Finished {
+    async fn wait(&mut self, ended: &mut mpsc::UnboundedReceiver<usize>) {
+        while self.left > 0 {
+            match ended.recv().await {
+                Some(cut) => (self.left, self.cut) = (self.left - 1, self.cut + cut),
+                None => return,
+            }
+        }
+    }
+}
+
+/// For workers to drop what is left.
+const LAST_MOMENT: Duration = Duration::from_secs(1);

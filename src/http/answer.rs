@@ -1,0 +1,66 @@
+//! Short answers of our own: what happened, and the reason word to look for in the log.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+
+use super::body::ResponseBody;
+use crate::failure::{Reason, Side};
+use crate::records::Exchange;
+
+/// The answer to a request that cannot be served, or none when nobody can be told. Closes the record.
+pub(crate) fn refuse(reason: Reason, mut exchange: Exchange) -> Option<Response<ResponseBody>> {
+    exchange.fail(reason);
+    let (status, why) = reason.answer()?;
+    exchange.respond(status);
+    let text = text(status, why, reason);
+    let mut response = Response::new(ResponseBody::local(Bytes::from(text), exchange));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, PLAIN);
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"))
+        }
+        StatusCode::METHOD_NOT_ALLOWED => headers.insert(
+            ALLOW,
+            HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+        ),
+        _ => None,
+    };
+    // After a client's fault its next byte cannot be trusted to be the start of a request.
+    if reason.side() == Side::Client {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Some(response)
+}
+
+/// The bytes of an answer where no hyper connection exists, with `extra` header lines. It always ends the connection.
+pub(crate) fn answer(status: StatusCode, extra: &str, text: &str, has_body: bool) -> Vec<u8> {
+    let phrase = status.canonical_reason().unwrap_or_default();
+    let date = httpdate::fmt_http_date(SystemTime::now());
+    let head = format!(
+        "HTTP/1.1 {} {phrase}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\ndate: {date}\r\n{extra}\r\n",
+        status.as_u16(),
+        text.len(),
+    );
+    let mut bytes = head.into_bytes();
+    if has_body {
+        bytes.extend_from_slice(text.as_bytes());
+    }
+    bytes
+}
+
+/// The body of every refusal.
+pub(crate) fn text(status: StatusCode, why: &str, reason: Reason) -> String {
+    let phrase = status.canonical_reason().unwrap_or_default();
+    format!(
+        "{} {phrase}: {why} (reason: {})\n",
+        status.as_u16(),
+        reason.word()
+    )
+}
+
+const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");

@@ -1,0 +1,281 @@
+//! Bodies on their way: counted, and tied to the exchange whose record they close.
+
+use std::cell::Cell;
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::failure::Reason;
+use crate::records::Exchange;
+use crate::upstream::Lease;
+
+/// What is known of a request while it is on its way: shared by the framer, the body and the exchange.
+#[derive(Debug, Default)]
+pub(crate) struct RequestProgress {
+    bytes: Cell<u64>,
+    read_whole: Cell<bool>,
+    failed: Cell<Option<Reason>>,
+    response_over: Cell<bool>,
+    flushed: Cell<bool>,
+}
+
+impl RequestProgress {
+    /// Body bytes received.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    fn count(&self, bytes: usize) {
+        self.bytes.set(self.bytes.get() + bytes as u64);
+    }
+
+    /// The whole message has been read from the client.
+    pub(crate) fn read_whole(&self) {
+        self.read_whole.set(true);
+    }
+
+    pub(crate) fn is_read_whole(&self) -> bool {
+        self.read_whole.get()
+    }
+
+    /// The client's side failed; the first reason counts.
+    pub(crate) fn fail(&self, reason: Reason) {
+        if self.failed.get().is_none() {
+            self.failed.set(Some(reason));
+        }
+    }
+
+    pub(crate) fn failed(&self) -> Option<Reason> {
+        self.failed.get()
+    }
+
+    pub(crate) fn unflushed(&self) {
+        self.flushed.set(false);
+    }
+
+    /// Everything written so far has left. Counts for the exchange only once its response body is over, because hyper
+    /// buffers the end of a body before it drops it.
+    pub(crate) fn flushed(&self) {
+        self.flushed.set(self.response_over.get());
+    }
+
+    /// The response is over and has left for the client, and the request was read whole: nothing of this exchange
+    /// remains in hyper.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.response_over.get() && self.flushed.get() && self.read_whole.get()
+    }
+}
+
+/// A request's body on its way to the application.
+pub(crate) struct RequestBody {
+    source: RequestSource,
+    progress: Rc<RequestProgress>,
+}
+
+enum RequestSource {
+    H1(Incoming),
+    H2(h2::RecvStream),
+}
+
+impl RequestBody {
+    pub(crate) fn h1(body: Incoming, progress: Rc<RequestProgress>) -> Self {
+        Self {
+            source: RequestSource::H1(body),
+            progress,
+        }
+    }
+
+    pub(crate) fn h2(body: h2::RecvStream, progress: Rc<RequestProgress>) -> Self {
+        Self {
+            source: RequestSource::H2(body),
+            progress,
+        }
+    }
+}
+
+type Fault = Box<dyn std::error::Error + Send + Sync>;
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let frame = match &mut self.source {
+            RequestSource::H1(body) => {
+                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Fault::from))
+            }
+            RequestSource::H2(stream) => ready!(poll_h2(stream, cx)),
+        };
+        match &frame {
+            Some(Ok(frame)) => self.progress.count(frame.data_ref().map_or(0, Bytes::len)),
+            // The framer has named a sharper reason already where it could.
+            Some(Err(_)) => self.progress.fail(Reason::ClientGone),
+            None => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            RequestSource::H1(body) => body.is_end_stream(),
+            RequestSource::H2(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            RequestSource::H1(body) => body.size_hint(),
+            RequestSource::H2(stream) if stream.is_end_stream() => SizeHint::with_exact(0),
+            RequestSource::H2(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// The next frame of an HTTP/2 body. Its window is given back as it is passed on, so the application's pace is the
+/// client's.
+fn poll_h2(
+    stream: &mut h2::RecvStream,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    match ready!(stream.poll_data(cx)) {
+        Some(Ok(data)) => {
+            // It fails only for a stream that has ended meanwhile.
+            let _ = stream.flow_control().release_capacity(data.len());
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+        None => {}
+    }
+    match ready!(stream.poll_trailers(cx)) {
+        Ok(Some(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+        Ok(None) => Poll::Ready(None),
+        Err(error) => Poll::Ready(Some(Err(error.into()))),
+    }
+}
+
+/// A response's body on its way to the client. It owns the exchange: the record is closed when the body is, with the
+/// bytes counted here, or as cut short when it is dropped before.
+pub(crate) struct ResponseBody {
+    source: ResponseSource,
+    exchange: Option<Exchange>,
+    progress: Rc<RequestProgress>,
+}
+
+enum ResponseSource {
+    Upstream(Incoming, Option<Lease>),
+    Local(Option<Bytes>),
+}
+
+impl ResponseBody {
+    pub(crate) fn upstream(body: Incoming, lease: Lease, exchange: Exchange) -> Self {
+        let progress = exchange.progress();
+        Self {
+            source: ResponseSource::Upstream(body, Some(lease)),
+            exchange: Some(exchange),
+            progress,
+        }
+    }
+
+    pub(crate) fn local(text: Bytes, exchange: Exchange) -> Self {
+        let progress = exchange.progress();
+        Self {
+            source: ResponseSource::Local(Some(text)),
+            exchange: Some(exchange),
+            progress,
+        }
+    }
+
+    /// The whole body was read: close the record, keep the connection.
+    fn finish(&mut self) {
+        if let ResponseSource::Upstream(_, lease) = &mut self.source
+            && let Some(lease) = lease.take()
+        {
+            lease.give_back();
+        }
+        if let Some(exchange) = self.exchange.take() {
+            exchange.finish();
+        }
+    }
+
+    fn fail(&mut self) {
+        if let Some(mut exchange) = self.exchange.take() {
+            exchange.fail(Reason::UpstreamTruncated);
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = match &mut self.source {
+            ResponseSource::Upstream(body, _) => ready!(Pin::new(body).poll_frame(cx)),
+            ResponseSource::Local(text) => text.take().map(|text| Ok(Frame::data(text))),
+        };
+        match &frame {
+            Some(Ok(frame)) => {
+                if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut self.exchange) {
+                    exchange.sent(data.len());
+                }
+            }
+            Some(Err(_)) => self.fail(),
+            None => self.finish(),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            ResponseSource::Upstream(body, _) => body.is_end_stream(),
+            ResponseSource::Local(text) => text.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            ResponseSource::Upstream(body, _) => body.size_hint(),
+            ResponseSource::Local(text) => {
+                SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
+            }
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        // hyper drops a body of known length with its last byte, without asking for the end, and does not ask for the
+        // body of an answer to HEAD at all.
+        if self.is_end_stream() || matches!(self.source, ResponseSource::Local(_)) {
+            self.finish();
+        }
+        self.progress.response_over.set(true);
+    }
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestBody")
+            .field("progress", &self.progress)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody")
+            .field("progress", &self.progress)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,319 @@
+//! HTTP/1, driven by hand over the framer: a connection is a sequence of exchanges, each with a hyper connection of its
+//! own that is thrown away when the exchange is over. Between two exchanges nothing is left but the TLS stream.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::futures::Notified;
+use tokio::time::timeout;
+
+use super::answer::{answer, text};
+use super::body::{RequestBody, RequestProgress, ResponseBody};
+use super::framer::{Framer, Next};
+use super::head::{Head, HeadLimits};
+use super::timer::Timer;
+use crate::conn::Conn;
+use crate::failure::Reason;
+use crate::metrics::Counted;
+use crate::records::Exchange;
+use crate::worker::Worker;
+
+/// Serves a connection to its end. `next` answers one request.
+pub(crate) async fn serve<S, N, F, E>(stream: S, conn: Rc<Conn>, worker: &Rc<Worker>, next: N)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    N: Fn(Request<RequestBody>, Exchange) -> F + Clone + 'static,
+    F: Future<Output = Result<Response<ResponseBody>, E>> + 'static,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let limits = &worker.config.limits;
+    let mut framer = Framer::new(
+        stream,
+        HeadLimits {
+            head: limits.max_head,
+            uri: limits.max_uri,
+        },
+    );
+    let mut waiting = Waiting::new(worker);
+    loop {
+        let arrival = {
+            let _idle = Counted::new(&worker.site.meter.conns.idle);
+            waiting.next(&mut framer).await
+        };
+        let (head, started) = match arrival {
+            Arrival::Head(head, started) => (head, started),
+            Arrival::Over => return close(framer.stream()).await,
+            Arrival::Gone(started) => return gone(&framer, &conn, started),
+            Arrival::Refused(reason, started) => {
+                return refuse(&mut framer, &conn, reason, started).await;
+            }
+        };
+        // Boxed, so that an idle connection does not keep the room for an exchange's state.
+        let ended = Box::pin(exchange(
+            framer,
+            head,
+            Exchange::open(&conn, started),
+            worker,
+            next.clone(),
+        ))
+        .await;
+        match ended {
+            Ended::KeepAlive(back) => framer = back,
+            Ended::Close(mut back) => return close(back.stream()).await,
+            Ended::Linger(mut back) => return linger(back.stream()).await,
+            Ended::Cut => return,
+        }
+    }
+}
+
+/// Waiting for a head, idle and slow told apart.
+pub(super) struct Waiting<'a> {
+    worker: &'a Worker,
+    timer: Timer,
+    /// Registered once for the connection's life.
+    closing: Pin<Box<Notified<'a>>>,
+    woken: bool,
+}
+
+/// What came of waiting.
+pub(super) enum Arrival {
+    Head(Head, Instant),
+    /// Nothing more comes, or nothing more is wanted.
+    Over,
+    /// The client left in the middle of a head that began then.
+    Gone(Instant),
+    Refused(Reason, Instant),
+}
+
+impl<'a> Waiting<'a> {
+    pub(super) fn new(worker: &'a Worker) -> Self {
+        let timer = Timer::new(worker.config.limits.idle_timeout);
+        Self {
+            worker,
+            timer,
+            closing: Box::pin(worker.changed().notified()),
+            woken: false,
+        }
+    }
+
+    pub(super) async fn next<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        framer: &mut Framer<S>,
+    ) -> Arrival {
+        let limits = &self.worker.config.limits;
+        self.timer.set(limits.idle_timeout);
+        // Set when the first bytes of a head are here.
+        let mut started = None;
+        poll_fn(|cx| {
+            let next = framer.poll_next(cx);
+            if started.is_none()
+                && (framer.has_partial() || matches!(next, Poll::Ready(Next::Refused(_))))
+            {
+                started = Some(Instant::now());
+                if next.is_pending() {
+                    self.timer.set(limits.head_timeout);
+                }
+            }
+            let began = started.unwrap_or_else(Instant::now);
+            match next {
+                Poll::Ready(Next::Head(head)) => return Poll::Ready(Arrival::Head(head, began)),
+                Poll::Ready(Next::End) => return Poll::Ready(Arrival::Over),
+                Poll::Ready(Next::Gone) => return Poll::Ready(Arrival::Gone(began)),
+                Poll::Ready(Next::Refused(reason)) => {
+                    return Poll::Ready(Arrival::Refused(reason, began));
+                }
+                Poll::Pending => {}
+            }
+            self.woken = self.woken || self.closing.as_mut().poll(cx).is_ready();
+            if started.is_none() && self.worker.is_closing() {
+                return Poll::Ready(Arrival::Over);
+            }
+            self.timer.poll_expired(cx).map(|()| match started {
+                Some(started) => Arrival::Refused(Reason::HeadTimeout, started),
+                None => Arrival::Over,
+            })
+        })
+        .await
+    }
+}
+
+/// How an exchange left its connection.
+enum Ended<S> {
+    /// Whole; the next one may come.
+    KeepAlive(Framer<S>),
+    /// Whole, and the last one.
+    Close(Framer<S>),
+    /// Answered while the client was still sending.
+    Linger(Framer<S>),
+    /// In doubt: the client must not take it for whole, so no close_notify.
+    Cut,
+}
+
+/// One exchange: hyper parses the one message the framer lets it see, `next` answers it, hyper writes the answer.
+async fn exchange<S, N, F, E>(
+    mut framer: Framer<S>,
+    head: Head,
+    opened: Exchange,
+    worker: &Rc<Worker>,
+    next: N,
+) -> Ended<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    N: Fn(Request<RequestBody>, Exchange) -> F + 'static,
+    F: Future<Output = Result<Response<ResponseBody>, E>> + 'static,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let progress = opened.progress();
+    framer.begin(head, Rc::clone(&progress));
+    let opened = Rc::new(RefCell::new(Some(opened)));
+    let service = {
+        let (opened, progress, worker) =
+            (Rc::clone(&opened), Rc::clone(&progress), Rc::clone(worker));
+        service_fn(move |request: Request<Incoming>| {
+            let exchange = opened.borrow_mut().take();
+            let answered = exchange.map(|mut exchange| {
+                exchange.request(
+                    request.method(),
+                    request.uri(),
+                    request.version(),
+                    request.headers(),
+                );
+                next(
+                    request.map(|body| RequestBody::h1(body, Rc::clone(&progress))),
+                    exchange,
+                )
+            });
+            let worker = Rc::clone(&worker);
+            Box::pin(async move {
+                let mut response = match answered {
+                    Some(answered) => answered.await.map_err(Fault::from)?,
+                    None => return Err("a second message on a connection for one".into()),
+                };
+                if worker.is_leaving() {
+                    response
+                        .headers_mut()
+                        .insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Fault>(response)
+            })
+        })
+    };
+    // `writev` off: hyper then writes head and body of a small answer in one piece, and TLS copies them anyway.
+    let mut connection = http1::Builder::new()
+        .writev(false)
+        .max_buf_size(BUFFER)
+        .serve_connection(framer, service);
+    let driven = drive(&mut connection, &progress).await;
+    let framer = connection.into_parts().io;
+    let unseen = opened.borrow_mut().take();
+    match (driven, unseen) {
+        (_, Some(exchange)) => unparsed(framer, exchange),
+        (Driven::Complete, None) if worker.is_closing() => Ended::Close(framer),
+        (Driven::Complete, None) => Ended::KeepAlive(framer),
+        (Driven::Closed, None) if progress.is_read_whole() => Ended::Close(framer),
+        (Driven::Closed, None) => Ended::Linger(framer),
+        (Driven::Failed, None) => Ended::Cut,
+    }
+}
+
+type Fault = Box<dyn std::error::Error + Send + Sync>;
+
+enum Driven {
+    /// Nothing of the exchange is left in hyper, which would now wait for the next one.
+    Complete,
+    /// hyper has written all and wants to close.
+    Closed,
+    Failed,
+}
+
+/// Polls hyper until this exchange is over.
+async fn drive<C>(connection: &mut C, progress: &RequestProgress) -> Driven
+where
+    C: Future<Output = hyper::Result<()>> + Unpin,
+{
+    poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
+        Poll::Ready(Ok(())) => Poll::Ready(Driven::Closed),
+        Poll::Ready(Err(_)) => Poll::Ready(Driven::Failed),
+        Poll::Pending if progress.is_complete() => Poll::Ready(Driven::Complete),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}
+
+/// hyper refused what the framer had let pass, and has written its own 400.
+fn unparsed<S>(framer: Framer<S>, mut exchange: Exchange) -> Ended<S> {
+    exchange.fail(Reason::BadRequest);
+    exchange.respond(StatusCode::BAD_REQUEST);
+    Ended::Linger(framer)
+}
+
+/// The client left in the middle of a head: nobody to answer, but a record to leave.
+fn gone<S: AsyncRead + AsyncWrite + Unpin>(framer: &Framer<S>, conn: &Rc<Conn>, started: Instant) {
+    let mut exchange = Exchange::open(conn, started);
+    exchange.refused_head(framer.refused_bytes());
+    exchange.fail(Reason::ClientGone);
+}
+
+/// Answers a head that never got to hyper, and closes.
+async fn refuse<S>(framer: &mut Framer<S>, conn: &Rc<Conn>, reason: Reason, started: Instant)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut exchange = Exchange::open(conn, started);
+    exchange.refused_head(framer.refused_bytes());
+    exchange.fail(reason);
+    let Some((status, why)) = reason.answer() else {
+        return;
+    };
+    exchange.respond(status);
+    let body = text(status, why, reason);
+    exchange.sent(body.len());
+    drop(exchange);
+    let bytes = answer(status, "connection: close\r\n", &body, true);
+    let written = async {
+        framer.stream().write_all(&bytes).await?;
+        framer.stream().flush().await
+    };
+    if matches!(timeout(CLOSE_TIMEOUT, written).await, Ok(Ok(()))) {
+        linger(framer.stream()).await;
+    }
+}
+
+/// An orderly end: close_notify, so that the client can tell it from a cut.
+pub(super) async fn close<S: AsyncWrite + Unpin>(stream: &mut S) {
+    // A client that is gone already needs no goodbye.
+    let _ = timeout(CLOSE_TIMEOUT, stream.shutdown()).await;
+}
+
+/// Ends an answered connection whose client is still sending. Closing with unread bytes would make the kernel send RST,
+/// and that can destroy the answer before the client has read it; so what comes is thrown away for a moment.
+pub(super) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
+    close(stream).await;
+    let drained = async {
+        let mut room = [0; 4096];
+        let mut left = LINGER_BYTES;
+        while left > 0 {
+            match stream.read(&mut room).await {
+                Ok(0) | Err(_) => return,
+                Ok(count) => left = left.saturating_sub(count),
+            }
+        }
+    };
+    let _ = timeout(LINGER_TIMEOUT, drained).await;
+}
+
+/// hyper's buffer must hold a head, which the framer has measured already.
+const BUFFER: usize = 256 * 1024;
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 1 << 20;

@@ -1,0 +1,251 @@
+//! Reading one HTTP/1 request head strictly (RFC 9112) before hyper sees a byte of it: where it ends, and how the body
+//! behind it is framed. What could be read two ways is refused here.
+
+use httparse::{EMPTY_HEADER, Error, Header, Request, Status};
+
+use super::chunks::Chunks;
+use crate::failure::Reason;
+
+/// How the body behind a head is framed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Framing {
+    /// So many bytes, possibly none.
+    Length(u64),
+    /// Chunked.
+    Chunked(Chunks),
+}
+
+/// A complete head at the front of the buffer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head {
+    /// Its length in bytes, with the empty line.
+    pub(crate) length: usize,
+    /// What follows it.
+    pub(crate) framing: Framing,
+}
+
+/// How large a head may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeadLimits {
+    pub(crate) head: usize,
+    pub(crate) uri: usize,
+}
+
+/// Looks for the end of a head; remembers how far it looked, so that a head that trickles in costs its length once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Scan {
+    seen: usize,
+    /// Where the current line starts.
+    line: usize,
+    /// Empty lines dropped from its front.
+    skipped: u8,
+}
+
+impl Scan {
+    /// RFC 9112, section 2.2 wants at least one CRLF before a head ignored, because old clients send one after a POST.
+    /// Two are; more are malformed.
+    pub(crate) fn may_skip_line(&self) -> bool {
+        self.line == 0 && self.skipped < 2
+    }
+
+    /// An empty line was dropped from the front.
+    pub(crate) fn skip_line(&mut self) {
+        *self = Self {
+            skipped: self.skipped + 1,
+            ..Self::default()
+        };
+    }
+
+    /// The length of the head when it is complete.
+    ///
+    /// A line that ends in a bare LF is malformed: RFC 9112 allows reading it as an end of line, and exactly that
+    /// liberty is what request smuggling lives on.
+    pub(crate) fn end(
+        &mut self,
+        bytes: &[u8],
+        limits: HeadLimits,
+    ) -> Result<Option<usize>, Reason> {
+        for offset in memchr::memchr_iter(b'\n', &bytes[self.seen..]) {
+            let at = self.seen + offset;
+            if at == self.line || bytes[at - 1] != b'\r' {
+                return Err(Reason::BadRequest);
+            }
+            if self.line > 0 && at - 1 == self.line {
+                return if at < limits.head {
+                    Ok(Some(at + 1))
+                } else {
+                    Err(Reason::HeadTooLarge)
+                };
+            }
+            if at >= limits.head {
+                return Err(Reason::HeadTooLarge);
+            }
+            self.line = at + 1;
+        }
+        self.seen = bytes.len();
+        if self.line == 0 && bytes.len() > limits.uri.saturating_add(LINE_REST) {
+            return Err(Reason::UriTooLong);
+        }
+        if bytes.len() > limits.head {
+            Err(Reason::HeadTooLarge)
+        } else {
+            Ok(None)
+        }
+    }
+}
+
+/// Parses a complete head.
+pub(crate) fn parse(bytes: &[u8], limits: HeadLimits) -> Result<Head, Reason> {
+    let mut fields = [EMPTY_HEADER; MAX_FIELDS];
+    let mut request = Request::new(&mut fields);
+    match request.parse(bytes) {
+        Ok(Status::Complete(length)) if length == bytes.len() => {}
+        Err(Error::TooManyHeaders) => return Err(Reason::HeadTooLarge),
+        Ok(_) | Err(_) => return Err(Reason::BadRequest),
+    }
+    if request.path.is_some_and(|path| path.len() > limits.uri) {
+        return Err(Reason::UriTooLong);
+    }
+    let framing = framing(request.headers, request.version == Some(0))?;
+    Ok(Head {
+        length: bytes.len(),
+        framing,
+    })
+}
+
+/// RFC 9112, section 6.3, without its liberties: both lengths, two lengths, or any transfer coding but one `chunked`
+/// are refused, and so is a transfer coding in HTTP/1.0.
+fn framing(fields: &[Header<'_>], is_http10: bool) -> Result<Framing, Reason> {
+    let values = |name: &'static str| {
+        fields
+            .iter()
+            .filter(move |field| field.name.eq_ignore_ascii_case(name))
+            .map(|field| field.value)
+    };
+    let (mut lengths, mut codings) = (values("content-length"), values("transfer-encoding"));
+    let framing = match (lengths.next(), codings.next()) {
+        (None, None) => Framing::Length(0),
+        (Some(length), None) => Framing::Length(content_length(length).ok_or(Reason::BadRequest)?),
+        (None, Some(coding)) if coding.eq_ignore_ascii_case(b"chunked") && !is_http10 => {
+            Framing::Chunked(Chunks::new())
+        }
+        _ => return Err(Reason::BadRequest),
+    };
+    if lengths.next().is_some() || codings.next().is_some() {
+        return Err(Reason::BadRequest);
+    }
+    Ok(framing)
+}
+
+/// Digits only, no leading zero, below 2^63: `+3`, `3, 3` and `0003` are somebody's trick.
+fn content_length(value: &[u8]) -> Option<u64> {
+    let plain = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    if !plain || (value[0] == b'0' && value.len() > 1) {
+        return None;
+    }
+    let length: u64 = std::str::from_utf8(value).ok()?.parse().ok()?;
+    (length <= i64::MAX as u64).then_some(length)
+}
+
+/// hyper's own limit of fields, too.
+const MAX_FIELDS: usize = 100;
+/// Room for the method and the version in a request line.
+const LINE_REST: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits {
+        head: 1000,
+        uri: 200,
+    };
+
+    fn read(bytes: &[u8]) -> Result<Option<Head>, Reason> {
+        let end = Scan::default().end(bytes, LIMITS)?;
+        end.map(|end| parse(&bytes[..end], LIMITS)).transpose()
+    }
+
+    #[test]
+    fn a_head_is_found_however_it_arrives() {
+        let bytes = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
+        for split in 1..bytes.len() {
+            let mut scan = Scan::default();
+            let end = scan.end(&bytes[..split], LIMITS).unwrap();
+            let end = end.or(scan.end(bytes, LIMITS).unwrap());
+            assert_eq!(end, Some(bytes.len() - 3), "split at {split}");
+        }
+        assert!(matches!(
+            read(bytes),
+            Ok(Some(Head {
+                framing: Framing::Length(3),
+                ..
+            }))
+        ));
+    }
+
+    #[test]
+    fn framing_that_could_be_read_two_ways_is_refused() {
+        for fields in [
+            "Content-Length: 3\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding: chunked\r\nContent-Length: 3",
+            "Content-Length: 3\r\nContent-Length: 3",
+            "Content-Length: 3\r\nContent-Length: 4",
+            "Content-Length: 3, 3",
+            "Content-Length: +3",
+            "Content-Length: -3",
+            "Content-Length: 0x3",
+            "Content-Length: 0003",
+            "Content-Length: ",
+            "Content-Length: 1 3",
+            "Content-Length: 99999999999999999999",
+            "Transfer-Encoding: gzip, chunked",
+            "Transfer-Encoding: chunked, chunked",
+            "Transfer-Encoding: identity",
+            "Transfer-Encoding: ,chunked",
+            "Transfer-Encoding: chunked;q=1",
+            "Transfer-Encoding: \"chunked\"",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+            "Transfer-Encoding : chunked",
+            "Content-Length : 3",
+            "X: a\r\n b",
+            " X: a",
+            "no colon",
+            ": empty",
+            "X: \x00",
+            "X: a\rb",
+        ] {
+            let bytes = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n");
+            assert_eq!(
+                read(bytes.as_bytes()).map(drop),
+                Err(Reason::BadRequest),
+                "{fields:?}"
+            );
+        }
+        let old = b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert_eq!(read(old).map(drop), Err(Reason::BadRequest));
+    }
+
+    #[test]
+    fn lines_that_end_in_a_bare_lf_are_refused() {
+        for bytes in [
+            &b"GET / HTTP/1.1\nHost: a\n\n"[..],
+            b"GET / HTTP/1.1\r\nHost: a\n\r\n",
+            b"\n",
+        ] {
+            assert_eq!(read(bytes).map(drop), Err(Reason::BadRequest));
+        }
+    }
+
+    #[test]
+    fn heads_and_targets_have_limits() {
+        let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(200));
+        assert_eq!(read(long.as_bytes()).map(drop), Err(Reason::UriTooLong));
+        let endless = format!("GET /{}", "x".repeat(500));
+        assert_eq!(read(endless.as_bytes()).map(drop), Err(Reason::UriTooLong));
+        let large = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(1000));
+        assert_eq!(read(large.as_bytes()).map(drop), Err(Reason::HeadTooLarge));
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(101));
+        assert_eq!(read(many.as_bytes()).map(drop), Err(Reason::HeadTooLarge));
+    }
+}

@@ -1,0 +1,18 @@
+//! HTTP as it is spoken to clients. `h1` drives hyper's HTTP/1 by hand over the [`framer`], one message at a time; `h2`
+//! drives the `h2` crate. Both open an exchange for each request and hand it on; neither knows what comes next.
+
+mod answer;
+mod body;
+mod chunks;
+mod framer;
+mod h1;
+mod h2;
+mod head;
+mod redirect;
+mod timer;
+
+pub(crate) use answer::refuse;
+pub(crate) use body::{RequestBody, RequestProgress, ResponseBody};
+pub(crate) use h1::serve as serve_h1;
+pub(crate) use h2::serve as serve_h2;
+pub(crate) use redirect::serve as serve_redirect;

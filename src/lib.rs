@@ -1,0 +1,52 @@
+//! Portcullis: a TLS-terminating security sidecar.
+//!
+//! ```text
+//!                          certs/  what we present and trust
+//!                            │ current generation, taken once per connection
+//!                            ▼
+//!  listener ──► tls ──► http ──► forward ──► records ──► access log · ring · metrics
+//!   Accepted   Secured  Exchange   upstream                  │
+//!      ▲                                                     ▼
+//!      └──── phase: starting → ready → draining → stopped ── admin/  what an operator may ask
+//! ```
+//!
+//! `connection` is the life of one connection, top to bottom. `app` composes; `wiring` is the only file that sees both the
+//! rooms (`certs/`, `admin/`) and the house.
+//!
+//! # Words
+//! *client*, *downstream*: who connects to us. *upstream*: the application's side. *target*: the upstream address.
+//! *generation*: one proven set of certificate and key, numbered. *reload*: one attempt to publish a new generation.
+//! *exchange*: one request and its response. *record*: what an exchange leaves behind. *reason*: the short stable word for
+//! why something failed. *drain*: refuse, finish, cut. *admin plane*: may change state. *probe plane*: read only.
+
+#![recursion_limit = "256"]
+
+pub mod app;
+pub mod check;
+pub mod config;
+pub mod demo;
+pub mod logging;
+pub mod restrict;
+
+mod conn;
+mod connection;
+mod drain;
+mod failure;
+mod forward;
+mod headers;
+mod http;
+mod listener;
+mod machine;
+mod metrics;
+mod phase;
+mod records;
+mod signals;
+mod tls;
+mod upstream;
+mod wiring;
+mod worker;
+
+/// What has to be done once before anything else: more file descriptors.
+pub fn prepare() {
+    machine::raise_descriptor_limit();
+}

@@ -1,0 +1,159 @@
+//! Binding, and an accept loop that cannot die.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
+
+/// A connection as it comes in.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) stream: TcpStream,
+    pub(crate) client: SocketAddr,
+    pub(crate) at: Instant,
+    pub(crate) slot: Slot,
+}
+
+/// Binds and listens. A wildcard IPv6 address is dual stack, and IPv4 only where the kernel has no IPv6.
+///
+/// # Errors
+/// What the system says, with the address and a hint.
+pub(crate) fn bind(what: &str, address: SocketAddr) -> Result<StdListener, String> {
+    let bound = listen(address).or_else(|error| match address {
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() && is_without_ipv6(&error) => {
+            listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
+        }
+        _ => Err(error),
+    });
+    bound.map_err(|error| format!("binding {what} to {address}: {error}{}", hint(&error)))
+}
+
+fn listen(address: SocketAddr) -> io::Result<StdListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // A restart must not wait for the connections of the process before it.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn is_without_ipv6(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    [
+        rustix::io::Errno::AFNOSUPPORT,
+        rustix::io::Errno::ADDRNOTAVAIL,
+    ]
+    .iter()
+    .any(|errno| code == Some(errno.raw_os_error()))
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            " (another process listens there; choose another port, or 0 for any free one)"
+        }
+        io::ErrorKind::PermissionDenied => {
+            " (ports below 1024 need a privilege a sidecar should not have; choose a higher one)"
+        }
+        io::ErrorKind::AddrNotAvailable => " (this host does not have that address)",
+        _ => "",
+    }
+}
+
+/// How many connections may be open, over all workers.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate {
+    open: Arc<AtomicUsize>,
+    most: usize,
+}
+
+/// One connection's place; dropped with it.
+#[derive(Debug)]
+pub(crate) struct Slot(Arc<AtomicUsize>);
+
+impl Gate {
+    pub(crate) fn new(most: usize) -> Self {
+        Self {
+            open: Arc::default(),
+            most,
+        }
+    }
+
+    fn enter(&self) -> Option<Slot> {
+        let before = self.open.fetch_add(1, Ordering::Relaxed);
+        let slot = Slot(Arc::clone(&self.open));
+        (before < self.most).then_some(slot)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Accepts until the future is dropped, and hands each connection to `serve`; `refused` is told of those over the limit.
+pub(crate) async fn accept(
+    listener: TcpListener,
+    gate: Gate,
+    serve: impl Fn(Accepted),
+    refused: impl Fn(),
+) {
+    let mut complained = false;
+    loop {
+        let (stream, client) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) if is_the_connections_own(&error) => continue,
+            Err(error) => {
+                // Out of descriptors or memory: accepting at full speed would only burn the CPU that those who could
+                // free some need.
+                if !complained {
+                    tracing::error!(%error, "accepting connections fails; going on every {BACK_OFF:?}");
+                }
+                complained = true;
+                sleep(BACK_OFF).await;
+                continue;
+            }
+        };
+        complained = false;
+        let Some(slot) = gate.enter() else {
+            refused();
+            continue;
+        };
+        // It fails only on a socket that is dead already.
+        let _ = stream.set_nodelay(true);
+        let client = SocketAddr::new(client.ip().to_canonical(), client.port());
+        serve(Accepted {
+            stream,
+            client,
+            at: Instant::now(),
+            slot,
+        });
+    }
+}
+
+/// The connection went away before it was accepted: nobody's trouble but its own.
+fn is_the_connections_own(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+    )
+}
+
+const BACKLOG: i32 = 4096;
+const BACK_OFF: Duration = Duration::from_millis(100);

@@ -1,0 +1,219 @@
+//! One request and its response, from the first byte of the head to the last of the body. Whatever happens, dropping it
+//! leaves exactly one record.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use http::header::{REFERER, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
+use uuid::Uuid;
+
+use super::event;
+use crate::conn::Conn;
+use crate::failure::Reason;
+use crate::http::RequestProgress;
+use crate::phase::Phase;
+use crate::upstream::Target;
+
+/// An exchange in progress.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(super) conn: Rc<Conn>,
+    pub(super) id: Uuid,
+    pub(super) time: SystemTime,
+    pub(super) started: Instant,
+    pub(super) method: Option<Method>,
+    pub(super) host: Option<HeaderValue>,
+    pub(super) uri: Option<Uri>,
+    pub(super) version: Option<Version>,
+    pub(super) user_agent: Option<HeaderValue>,
+    pub(super) referer: Option<HeaderValue>,
+    pub(super) trace_id: Option<HeaderValue>,
+    pub(super) status: Option<StatusCode>,
+    pub(super) bytes_out: u64,
+    pub(super) target: Option<Arc<Target>>,
+    pub(super) upstream: Option<SocketAddr>,
+    pub(super) retries: u64,
+    pub(super) connect: Option<Duration>,
+    pub(super) sent_upstream: Option<Instant>,
+    pub(super) first_byte: Option<Instant>,
+    progress: Rc<RequestProgress>,
+    outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    Open,
+    Finished,
+    Failed(Reason),
+}
+
+impl Exchange {
+    /// Opens an exchange that began at `started`.
+    pub(crate) fn open(conn: &Rc<Conn>, started: Instant) -> Self {
+        let time = SystemTime::now();
+        Self {
+            conn: Rc::clone(conn),
+            id: new_id(time),
+            time,
+            started,
+            method: None,
+            host: None,
+            uri: None,
+            version: None,
+            user_agent: None,
+            referer: None,
+            trace_id: None,
+            status: None,
+            bytes_out: 0,
+            target: None,
+            upstream: None,
+            retries: 0,
+            connect: None,
+            sent_upstream: None,
+            first_byte: None,
+            progress: Rc::default(),
+            outcome: Outcome::Open,
+        }
+    }
+
+    /// Notes the request, as the client sent it.
+    pub(crate) fn request(
+        &mut self,
+        method: &Method,
+        uri: &Uri,
+        version: Version,
+        headers: &HeaderMap,
+    ) {
+        self.method = Some(method.clone());
+        self.uri = Some(uri.clone());
+        self.version = Some(version);
+        self.host = match uri.authority() {
+            Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+            None => headers.get(http::header::HOST).cloned(),
+        };
+        self.user_agent = headers.get(USER_AGENT).cloned();
+        self.referer = headers.get(REFERER).cloned();
+        self.trace_id = headers
+            .get("traceparent")
+            .filter(|value| is_traceparent(value))
+            .cloned();
+    }
+
+    /// Notes what can be read of a head that was refused before anything parsed it.
+    pub(crate) fn refused_head(&mut self, bytes: &[u8]) {
+        let line = bytes
+            .split(|byte| *byte == b'\r' || *byte == b'\n')
+            .next()
+            .unwrap_or_default();
+        let mut words = line.split(|byte| *byte == b' ');
+        self.method = words
+            .next()
+            .filter(|word| word.len() <= 32)
+            .and_then(|word| Method::from_bytes(word).ok());
+        self.uri = words.next().and_then(|word| Uri::try_from(word).ok());
+    }
+
+    /// The id, which is also the request's.
+    pub(crate) fn id(&self) -> Uuid {
+        self.id
+    }
+
+    pub(crate) fn conn(&self) -> &Rc<Conn> {
+        &self.conn
+    }
+
+    pub(crate) fn progress(&self) -> Rc<RequestProgress> {
+        Rc::clone(&self.progress)
+    }
+
+    pub(crate) fn to_target(&mut self, target: &Arc<Target>) {
+        self.target = Some(Arc::clone(target));
+    }
+
+    /// A new connection to the application took so long.
+    pub(crate) fn connected(&mut self, took: Duration) {
+        self.connect = Some(took);
+    }
+
+    /// The request is on its way to the application.
+    pub(crate) fn sent_to(&mut self, address: Option<SocketAddr>) {
+        self.upstream = address;
+        self.sent_upstream = Some(Instant::now());
+    }
+
+    pub(crate) fn retried(&mut self) {
+        self.retries += 1;
+    }
+
+    /// The response has this status.
+    pub(crate) fn respond(&mut self, status: StatusCode) {
+        self.status = Some(status);
+        self.first_byte = Some(Instant::now());
+    }
+
+    /// So many bytes of body went to the client.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        self.bytes_out += bytes as u64;
+    }
+
+    /// The response is whole.
+    pub(crate) fn finish(mut self) {
+        if matches!(self.outcome, Outcome::Open) {
+            self.outcome = Outcome::Finished;
+        }
+    }
+
+    /// It failed; the first reason counts.
+    pub(crate) fn fail(&mut self, reason: Reason) {
+        if matches!(self.outcome, Outcome::Open) {
+            self.outcome = Outcome::Failed(reason);
+        }
+    }
+
+    pub(super) fn bytes_in(&self) -> u64 {
+        self.progress.bytes()
+    }
+
+    /// Why it failed, or none when it is whole. One that was dropped half way was left by somebody.
+    pub(super) fn reason(&self) -> Option<Reason> {
+        match self.outcome {
+            Outcome::Finished => None,
+            Outcome::Failed(reason) => Some(reason),
+            Outcome::Open if std::thread::panicking() => Some(Reason::Internal),
+            Outcome::Open if self.conn.site.life.phase() >= Phase::Cutting => {
+                Some(Reason::DrainCut)
+            }
+            Outcome::Open => Some(self.progress.failed().unwrap_or(Reason::ClientGone)),
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        event::exchange(self);
+    }
+}
+
+/// A UUIDv7 (RFC 9562): sorts by time, unique across replicas. Its random bits only have to differ, not to be secret.
+pub(super) fn new_id(time: SystemTime) -> Uuid {
+    let millis = time
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64);
+    let mut random = [0; 10];
+    random[..8].copy_from_slice(&fastrand::u64(..).to_le_bytes());
+    random[8..].copy_from_slice(&fastrand::u16(..).to_le_bytes());
+    uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+}
+
+/// W3C Trace Context: version, 32 hex digits of trace id, 16 of parent id, 2 of flags.
+fn is_traceparent(value: &HeaderValue) -> bool {
+    let bytes = value.as_bytes();
+    bytes.len() == 55
+        && bytes.iter().enumerate().all(|(at, byte)| match at {
+            2 | 35 | 52 => *byte == b'-',
+            _ => byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'),
+        })
+}

@@ -1,0 +1,194 @@
+//! The log thread: takes batches of finished lines over a bounded queue and writes them. A reader that has stopped
+//! reading stops this thread and nothing else; what no longer fits is dropped, counted, and announced in the stream.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The sending end of the queue. Never blocks.
+#[derive(Clone)]
+pub(crate) struct Sink(Arc<Queue>);
+
+/// The log thread, to be ended with [`LineWriter::flush`].
+#[derive(Debug)]
+pub(crate) struct LineWriter(Sink);
+
+/// Reads how many lines were dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct Drops(Sink);
+
+struct Queue {
+    state: Mutex<State>,
+    /// Tells the writer of work, and the one who flushes of its end.
+    changed: Condvar,
+    dropped: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    batches: Vec<Vec<u8>>,
+    bytes: usize,
+    /// Dropped and not announced yet.
+    unannounced: u64,
+    waiting: bool,
+    closed: bool,
+    done: bool,
+}
+
+impl LineWriter {
+    /// Starts the thread. `announce` makes the line that tells of dropped ones.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub(crate) fn start(name: &str, out: File, announce: fn(u64) -> String) -> io::Result<Self> {
+        let queue = Arc::new(Queue {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            dropped: AtomicU64::new(0),
+        });
+        let sink = Sink(Arc::clone(&queue));
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || queue.run(out, announce))?;
+        Ok(Self(sink))
+    }
+
+    /// The sending end.
+    pub(crate) fn sink(&self) -> Sink {
+        self.0.clone()
+    }
+
+    /// For the metric.
+    pub(crate) fn drops(&self) -> Drops {
+        Drops(self.0.clone())
+    }
+
+    /// Writes what is queued and ends the thread, or gives up after `limit`.
+    pub(crate) fn flush(self, limit: Duration) {
+        let queue = self.0.0;
+        let mut state = queue.lock();
+        state.closed = true;
+        queue.changed.notify_all();
+        let end = Instant::now() + limit;
+        while !state.done {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            state = match queue.changed.wait_timeout(state, left) {
+                Ok((state, _)) => state,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+    }
+}
+
+impl Drops {
+    /// Lines dropped since the start.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.0.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Sink {
+    /// Queues a batch of `lines` lines, or drops it when the queue is full.
+    pub(crate) fn send(&self, batch: Vec<u8>, lines: u64) {
+        let mut state = self.0.lock();
+        if state.closed || state.bytes + batch.len() > MOST_QUEUED {
+            state.unannounced += lines;
+            self.0.dropped.fetch_add(lines, Ordering::Relaxed);
+            return;
+        }
+        state.bytes += batch.len();
+        state.batches.push(batch);
+        if state.waiting {
+            state.waiting = false;
+            self.0.changed.notify_all();
+        }
+    }
+}
+
+/// For the program's own log: each event is one write.
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.send(bytes.to_vec(), 1);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Queue {
+    fn run(&self, mut out: File, announce: fn(u64) -> String) {
+        while let Some((batches, dropped)) = self.take() {
+            for batch in batches {
+                self.write(&mut out, &batch);
+            }
+            if dropped > 0 {
+                self.write(&mut out, announce(dropped).as_bytes());
+            }
+            self.gather();
+        }
+        self.lock().done = true;
+        self.changed.notify_all();
+    }
+
+    /// Lets lines gather for a moment after each round: under load one wake-up then writes many batches, and a line is
+    /// late by a few milliseconds at most.
+    fn gather(&self) {
+        if !self.lock().closed {
+            thread::sleep(GATHER);
+        }
+    }
+
+    /// Waits for work; none at the end.
+    fn take(&self) -> Option<(Vec<Vec<u8>>, u64)> {
+        let mut state = self.lock();
+        while state.batches.is_empty() && state.unannounced == 0 {
+            if state.closed {
+                return None;
+            }
+            state.waiting = true;
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        state.bytes = 0;
+        Some((
+            std::mem::take(&mut state.batches),
+            std::mem::take(&mut state.unannounced),
+        ))
+    }
+
+    /// A broken pipe or a full disk costs these lines, not the process.
+    fn write(&self, out: &mut File, bytes: &[u8]) {
+        if out.write_all(bytes).is_err() {
+            let lines = memchr::memchr_iter(b'\n', bytes).count() as u64;
+            self.dropped.fetch_add(lines, Ordering::Relaxed);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sink")
+            .field("dropped", &self.0.dropped)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Bytes queued at most: some 10,000 lines.
+const MOST_QUEUED: usize = 8 << 20;
+/// How long lines gather between two rounds of writing.
+const GATHER: Duration = Duration::from_millis(5);

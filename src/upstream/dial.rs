@@ -1,0 +1,186 @@
+//! Connecting to the target: one attempt under one deadline, repeated for a while when the application refuses, because
+//! it may just be restarting.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::target::{Endpoint, Target};
+use super::targets::OwnPorts;
+use crate::config::Limits;
+use crate::failure::Reason;
+use crate::http::RequestBody;
+
+/// Why no connection came about.
+#[derive(Debug)]
+pub(crate) enum DialError {
+    /// Nobody listens there.
+    Refused(io::Error),
+    /// No answer within the limit.
+    Timeout,
+    /// Anything else the system said.
+    Unreachable(io::Error),
+    /// It leads back here.
+    Loop,
+}
+
+/// A fresh connection to the application.
+pub(crate) struct Dialed {
+    pub(crate) sender: SendRequest<RequestBody>,
+    /// The address that answered; none for a Unix socket.
+    pub(crate) address: Option<SocketAddr>,
+}
+
+/// Connects and spawns the connection's driver on this worker.
+pub(crate) async fn dial(
+    target: &Target,
+    own: &OwnPorts,
+    limits: &Limits,
+) -> Result<Dialed, DialError> {
+    let give_up = Instant::now() + limits.connect_retry_for;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match connect(target, own, limits.connect_timeout).await {
+            Ok(stream) => return start(stream).await,
+            Err(error @ DialError::Refused(_)) if Instant::now() + pause < give_up => {
+                tracing::debug!(%error, target = %target.url, "trying again");
+            }
+            Err(error) => return Err(error),
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Only connects, to see whether somebody listens.
+pub(crate) async fn probe(
+    target: &Target,
+    own: &OwnPorts,
+    limit: Duration,
+) -> Result<(), DialError> {
+    connect(target, own, limit).await.map(drop)
+}
+
+enum Stream {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
+}
+
+async fn connect(target: &Target, own: &OwnPorts, limit: Duration) -> Result<Stream, DialError> {
+    let deadline = Instant::now() + limit;
+    match target.url.endpoint() {
+        Endpoint::Address(address) => first(&[*address], own, deadline).await,
+        Endpoint::Localhost(port) => {
+            let stream = first(&target.loopbacks(*port), own, deadline).await?;
+            if let Stream::Tcp(_, address) = &stream {
+                target.won(*address);
+            }
+            Ok(stream)
+        }
+        Endpoint::Name(name, port) => {
+            let found = timeout_at(deadline, lookup_host((name.as_str(), *port))).await;
+            let addresses: Vec<_> = found
+                .map_err(|_| DialError::Timeout)?
+                .map_err(DialError::Unreachable)?
+                .collect();
+            first(&addresses, own, deadline).await
+        }
+        Endpoint::Unix(path) => match timeout(limit, UnixStream::connect(path)).await {
+            Err(_) => Err(DialError::Timeout),
+            Ok(Err(error)) => Err(sort(error)),
+            Ok(Ok(stream)) => Ok(Stream::Unix(stream)),
+        },
+    }
+}
+
+/// The first address that answers; the deadline holds for all of them together.
+async fn first(
+    addresses: &[SocketAddr],
+    own: &OwnPorts,
+    deadline: Instant,
+) -> Result<Stream, DialError> {
+    let nothing = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let mut failure = DialError::Unreachable(nothing);
+    for address in addresses {
+        if own.contains(*address) {
+            return Err(DialError::Loop);
+        }
+        match timeout_at(deadline, TcpStream::connect(address)).await {
+            Err(_) => return Err(DialError::Timeout),
+            Ok(Err(error)) => failure = sort(error),
+            Ok(Ok(stream)) => {
+                // Without it the last part of a request waits for an ACK. It fails only on a dead socket.
+                let _ = stream.set_nodelay(true);
+                return Ok(Stream::Tcp(stream, *address));
+            }
+        }
+    }
+    Err(failure)
+}
+
+fn sort(error: io::Error) -> DialError {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => DialError::Refused(error),
+        io::ErrorKind::TimedOut => DialError::Timeout,
+        _ => DialError::Unreachable(error),
+    }
+}
+
+async fn start(stream: Stream) -> Result<Dialed, DialError> {
+    match stream {
+        Stream::Tcp(stream, address) => Ok(Dialed {
+            sender: drive(stream).await?,
+            address: Some(address),
+        }),
+        Stream::Unix(stream) => Ok(Dialed {
+            sender: drive(stream).await?,
+            address: None,
+        }),
+    }
+}
+
+async fn drive<S>(stream: S) -> Result<SendRequest<RequestBody>, DialError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let built = http1::Builder::new().handshake(TokioIo::new(stream)).await;
+    let (sender, connection) =
+        built.map_err(|error| DialError::Unreachable(io::Error::other(error)))?;
+    spawn_local(async move {
+        // The exchange that uses the connection is told of its end; an idle one just goes.
+        let _ = connection.await;
+    });
+    Ok(sender)
+}
+
+impl DialError {
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            Self::Refused(_) => Reason::UpstreamRefused,
+            Self::Timeout => Reason::UpstreamConnectTimeout,
+            Self::Unreachable(_) => Reason::UpstreamUnreachable,
+            Self::Loop => Reason::UpstreamLoop,
+        }
+    }
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(error) | Self::Unreachable(error) => write!(f, "{error}"),
+            Self::Timeout => f.write_str("no answer in time (does a firewall drop packets?)"),
+            Self::Loop => f.write_str("it leads back to this sidecar"),
+        }
+    }
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);

@@ -1,0 +1,231 @@
+//! What a target is: its spelling, its endpoint, and what was learnt about it.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Where to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// One address.
+    Address(SocketAddr),
+    /// Both loopbacks; the one that answers wins. Applications bind one or the other (envoyproxy/envoy#8055).
+    Localhost(u16),
+    /// A name, resolved when connecting.
+    Name(String, u16),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// A parsed `--target`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetUrl {
+    text: String,
+    endpoint: Endpoint,
+}
+
+impl TargetUrl {
+    /// Parses `http://HOST[:PORT]`, `HOST:PORT` or `unix:/PATH`.
+    ///
+    /// # Errors
+    /// What is wrong with it and what would be right.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
+            if !path.is_absolute() {
+                return Err(format!(
+                    "{text:?}: a socket needs an absolute path, like unix:/run/app.sock"
+                ));
+            }
+            let text = format!("unix:{}", path.display());
+            return Ok(Self {
+                text,
+                endpoint: Endpoint::Unix(path),
+            });
+        }
+        let authority = match text.split_once("://") {
+            None => text,
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
+            Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => {
+                return Err(format!(
+                    "{text:?}: TLS ends here, the application is spoken to in plain HTTP on the loopback; use http://"
+                ));
+            }
+            Some((scheme, _)) => {
+                return Err(format!(
+                    "{text:?}: {scheme} is not spoken; use http:// or unix:/PATH"
+                ));
+            }
+        };
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let endpoint = endpoint(authority)
+            .map_err(|why| format!("{text:?}: {why}, like http://127.0.0.1:8080"))?;
+        Ok(Self {
+            text: format!("http://{}", host_port(&endpoint)),
+            endpoint,
+        })
+    }
+
+    /// Where to connect to.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Whether requests to it stay inside the pod.
+    pub fn is_local(&self) -> bool {
+        match &self.endpoint {
+            Endpoint::Address(address) => address.ip().to_canonical().is_loopback(),
+            Endpoint::Localhost(_) | Endpoint::Unix(_) => true,
+            Endpoint::Name(..) => false,
+        }
+    }
+
+    /// The Host for a request that came without one.
+    pub(crate) fn authority(&self) -> &str {
+        self.text.strip_prefix("http://").unwrap_or("localhost")
+    }
+}
+
+impl fmt::Display for TargetUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+fn endpoint(authority: &str) -> Result<Endpoint, &'static str> {
+    if authority.contains('@') {
+        return Err("a target carries no user");
+    }
+    if authority.contains(['/', '?', '#']) {
+        return Err("a target has no path: requests keep their own");
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (
+            host,
+            port.parse()
+                .ok()
+                .filter(|port| *port != 0)
+                .ok_or("the port must be 1 to 65535")?,
+        ),
+        _ => (authority, 80),
+    };
+    if let Some(v6) = host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
+        let ip: Ipv6Addr = v6.parse().map_err(|_| "this is not an IPv6 address")?;
+        return Ok(Endpoint::Address(SocketAddr::new(IpAddr::V6(ip), port)));
+    }
+    if let Ok(ip) = host.parse::<Ipv4Addr>() {
+        return Ok(Endpoint::Address(SocketAddr::new(IpAddr::V4(ip), port)));
+    }
+    let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let valid = |label: &str| {
+        !label.is_empty()
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    if !name.split('.').all(valid) {
+        return Err("the host must be an address or a name");
+    }
+    // The resolver would read 127.1, 0x7f000001 or 2130706433 as an address; nobody should have to guess which.
+    let last = name.rsplit('.').next().unwrap_or_default();
+    if last.starts_with(|first: char| first.is_ascii_digit()) {
+        return Err("an address must be written in full");
+    }
+    Ok(if name == "localhost" {
+        Endpoint::Localhost(port)
+    } else {
+        Endpoint::Name(name, port)
+    })
+}
+
+fn host_port(endpoint: &Endpoint) -> String {
+    match endpoint {
+        Endpoint::Address(address) => address.to_string(),
+        Endpoint::Localhost(port) => format!("localhost:{port}"),
+        Endpoint::Name(name, port) => format!("{name}:{port}"),
+        Endpoint::Unix(path) => path.display().to_string(),
+    }
+}
+
+/// A target in force: its URL and what was learnt while using it.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Counts up with each change, so that a pool knows its connections.
+    pub(crate) number: u64,
+    /// As configured or as asked for.
+    pub url: TargetUrl,
+    /// For `localhost`: whether `::1` answered last.
+    v6_won: AtomicBool,
+}
+
+impl Target {
+    pub(crate) fn new(number: u64, url: TargetUrl) -> Self {
+        Self {
+            number,
+            url,
+            v6_won: AtomicBool::new(false),
+        }
+    }
+
+    /// Both loopbacks, the last winner first.
+    pub(crate) fn loopbacks(&self, port: u16) -> [SocketAddr; 2] {
+        let v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        let v6 = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port);
+        if self.v6_won.load(Ordering::Relaxed) {
+            [v6, v4]
+        } else {
+            [v4, v6]
+        }
+    }
+
+    pub(crate) fn won(&self, address: SocketAddr) {
+        self.v6_won.store(address.is_ipv6(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_read_in_every_documented_spelling() {
+        for (text, shown) in [
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("HTTP://LOCALHOST:3000/", "http://localhost:3000"),
+            ("http://[::1]:8080", "http://[::1]:8080"),
+            ("http://app.internal", "http://app.internal:80"),
+            ("unix:/run/app.sock", "unix:/run/app.sock"),
+            ("unix:///run/app.sock", "unix:/run/app.sock"),
+        ] {
+            assert_eq!(TargetUrl::parse(text).unwrap().to_string(), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_target_that_could_mean_two_things_is_refused() {
+        for text in [
+            "",
+            "http://",
+            "https://127.0.0.1:1",
+            "ftp://x",
+            "http://u@127.0.0.1:1",
+            "http://127.0.0.1:1/path",
+            "http://127.0.0.1:0",
+            "http://127.0.0.1:99999",
+            "http://127.1:80",
+            "http://2130706433:80",
+            "http://0x7f000001:80",
+            "http://[::1:80",
+            "unix:relative",
+            "http://a b:80",
+            "http://[v1.x]:80",
+        ] {
+            assert!(TargetUrl::parse(text).is_err(), "{text:?} was accepted");
+        }
+    }
+}
