@@ -21,7 +21,8 @@ use crate::worker::Worker;
 
 /// A connection after its handshake.
 pub(crate) struct Secured {
-    pub(crate) stream: TlsStream<TcpStream>,
+    /// Boxed: it is moved from stage to stage, and each would keep room for it in the connection's task.
+    pub(crate) stream: Box<TlsStream<TcpStream>>,
     pub(crate) conn: Rc<Conn>,
     pub(crate) protocol: Protocol,
     /// Held until the connection is closed.
@@ -52,7 +53,7 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Sec
     let shaken = timeout_at(deadline.into(), shaking).await;
     drop(handshaking);
     let stream = match shaken {
-        Ok(Ok(stream)) => stream,
+        Ok(Ok(stream)) => Box::new(stream),
         failed => {
             let (reason, detail) = match failed {
                 Ok(Err(error)) => sort(&error),

@@ -124,13 +124,13 @@ impl Worker {
     fn spawn<F: Future<Output = ()> + 'static>(
         self: &Rc<Self>,
         accepted: Accepted,
-        life: impl FnOnce(Accepted, Rc<Self>) -> F,
+        life: impl FnOnce(Accepted, Rc<Self>) -> F + 'static,
     ) {
         let open = Open::new(self);
-        let living = life(accepted, Rc::clone(self));
+        // The future is made inside the task: made outside and moved in, the task would have room for it twice.
         spawn_local(async move {
-            let _open = open;
-            living.await;
+            let worker = Rc::clone(&open.0);
+            life(accepted, worker).await;
         });
     }
 

@@ -55,7 +55,7 @@ where
             Arrival::Over => return close(framer.stream()).await,
             Arrival::Gone(started) => return gone(&framer, &conn, started),
             Arrival::Refused(reason, started) => {
-                return refuse(&mut framer, &conn, reason, started).await;
+                return Box::pin(refuse(&mut framer, &conn, reason, started)).await;
             }
         };
         // Boxed, so that an idle connection does not keep the room for an exchange's state.
@@ -70,7 +70,7 @@ where
         match ended {
             Ended::KeepAlive(back) => framer = back,
             Ended::Close(mut back) => return close(back.stream()).await,
-            Ended::Linger(mut back) => return linger(back.stream()).await,
+            Ended::Linger(mut back) => return Box::pin(linger(back.stream())).await,
             Ended::Cut => return,
         }
     }

@@ -78,7 +78,7 @@ pub(crate) async fn serve(accepted: Accepted, worker: &Rc<Worker>) {
             return;
         }
         if !goes_on {
-            return linger(framer.stream()).await;
+            return Box::pin(linger(framer.stream())).await;
         }
     }
 }

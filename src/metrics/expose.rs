@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
@@ -341,11 +343,11 @@ fn counter(
     let mut encoder = to.encode_descriptor(name, help, None, MetricType::Counter)?;
     for (labels, count) in samples {
         if labels.is_empty() {
-            encoder.encode_counter::<Labels, u64, u64>(&count, None)?;
+            encoder.encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
         } else {
             encoder
                 .encode_family(&labels)?
-                .encode_counter::<Labels, u64, u64>(&count, None)?;
+                .encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
         }
     }
     Ok(())
@@ -380,10 +382,10 @@ fn histogram(
 
 impl EncodeMetric for Histogram {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        let bounds = BUCKETS.into_iter().chain([f64::MAX]);
+        let bounds = BUCKETS.into_iter().chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(self.counts).collect();
         let count = self.counts.iter().sum();
-        encoder.encode_histogram::<Labels>(self.sum.as_secs_f64(), count, &buckets, None)
+        encoder.encode_histogram::<NoLabelSet>(self.sum.as_secs_f64(), count, &buckets, None)
     }
 
     fn metric_type(&self) -> MetricType {
