@@ -16,7 +16,6 @@ use crate::drain::{Drained, Patience, drain};
 use crate::listener::{Gate, bind};
 use crate::logging::Logging;
 use crate::phase::Life;
-use crate::records;
 use crate::signals::{Signals, Wish};
 use crate::upstream::{OwnPorts, Targets};
 use crate::wiring::{self, House};
@@ -131,8 +130,7 @@ impl Bound {
         let policy =
             Policy::new(self.config.tls_min).map_err(|error| format!("preparing TLS: {error}"))?;
         let life = Arc::new(Life::new());
-        let observer =
-            wiring::certificate_observer(self.config.service_name.clone(), Arc::clone(&life));
+        let observer = wiring::observer(self.config.service_name.clone(), Arc::clone(&life));
         let source = self.config.certificate.clone();
         let certificates = Store::new(source, policy, observer)
             .map_err(|error| format!("preparing TLS: {error}"))?;
@@ -152,7 +150,6 @@ impl Bound {
             .map_err(|error| format!("starting a worker: {error}"))?;
         let runtime = Builder::new_current_thread()
             .enable_all()
-            .on_thread_park(records::hand_over)
             .build()
             .map_err(|error| format!("starting the control runtime: {error}"))?;
         let drained = runtime.block_on(self.control(house, ended));

@@ -206,6 +206,7 @@ pub(crate) fn start(
     thread::Builder::new()
         .name(format!("worker-{number}"))
         .spawn(move || {
+            records::batch();
             let cut = live(shared, doors).unwrap_or_else(|error| {
                 tracing::error!(%error, number, "a worker could not start");
                 0

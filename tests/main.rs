@@ -1,1 +1,27 @@
+//! One integration binary. Everything runs over real sockets against the real executable, with certificates made on the
+//! spot; ports are picked by the system, and whatever has to be waited for is observed.
 
+mod support;
+
+/// The admin and probe planes as an operator sees them.
+mod admin;
+/// Large bodies with bounded memory.
+mod bodies;
+/// Rotation, refusal and late arrival of certificates.
+mod certificates;
+/// Requests and responses on their way, over HTTP/1 and HTTP/2.
+mod forwarding;
+/// TLS versions, ALPN, deadlines.
+mod handshake;
+/// Import directions, file sizes, module docs.
+mod layering;
+/// Applications that are away, slow or broken.
+mod misbehaving_apps;
+/// Malformed requests, clients that leave, time limits.
+mod misbehaving_clients;
+/// Exit codes, signals, configuration mistakes, `check` and `demo`.
+mod process;
+/// What a record says, and that there is exactly one.
+mod records;
+/// The plain HTTP listener.
+mod redirect;

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use http::{HeaderMap, StatusCode, header};
 
 use crate::handles::{Handles, TargetChange, TargetView};
@@ -15,8 +16,9 @@ pub(crate) async fn show(State(handles): State<Handles>) -> Json<TargetView> {
 pub(crate) async fn change(
     State(handles): State<Handles>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<TargetView>, Problem> {
+    let body = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
     let change = parse(&headers, &body)?;
     match handles.targets.change(change).await {
         Ok(view) => Ok(Json(view)),

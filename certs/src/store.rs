@@ -9,8 +9,8 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use time::OffsetDateTime;
 
+use crate::attempt::{Attempt, Counts, History, Outcome, Trigger};
 use crate::bundle::Bundle;
 use crate::error::LoadError;
 use crate::server_config::Policy;
@@ -30,71 +30,6 @@ pub struct Generation {
     pub since: SystemTime,
 }
 
-/// What made us look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trigger {
-    /// `POST /certs/reload`.
-    Admin,
-    /// The file system told of a change.
-    Notify,
-    /// The periodic look behind the notifications.
-    Poll,
-    /// SIGHUP.
-    Signal,
-    /// The first load.
-    Start,
-}
-
-impl Trigger {
-    /// A short stable word.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Notify => "notify",
-            Self::Poll => "poll",
-            Self::Signal => "signal",
-            Self::Start => "start",
-        }
-    }
-}
-
-/// How one attempt ended.
-#[derive(Clone, Debug)]
-pub enum Outcome {
-    /// A new generation is served.
-    Published(Arc<Generation>),
-    /// The files are those already served.
-    Unchanged,
-    /// Nothing changed, and this is why.
-    Failed(Arc<LoadError>),
-}
-
-/// One attempt to reload, whatever came of it.
-#[derive(Clone, Debug)]
-pub struct Attempt {
-    /// When it ended.
-    pub at: SystemTime,
-    /// What made us look.
-    pub trigger: Trigger,
-    /// SHA-256 of the leaf served before.
-    pub old: Option<String>,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Failed for the same reason as the attempt before it: known already, not worth a second line.
-    pub repeated: bool,
-}
-
-/// How often reloads ended which way, since the start.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counts {
-    /// A new generation was published.
-    pub published: u64,
-    /// The files had not changed.
-    pub unchanged: u64,
-    /// Refused.
-    pub failed: u64,
-}
-
 /// The certificate store.
 pub struct Store {
     source: Source,
@@ -102,14 +37,6 @@ pub struct Store {
     current: ArcSwap<Generation>,
     history: Mutex<History>,
     observer: Box<dyn Fn(&Attempt) + Send + Sync>,
-}
-
-#[derive(Debug, Default)]
-struct History {
-    digest: Option<[u8; 32]>,
-    counts: Counts,
-    last: Option<Attempt>,
-    last_success: Option<SystemTime>,
 }
 
 impl Store {
@@ -232,63 +159,6 @@ impl Store {
     fn history(&self) -> std::sync::MutexGuard<'_, History> {
         // A panic while holding it leaves plain values behind; they are still true.
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl History {
-    fn remember(&mut self, attempt: &Attempt) {
-        match &attempt.outcome {
-            Outcome::Published(_) => {
-                self.counts.published += 1;
-                self.last_success = Some(attempt.at);
-            }
-            Outcome::Unchanged => {
-                self.counts.unchanged += 1;
-                self.last_success = Some(attempt.at);
-                // A look that found nothing new does not replace the account of the last change, but it does end a
-                // failure: what is on disk is what is served.
-                if !matches!(
-                    &self.last,
-                    Some(Attempt {
-                        outcome: Outcome::Failed(_),
-                        ..
-                    })
-                ) {
-                    return;
-                }
-            }
-            Outcome::Failed(_) if attempt.repeated => return,
-            Outcome::Failed(_) => self.counts.failed += 1,
-        }
-        self.last = Some(attempt.clone());
-    }
-
-    fn fails_as(&self, outcome: &Outcome) -> bool {
-        match (outcome, &self.last) {
-            (
-                Outcome::Failed(new),
-                Some(Attempt {
-                    outcome: Outcome::Failed(old),
-                    ..
-                }),
-            ) => new.to_string() == old.to_string(),
-            _ => false,
-        }
-    }
-}
-
-impl Attempt {
-    /// Warnings on what was published, in words; empty for every other outcome.
-    pub fn warnings(&self) -> Vec<String> {
-        match &self.outcome {
-            Outcome::Published(generation) => {
-                let bundle = generation.bundle.as_ref();
-                bundle
-                    .map(|bundle| bundle.warnings(OffsetDateTime::now_utc()))
-                    .unwrap_or_default()
-            }
-            _ => Vec::new(),
-        }
     }
 }
 

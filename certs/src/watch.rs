@@ -19,8 +19,9 @@ use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::attempt::{Outcome, Trigger};
 use crate::source::Source;
-use crate::store::{Outcome, Store, Trigger};
+use crate::store::Store;
 
 /// Watches the store's source for ever.
 pub async fn watch(store: Arc<Store>) {

@@ -163,8 +163,8 @@ pub(super) fn suspicious(variables: impl Iterator<Item = (String, String)>) -> V
         .filter_map(|(name, _)| {
             let near = known
                 .iter()
-                .min_by_key(|known| strsim::levenshtein(known, &name))?;
-            (strsim::levenshtein(near, &name) <= 3)
+                .min_by_key(|known| strsim::damerau_levenshtein(known, &name))?;
+            (strsim::damerau_levenshtein(near, &name) <= 3)
                 .then(|| format!("{name} is not an option and is ignored; did you mean {near}?"))
         })
         .collect()
@@ -180,7 +180,7 @@ fn injected(name: &str, value: &str) -> bool {
 fn did_you_mean(key: &str) -> String {
     OPTIONS
         .iter()
-        .map(|opt| (strsim::levenshtein(opt.name, key), opt.name))
+        .map(|opt| (strsim::damerau_levenshtein(opt.name, key), opt.name))
         .min()
         .filter(|(distance, _)| *distance <= 3)
         .map(|(_, name)| format!("; did you mean {name:?}?"))

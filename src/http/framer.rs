@@ -111,13 +111,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framer<S> {
                 Ok(Some(head)) => return Poll::Ready(Next::Head(head)),
                 Ok(None) => {}
             }
-            let partial = self.has_partial();
             match ready!(self.fill(cx)) {
-                Ok(0) if !partial => return Poll::Ready(Next::End),
-                Ok(0) => return Poll::Ready(Next::Gone),
-                Ok(_) => {}
-                Err(_) if !partial => return Poll::Ready(Next::End),
-                Err(_) => return Poll::Ready(Next::Gone),
+                Ok(1..) => {}
+                Ok(_) | Err(_) if self.has_partial() => return Poll::Ready(Next::Gone),
+                Ok(_) | Err(_) => return Poll::Ready(Next::End),
             }
         }
     }

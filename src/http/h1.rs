@@ -6,22 +6,22 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::futures::Notified;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::answer::{answer, text};
 use super::body::{RequestBody, RequestProgress, ResponseBody};
-use super::framer::{Framer, Next};
+use super::closing::{CLOSE_TIMEOUT, close, linger};
+use super::framer::Framer;
 use super::head::{Head, HeadLimits};
-use super::timer::Timer;
+use super::waiting::{Arrival, Waiting};
 use crate::conn::Conn;
 use crate::failure::Reason;
 use crate::metrics::Counted;
@@ -73,77 +73,6 @@ where
             Ended::Linger(mut back) => return Box::pin(linger(back.stream())).await,
             Ended::Cut => return,
         }
-    }
-}
-
-/// Waiting for a head, idle and slow told apart.
-pub(super) struct Waiting<'a> {
-    worker: &'a Worker,
-    timer: Timer,
-    /// Registered once for the connection's life.
-    closing: Pin<Box<Notified<'a>>>,
-    woken: bool,
-}
-
-/// What came of waiting.
-pub(super) enum Arrival {
-    Head(Head, Instant),
-    /// Nothing more comes, or nothing more is wanted.
-    Over,
-    /// The client left in the middle of a head that began then.
-    Gone(Instant),
-    Refused(Reason, Instant),
-}
-
-impl<'a> Waiting<'a> {
-    pub(super) fn new(worker: &'a Worker) -> Self {
-        let timer = Timer::new(worker.config.limits.idle_timeout);
-        Self {
-            worker,
-            timer,
-            closing: Box::pin(worker.changed().notified()),
-            woken: false,
-        }
-    }
-
-    pub(super) async fn next<S: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        framer: &mut Framer<S>,
-    ) -> Arrival {
-        let limits = &self.worker.config.limits;
-        self.timer.set(limits.idle_timeout);
-        // Set when the first bytes of a head are here.
-        let mut started = None;
-        poll_fn(|cx| {
-            let next = framer.poll_next(cx);
-            if started.is_none()
-                && (framer.has_partial() || matches!(next, Poll::Ready(Next::Refused(_))))
-            {
-                started = Some(Instant::now());
-                if next.is_pending() {
-                    self.timer.set(limits.head_timeout);
-                }
-            }
-            let began = started.unwrap_or_else(Instant::now);
-            match next {
-                Poll::Ready(Next::Head(head)) => return Poll::Ready(Arrival::Head(head, began)),
-                Poll::Ready(Next::End) => return Poll::Ready(Arrival::Over),
-                Poll::Ready(Next::Gone) => return Poll::Ready(Arrival::Gone(began)),
-                Poll::Ready(Next::Refused(reason)) => {
-                    return Poll::Ready(Arrival::Refused(reason, began));
-                }
-                Poll::Pending => {}
-            }
-            self.woken = self.woken || self.closing.as_mut().poll(cx).is_ready();
-            if started.is_none() && self.worker.is_closing() {
-                return Poll::Ready(Arrival::Over);
-            }
-            self.timer.poll_expired(cx).map(|()| match started {
-                Some(started) => Arrival::Refused(Reason::HeadTimeout, started),
-                None => Arrival::Over,
-            })
-        })
-        .await
     }
 }
 
@@ -289,31 +218,5 @@ where
     }
 }
 
-/// An orderly end: close_notify, so that the client can tell it from a cut.
-pub(super) async fn close<S: AsyncWrite + Unpin>(stream: &mut S) {
-    // A client that is gone already needs no goodbye.
-    let _ = timeout(CLOSE_TIMEOUT, stream.shutdown()).await;
-}
-
-/// Ends an answered connection whose client is still sending. Closing with unread bytes would make the kernel send RST,
-/// and that can destroy the answer before the client has read it; so what comes is thrown away for a moment.
-pub(super) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
-    close(stream).await;
-    let drained = async {
-        let mut room = [0; 4096];
-        let mut left = LINGER_BYTES;
-        while left > 0 {
-            match stream.read(&mut room).await {
-                Ok(0) | Err(_) => return,
-                Ok(count) => left = left.saturating_sub(count),
-            }
-        }
-    };
-    let _ = timeout(LINGER_TIMEOUT, drained).await;
-}
-
 /// hyper's buffer must hold a head, which the framer has measured already.
 const BUFFER: usize = 256 * 1024;
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 1 << 20;

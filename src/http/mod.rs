@@ -4,12 +4,14 @@
 mod answer;
 mod body;
 mod chunks;
+mod closing;
 mod framer;
 mod h1;
 mod h2;
 mod head;
 mod redirect;
 mod timer;
+mod waiting;
 
 pub(crate) use answer::refuse;
 pub(crate) use body::{RequestBody, RequestProgress, ResponseBody};

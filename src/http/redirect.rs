@@ -11,9 +11,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::answer::{answer, text};
+use super::closing::{close, linger};
 use super::framer::Framer;
-use super::h1::{Arrival, Waiting, close, linger};
 use super::head::{Framing, HeadLimits};
+use super::waiting::{Arrival, Waiting};
 use crate::conn::Conn;
 use crate::failure::Reason;
 use crate::listener::Accepted;

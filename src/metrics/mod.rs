@@ -4,6 +4,7 @@
 mod expose;
 mod meter;
 mod process;
+mod snapshot;
 
 pub(crate) use expose::{Facts, Metrics};
 pub(crate) use meter::Counted;

@@ -3,12 +3,13 @@
 
 mod event;
 mod exchange;
+mod json;
 mod layer;
 mod ring;
 mod writer;
 
 pub(crate) use event::{Handshake, audit, handshake};
 pub(crate) use exchange::Exchange;
-pub(crate) use layer::{RECORD, RecordLayer, hand_over};
+pub(crate) use layer::{RECORD, RecordLayer, batch, hand_over};
 pub(crate) use ring::Ring;
 pub(crate) use writer::{Drops, LineWriter};

@@ -1,0 +1,10 @@
+.PHONY: test demo ci
+
+test:
+	cargo test --workspace
+
+demo:
+	cargo run --release -- demo
+
+ci:
+	.ci/run

@@ -1,0 +1,87 @@
+//! Waiting for the next head on a connection, idle and slow told apart: the idle limit runs between two requests, the head
+//! limit from a head's first byte, and a drain ends the one and not the other.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::futures::Notified;
+
+use super::framer::{Framer, Next};
+use super::head::Head;
+use super::timer::Timer;
+use crate::failure::Reason;
+use crate::worker::Worker;
+
+/// One connection's waiting.
+pub(super) struct Waiting<'a> {
+    worker: &'a Worker,
+    timer: Timer,
+    /// Registered once for the connection's life.
+    closing: Pin<Box<Notified<'a>>>,
+    woken: bool,
+}
+
+/// What came of waiting.
+pub(super) enum Arrival {
+    Head(Head, Instant),
+    /// Nothing more comes, or nothing more is wanted.
+    Over,
+    /// The client left in the middle of a head that began then.
+    Gone(Instant),
+    Refused(Reason, Instant),
+}
+
+impl<'a> Waiting<'a> {
+    pub(super) fn new(worker: &'a Worker) -> Self {
+        let timer = Timer::new(worker.config.limits.idle_timeout);
+        Self {
+            worker,
+            timer,
+            closing: Box::pin(worker.changed().notified()),
+            woken: false,
+        }
+    }
+
+    pub(super) async fn next<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        framer: &mut Framer<S>,
+    ) -> Arrival {
+        let limits = &self.worker.config.limits;
+        self.timer.set(limits.idle_timeout);
+        // Set when the first bytes of a head are here.
+        let mut started = None;
+        poll_fn(|cx| {
+            let next = framer.poll_next(cx);
+            if started.is_none()
+                && (framer.has_partial() || matches!(next, Poll::Ready(Next::Refused(_))))
+            {
+                started = Some(Instant::now());
+                if next.is_pending() {
+                    self.timer.set(limits.head_timeout);
+                }
+            }
+            let began = started.unwrap_or_else(Instant::now);
+            match next {
+                Poll::Ready(Next::Head(head)) => return Poll::Ready(Arrival::Head(head, began)),
+                Poll::Ready(Next::End) => return Poll::Ready(Arrival::Over),
+                Poll::Ready(Next::Gone) => return Poll::Ready(Arrival::Gone(began)),
+                Poll::Ready(Next::Refused(reason)) => {
+                    return Poll::Ready(Arrival::Refused(reason, began));
+                }
+                Poll::Pending => {}
+            }
+            self.woken = self.woken || self.closing.as_mut().poll(cx).is_ready();
+            if started.is_none() && self.worker.is_closing() {
+                return Poll::Ready(Arrival::Over);
+            }
+            self.timer.poll_expired(cx).map(|()| match started {
+                Some(started) => Arrival::Refused(Reason::HeadTimeout, started),
+                None => Arrival::Over,
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,267 @@
+//! The sums of one scrape as metric families: names, help texts and labels.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+
+use super::expose::Facts;
+use super::meter::{BUCKETS, Histogram, Totals};
+
+/// The sums of one scrape.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) totals: Totals,
+    /// Handshaking, open, idle, and idle upstream.
+    pub(super) gauges: [i64; 4],
+    pub(super) facts: Facts,
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        self.traffic(&mut encoder)?;
+        self.connections(&mut encoder)?;
+        self.certificates(&mut encoder)?;
+        self.operation(&mut encoder)
+    }
+}
+
+impl Snapshot {
+    fn traffic(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let totals = &self.totals;
+        let requests = totals
+            .requests
+            .iter()
+            .map(|((method, code, reason), count)| {
+                let code = if *code == 0 {
+                    "none".to_owned()
+                } else {
+                    code.to_string()
+                };
+                (
+                    vec![
+                        ("method", (*method).to_owned()),
+                        ("code", code),
+                        ("reason", (*reason).to_owned()),
+                    ],
+                    *count,
+                )
+            });
+        counter(
+            to,
+            "requests",
+            "Exchanges by method, status code and reason",
+            requests,
+        )?;
+        histogram(
+            to,
+            "request_duration",
+            "From the first byte of a request to the last of its response",
+            &totals.duration,
+        )?;
+        histogram(
+            to,
+            "upstream_duration",
+            "From the request to the head of the application's response",
+            &totals.upstream,
+        )?;
+        counter(
+            to,
+            "request_bytes",
+            "Request body bytes",
+            [(vec![], totals.bytes_in)],
+        )?;
+        counter(
+            to,
+            "response_bytes",
+            "Response body bytes",
+            [(vec![], totals.bytes_out)],
+        )?;
+        counter(
+            to,
+            "upstream_retries",
+            "Requests sent again because a kept connection to the application had gone stale",
+            [(
+                vec![("outcome", "replayed".to_owned())],
+                totals.upstream_retries,
+            )],
+        )
+    }
+
+    fn connections(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let [handshaking, open, idle, upstream_idle] = self.gauges;
+        let states = [
+            ("handshake", handshaking),
+            ("active", open - idle),
+            ("idle", idle),
+        ];
+        let states = states.map(|(state, count)| (vec![("state", state.to_owned())], count as f64));
+        gauge(to, "connections", "Client connections by state", states)?;
+        let idle = [(vec![("state", "idle".to_owned())], upstream_idle as f64)];
+        gauge(
+            to,
+            "upstream_connections",
+            "Connections to the application by state",
+            idle,
+        )?;
+        counter(
+            to,
+            "connections_refused",
+            "Connections closed at accept: --max-connections was reached",
+            [(vec![], self.totals.refused)],
+        )?;
+        let handshakes =
+            self.totals
+                .handshakes
+                .iter()
+                .map(|((result, reason, version, resumed), count)| {
+                    let labels = vec![
+                        ("result", (*result).to_owned()),
+                        ("reason", (*reason).to_owned()),
+                        ("version", (*version).to_owned()),
+                        ("resumed", resumed.to_string()),
+                    ];
+                    (labels, *count)
+                });
+        counter(to, "handshakes", "TLS handshakes", handshakes)?;
+        histogram(
+            to,
+            "handshake_duration",
+            "From accept to the end of a successful handshake",
+            &self.totals.handshake_duration,
+        )
+    }
+
+    fn certificates(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let facts = &self.facts;
+        let dates = facts.not_after.iter().map(|(element, at)| {
+            (
+                vec![
+                    ("name", "default".to_owned()),
+                    ("element", (*element).to_owned()),
+                ],
+                *at as f64,
+            )
+        });
+        gauge(
+            to,
+            "certificate_not_after_seconds",
+            "End of validity as Unix time",
+            dates,
+        )?;
+        gauge(
+            to,
+            "certificate_generation",
+            "Counts up with each certificate served",
+            [(vec![], facts.generation as f64)],
+        )?;
+        let reloads = facts
+            .reloads
+            .iter()
+            .map(|(result, count)| (vec![("result", (*result).to_owned())], *count));
+        counter(
+            to,
+            "certificate_reloads",
+            "Reloads by result; looks at unchanged files are not counted",
+            reloads,
+        )?;
+        let success = facts.last_success.map(|at| (vec![], unix(at)));
+        gauge(
+            to,
+            "certificate_last_reload_success_seconds",
+            "When the files on disk were last found to be what is served",
+            success,
+        )
+    }
+
+    fn operation(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        gauge(
+            to,
+            "target_drift",
+            "1 while the target in force is not the configured one",
+            [(vec![], f64::from(u8::from(self.facts.target_drift)))],
+        )?;
+        let dropped = [(vec![("class", "record".to_owned())], self.facts.log_dropped)];
+        counter(
+            to,
+            "log_dropped",
+            "Record lines that were not written because nobody read them",
+            dropped,
+        )?;
+        gauge(
+            to,
+            "build_info",
+            "Always 1",
+            [(vec![("version", env!("CARGO_PKG_VERSION").to_owned())], 1.0)],
+        )
+    }
+}
+
+type Labels = Vec<(&'static str, String)>;
+
+fn counter(
+    to: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    samples: impl IntoIterator<Item = (Labels, u64)>,
+) -> fmt::Result {
+    let mut encoder = to.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (labels, count) in samples {
+        if labels.is_empty() {
+            encoder.encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
+        } else {
+            encoder
+                .encode_family(&labels)?
+                .encode_counter::<NoLabelSet, u64, u64>(&count, None)?;
+        }
+    }
+    Ok(())
+}
+
+fn gauge(
+    to: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    samples: impl IntoIterator<Item = (Labels, f64)>,
+) -> fmt::Result {
+    let mut encoder = to.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in samples {
+        if labels.is_empty() {
+            encoder.encode_gauge(&value)?;
+        } else {
+            encoder.encode_family(&labels)?.encode_gauge(&value)?;
+        }
+    }
+    Ok(())
+}
+
+fn histogram(
+    to: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    histogram: &Histogram,
+) -> fmt::Result {
+    let encoder = to.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+    histogram.encode(encoder)
+}
+
+impl EncodeMetric for Histogram {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let bounds = BUCKETS.into_iter().chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(self.counts).collect();
+        let count = self.counts.iter().sum();
+        encoder.encode_histogram::<NoLabelSet>(self.sum.as_secs_f64(), count, &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}
+
+pub(super) fn unix(at: SystemTime) -> f64 {
+    at.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0.0, |since| since.as_secs_f64())
+}

@@ -1,0 +1,298 @@
+use std::sync::Arc;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use crate::support::{App, Client, Sidecar, eventually, hello, send};
+
+#[tokio::test]
+async fn health_and_status_tell_what_is_going_on() {
+    let app = hello("hi").await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    for path in ["/healthz", "/livez", "/readyz"] {
+        assert_eq!(
+            (
+                sidecar.admin(path).await.status,
+                sidecar.probe(path).await.status
+            ),
+            (200, 200),
+            "{path}"
+        );
+    }
+    Client::h1(&sidecar).get("/").await;
+    let status = sidecar.admin("/status").await.json();
+    assert_eq!(status["phase"], "ready");
+    assert_eq!(status["service"], "under-test");
+    assert_eq!(status["counts"]["requests"], 1);
+    assert_eq!(status["target"]["url"], app.to_string());
+    assert_eq!(
+        status["certificate"]["chain"][0]["names"][0],
+        "DNS:localhost"
+    );
+    // The probe plane only reads, and only health and metrics.
+    for path in ["/status", "/logs", "/target", "/certs"] {
+        assert_eq!(sidecar.probe(path).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn every_error_is_a_problem_document() {
+    let app = hello("hi").await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    let json = "Host: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
+    for (request, status) in [
+        ("GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_owned(), 404),
+        ("DELETE /status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_owned(), 405),
+        ("GET /logs?limit=many HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_owned(), 400),
+        ("GET /logs?colour=red HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_owned(), 400),
+        ("GET /logs?status=teapot HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_owned(), 400),
+        ("GET /logs?since=yesterday HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_owned(), 400),
+        (format!("PUT /target HTTP/1.1\r\n{json}Content-Length: 1\r\n\r\n{{"), 400),
+        (format!("PUT /target HTTP/1.1\r\n{json}Content-Length: 14\r\n\r\n{{\"uri\":\"http\"}}"), 400),
+        (format!("PUT /target HTTP/1.1\r\n{json}Content-Length: 100000\r\n\r\n{}", "x".repeat(100_000)), 413),
+        ("PUT /target HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}".to_owned(), 415),
+        ("GET /logs HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n".to_owned(), 403),
+        ("GET /logs HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\nConnection: close\r\n\r\n".to_owned(), 403),
+        ("POST /certs/reload HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned(), 403),
+    ] {
+        let answer = send(sidecar.admin, &request).await;
+        assert_eq!(answer.status, status, "{request:.80}: {}", answer.text());
+        assert_eq!(answer.field("content-type"), Some("application/problem+json"), "{request:.80}");
+        assert_eq!(answer.json()["status"], status);
+        assert!(answer.json()["detail"].as_str().is_some_and(|detail| !detail.is_empty()));
+    }
+}
+
+#[tokio::test]
+async fn the_latest_requests_can_be_asked_for_and_filtered() {
+    let app = App::scripted(|mut talk| async move {
+        while let Some(head) = talk.head().await? {
+            talk.body(&head).await?;
+            let status = if head.contains("/broken") {
+                "500 Internal Server Error"
+            } else {
+                "200 OK"
+            };
+            talk.answer(status, b"x").await?;
+        }
+        Ok(())
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &["--ring", "5"]).await;
+    let client = Client::h1(&sidecar);
+    for path in ["/a/1", "/a/2?password=secret", "/broken", "/b"] {
+        client.get(path).await;
+    }
+    client
+        .send("POST /a/3 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        .await;
+    let paths = async |query: &str| -> Vec<String> {
+        let records = sidecar.admin(&format!("/logs{query}")).await.json();
+        records
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|record| record["path"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(paths("").await, ["/a/3", "/b", "/broken", "/a/2", "/a/1"]);
+    assert_eq!(paths("?limit=2").await, ["/a/3", "/b"]);
+    assert_eq!(paths("?status=500").await, ["/broken"]);
+    assert_eq!(paths("?status=5xx").await, ["/broken"]);
+    assert_eq!(paths("?status=2xx&limit=1").await, ["/a/3"]);
+    assert_eq!(paths("?method=post").await, ["/a/3"]);
+    assert_eq!(paths("?path=/a/&method=GET").await, ["/a/2", "/a/1"]);
+    let all = sidecar.admin("/logs").await;
+    assert!(!all.text().contains("secret"));
+    let broken = all.json()[2].clone();
+    assert_eq!(
+        paths(&format!("?since={}", broken["id"].as_str().unwrap())).await,
+        ["/a/3", "/b"]
+    );
+    assert_eq!(
+        paths(&format!("?since={}", broken["time"].as_str().unwrap())).await,
+        ["/a/3", "/b", "/broken"]
+    );
+    // The oldest make room.
+    client.get("/newest").await;
+    assert_eq!(
+        paths("").await,
+        ["/newest", "/a/3", "/b", "/broken", "/a/2"]
+    );
+    let lines = send(sidecar.admin, "GET /logs HTTP/1.1\r\nHost: localhost\r\nAccept: application/x-ndjson\r\nConnection: close\r\n\r\n").await;
+    assert_eq!(
+        (lines.field("content-type"), lines.text().lines().count()),
+        (Some("application/x-ndjson"), 5)
+    );
+}
+
+#[tokio::test]
+async fn a_target_change_takes_the_next_request_and_leaves_the_running_one() {
+    let go_on = Arc::new(Notify::new());
+    let script = Arc::clone(&go_on);
+    let old = App::scripted(move |mut talk| {
+        let go_on = Arc::clone(&script);
+        async move {
+            while let Some(head) = talk.head().await? {
+                if head.contains("/slow") {
+                    go_on.notified().await;
+                }
+                talk.answer("200 OK", b"old").await?;
+            }
+            Ok(())
+        }
+    })
+    .await;
+    let new = hello("new").await;
+    let sidecar = Sidecar::start(&old, &[]).await;
+    let client = Client::h1(&sidecar);
+    assert_eq!(client.get("/").await.text(), "old");
+    let slow = tokio::spawn({
+        let client = client.clone();
+        async move { client.get("/slow").await }
+    });
+    eventually("the slow one has begun", async || {
+        (old.heads().len() == 2).then_some(())
+    })
+    .await;
+
+    let changed = sidecar.put_target(&format!("{{\"url\":\"{new}\"}}")).await;
+    assert_eq!(
+        (changed.status, &changed.json()["drift"]),
+        (200, &true.into())
+    );
+    for _ in 0..10 {
+        assert_eq!(client.get("/").await.text(), "new");
+    }
+    go_on.notify_one();
+    assert_eq!(slow.await.unwrap().text(), "old");
+    let view = sidecar.admin("/target").await.json();
+    assert_eq!(
+        (&view["url"], &view["configured"]),
+        (&new.to_string().into(), &old.to_string().into())
+    );
+    sidecar
+        .record("an audit", |record| {
+            record["action"] == "target_change" && record["result"] == "done"
+        })
+        .await;
+    assert!(
+        sidecar
+            .probe("/metrics")
+            .await
+            .text()
+            .contains("portcullis_target_drift 1")
+    );
+}
+
+#[tokio::test]
+async fn a_refused_target_change_changes_nothing() {
+    let app = hello("still here").await;
+    let sidecar = Sidecar::start(&app, &["--redirect", "127.0.0.1:0"]).await;
+    let free = {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap()
+    };
+    let (https, admin) = (sidecar.https, sidecar.admin);
+    for (url, reason) in [
+        (format!("http://{https}"), "loop"),
+        (format!("http://{admin}"), "loop"),
+        (format!("http://localhost:{}", https.port()), "loop"),
+        (
+            format!("http://[::ffff:127.0.0.1]:{}", https.port()),
+            "loop",
+        ),
+        (format!("http://{}", sidecar.probe), "loop"),
+        (format!("http://{}", sidecar.redirect.unwrap()), "loop"),
+        (format!("http://{free}"), "probe_failed"),
+        ("unix:/nowhere/app.sock".to_owned(), "probe_failed"),
+        ("https://127.0.0.1:1".to_owned(), "malformed"),
+        ("http://10.1.2.3:80".to_owned(), "not_local"),
+        ("http://169.254.169.254".to_owned(), "not_local"),
+        ("http://elsewhere.example".to_owned(), "not_local"),
+    ] {
+        let answer = sidecar.put_target(&format!("{{\"url\":\"{url}\"}}")).await;
+        assert_eq!(
+            (answer.status, &answer.json()["reason"]),
+            (422, &reason.into()),
+            "{url}: {}",
+            answer.text()
+        );
+        assert!(answer.text().contains("nothing was changed"), "{url}");
+        assert_eq!(
+            sidecar.admin("/target").await.json()["drift"],
+            false,
+            "{url}"
+        );
+    }
+    assert_eq!(Client::h1(&sidecar).get("/").await.text(), "still here");
+}
+
+#[tokio::test]
+async fn metrics_come_in_both_formats() {
+    let app = hello("hi").await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    Client::h1(&sidecar).get("/").await;
+    Client::h1(&sidecar)
+        .send("BREW / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .await;
+    let text = sidecar.probe("/metrics").await;
+    assert_eq!(
+        text.field("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
+    for line in [
+        "# TYPE portcullis_requests_total counter",
+        "portcullis_requests_total{method=\"GET\",code=\"200\",reason=\"\"} 1",
+        "portcullis_requests_total{method=\"other\",code=\"200\",reason=\"\"} 1",
+        "portcullis_request_duration_seconds_bucket{le=\"+Inf\"} 2",
+        "portcullis_handshakes_total{result=\"ok\",reason=\"\",version=\"1.3\",resumed=\"false\"} 2",
+        "portcullis_certificate_generation 1",
+        "portcullis_response_bytes_total 4",
+    ] {
+        assert!(
+            text.text().lines().any(|found| found.starts_with(line)),
+            "{line} is missing in\n{}",
+            text.text()
+        );
+    }
+    assert!(!text.text().contains("# EOF"));
+    let open = send(sidecar.probe, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: application/openmetrics-text; version=1.0.0\r\nConnection: close\r\n\r\n").await;
+    assert!(
+        open.field("content-type")
+            .unwrap()
+            .starts_with("application/openmetrics-text")
+    );
+    assert!(
+        open.text().contains("# TYPE portcullis_requests counter")
+            && open.text().ends_with("# EOF\n")
+    );
+}
+
+#[tokio::test]
+async fn silent_clients_of_the_admin_plane_lock_nobody_out_of_the_probes() {
+    let app = hello("hi").await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    let mut silent = Vec::new();
+    for _ in 0..200 {
+        let mut stream = TcpStream::connect(sidecar.admin).await.unwrap();
+        // Those over the limit are closed at once, which may be before this write.
+        let _ = stream.write_all(b"GET /status HTTP/1.1\r\nHo").await;
+        silent.push(stream);
+    }
+    assert_eq!(sidecar.probe("/livez").await.status, 200);
+    assert_eq!(Client::h1(&sidecar).get("/").await.status, 200);
+    drop(silent);
+    eventually("the admin plane answers again", async || {
+        let mut stream = TcpStream::connect(sidecar.admin).await.unwrap();
+        let _ = stream
+            .write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .await;
+        crate::support::read_answer(&mut stream)
+            .await
+            .is_ok_and(|answer| answer.status == 200)
+            .then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,153 @@
+use rustls::version::{TLS12, TLS13};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::{Client, Sidecar, hello};
+
+#[tokio::test]
+async fn tls_12_and_13_are_spoken_and_a_floor_can_be_set() {
+    let app = hello("hi").await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    for (version, name) in [(&TLS12, "1.2"), (&TLS13, "1.3")] {
+        assert_eq!(
+            Client::with_versions(&sidecar, &[], &[version])
+                .get(&format!("/{name}"))
+                .await
+                .status,
+            200
+        );
+        let record = sidecar.exchange(&format!("/{name}")).await;
+        assert_eq!(
+            (&record["tls"], &record["sni"], &record["generation"]),
+            (&name.into(), &"localhost".into(), &1.into())
+        );
+        assert!(
+            record["cipher"].as_str().unwrap().starts_with("TLS_"),
+            "{record}"
+        );
+    }
+    let strict = Sidecar::start(&app, &["--tls-min", "1.3"]).await;
+    assert!(
+        Client::with_versions(&strict, &[], &[&TLS12])
+            .connect()
+            .await
+            .is_err()
+    );
+    let record = strict
+        .record("refused", |record| record["kind"] == "handshake")
+        .await;
+    assert_eq!(record["reason"], "nothing_in_common");
+}
+
+#[tokio::test]
+async fn the_post_quantum_group_is_offered() {
+    let app = hello("hi").await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    let stream = Client::h1(&sidecar).connect().await.unwrap();
+    let group = stream.get_ref().1.negotiated_key_exchange_group().unwrap();
+    assert_eq!(group.name(), rustls::NamedGroup::X25519MLKEM768);
+}
+
+#[tokio::test]
+async fn a_connection_is_served_as_what_alpn_agreed_on() {
+    let app = hello("hi").await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    for (offered, agreed) in [
+        (&["h2", "http/1.1"][..], Some("h2")),
+        (&["http/1.1"], Some("http/1.1")),
+        (&[], None),
+    ] {
+        let stream = Client::new(&sidecar, offered).connect().await.unwrap();
+        assert_eq!(
+            stream.get_ref().1.alpn_protocol(),
+            agreed.map(str::as_bytes)
+        );
+    }
+    assert!(Client::new(&sidecar, &["spdy/3"]).connect().await.is_err());
+
+    // HTTP/1 on a connection that agreed on HTTP/2 gets no HTTP/1 answer.
+    let mut stream = Client::new(&sidecar, &["h2"]).connect().await.unwrap();
+    stream
+        .write_all(b"GET /guess HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut seen = Vec::new();
+    let _ = stream.read_to_end(&mut seen).await;
+    assert!(
+        !seen.windows(5).any(|window| window == b"HTTP/"),
+        "{:?}",
+        String::from_utf8_lossy(&seen)
+    );
+    assert_eq!(app.heads().len(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_shake_hands_in_time_is_closed_and_recorded() {
+    let app = hello("hi").await;
+    let sidecar = Sidecar::start(&app, &["--handshake-timeout", "150ms"]).await;
+    for first in [&b""[..], b"\x16\x03\x01"] {
+        let mut stream = TcpStream::connect(sidecar.https).await.unwrap();
+        stream.write_all(first).await.unwrap();
+        // Closed, by FIN or by RST.
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+        let port = stream.local_addr().unwrap().port();
+        let record = sidecar
+            .record("timeout", |record| record["client_port"] == port)
+            .await;
+        assert_eq!(
+            (&record["kind"], &record["reason"]),
+            (&"handshake".into(), &"handshake_timeout".into())
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_tls_is_recorded_in_plain_words() {
+    let app = hello("hi").await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    let mut stream = TcpStream::connect(sidecar.https).await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+    let record = sidecar
+        .record("plain", |record| record["kind"] == "handshake")
+        .await;
+    assert_eq!(record["reason"], "not_tls");
+    assert!(
+        record["detail"].as_str().unwrap().contains("plain HTTP"),
+        "{record}"
+    );
+    assert_eq!(Client::h1(&sidecar).get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_session_is_resumed_across_a_renewal() {
+    let app = hello("hi").await;
+    let mut sidecar = Sidecar::start(&app, &[]).await;
+    for version in [&TLS12, &TLS13] {
+        let client = Client::with_versions(&sidecar, &[], &[version]);
+        client.get("/full").await;
+        let renewed = sidecar.ca.leaf();
+        sidecar.secret.swap(&renewed);
+        let fresh = Client::h1(&sidecar);
+        crate::support::eventually("the renewed certificate", async || {
+            (fresh.served().await == renewed.der).then_some(())
+        })
+        .await;
+        client.get("/resumed").await;
+        let record = sidecar
+            .record("resumed", |record| {
+                record["path"] == "/resumed"
+                    && record["tls"]
+                        == if version.version == rustls::ProtocolVersion::TLSv1_2 {
+                            "1.2"
+                        } else {
+                            "1.3"
+                        }
+            })
+            .await;
+        assert_eq!(record["resumed"], true, "{record}");
+    }
+}

@@ -1,0 +1,258 @@
+use std::time::Duration;
+
+use http::Request;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::support::{App, Client, Sidecar, h2_get, read_answer};
+
+#[tokio::test]
+async fn an_application_that_is_away_gives_503_and_says_when_to_come_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let sidecar = Sidecar::start(address, &["--connect-retry-for", "0"]).await;
+    let answer = Client::h1(&sidecar).get("/away").await;
+    assert_eq!(
+        (answer.status, answer.field("retry-after")),
+        (503, Some("1"))
+    );
+    assert!(
+        answer.text().contains("upstream_refused"),
+        "{}",
+        answer.text()
+    );
+    let record = sidecar.exchange("/away").await;
+    assert_eq!(
+        (&record["status"], &record["reason"], &record["closed_by"]),
+        (&503.into(), &"upstream_refused".into(), &"upstream".into())
+    );
+    let h2 = Client::new(&sidecar, &["h2"]).h2().await;
+    assert_eq!(h2.exchange(h2_get("/away"), None).await.unwrap().0, 503);
+}
+
+#[tokio::test]
+async fn a_request_waits_for_an_application_that_restarts() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let sidecar = Sidecar::start(
+        address,
+        &["--connect-retry-for", "20s", "--log-level", "debug"],
+    )
+    .await;
+    let client = Client::h1(&sidecar);
+    let asking = tokio::spawn(async move { client.get("/").await });
+    // The first attempt has failed, the request is waiting.
+    crate::support::eventually("a retry", async || {
+        sidecar.log().contains("trying again").then_some(())
+    })
+    .await;
+    let _app = App::on(
+        TcpListener::bind(address).await.unwrap(),
+        |mut talk| async move {
+            talk.head().await?;
+            talk.answer("200 OK", b"back").await
+        },
+    );
+    assert_eq!(asking.await.unwrap().text(), "back");
+}
+
+#[tokio::test]
+async fn an_application_that_does_not_speak_http_gives_502() {
+    for (says, reason) in [
+        ("", "upstream_closed"),
+        ("HTTP/1.1 200 OK\r\nContent-Le", "upstream_closed"),
+        ("junk junk junk\r\n\r\n", "upstream_malformed"),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nhi",
+            "upstream_malformed",
+        ),
+        ("HTTP/1.1 200 OK\r\nA: \x00\r\n\r\n", "upstream_malformed"),
+    ] {
+        let app = App::scripted(move |mut talk| async move {
+            talk.head().await?;
+            talk.say(says.as_bytes()).await
+        })
+        .await;
+        let sidecar = Sidecar::start(&app, &[]).await;
+        let answer = Client::h1(&sidecar).get("/odd").await;
+        assert_eq!(answer.status, 502, "{says:?}");
+        assert_eq!(sidecar.exchange("/odd").await["reason"], reason, "{says:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_application_that_never_answers_gives_504() {
+    let app = App::scripted(|mut talk| async move {
+        talk.head().await?;
+        talk.stream.read_u8().await.map(drop)
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &["--response-timeout", "200ms"]).await;
+    assert_eq!(Client::h1(&sidecar).get("/never").await.status, 504);
+    assert_eq!(
+        sidecar.exchange("/never").await["reason"],
+        "upstream_timeout"
+    );
+}
+
+/// The application says this and closes.
+async fn cut_off(says: &'static str) -> App {
+    App::scripted(move |mut talk| async move {
+        talk.head().await?;
+        talk.say(says.as_bytes()).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_response_that_breaks_off_is_never_ended_as_if_it_were_whole() {
+    for says in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\nhalf",
+    ] {
+        let app = cut_off(says).await;
+        let sidecar = Sidecar::start(&app, &[]).await;
+
+        let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+        stream
+            .write_all(b"GET /half HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        let mut seen = Vec::new();
+        let end = stream.read_to_end(&mut seen).await;
+        // rustls reports the end of a connection without close_notify as an error.
+        assert!(
+            end.is_err(),
+            "the end looked orderly after {:?}",
+            String::from_utf8_lossy(&seen)
+        );
+        assert!(!seen.ends_with(b"0\r\n\r\n"));
+
+        let h2 = Client::new(&sidecar, &["h2"]).h2().await;
+        let broken = h2.exchange(h2_get("/half"), None).await.unwrap_err();
+        assert_eq!(
+            broken.reason(),
+            Some(h2::Reason::INTERNAL_ERROR),
+            "{says:?}"
+        );
+
+        for version in ["1.1", "2"] {
+            let record = sidecar
+                .record("cut", |record| {
+                    record["path"] == "/half" && record["http"] == version
+                })
+                .await;
+            assert_eq!(
+                (&record["reason"], &record["closed_by"]),
+                (&"upstream_truncated".into(), &"upstream".into())
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_http10_client_can_tell_a_broken_response_from_a_whole_one() {
+    let broken =
+        cut_off("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n").await;
+    let whole =
+        cut_off("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfull\r\n0\r\n\r\n")
+            .await;
+    for (app, is_whole) in [(&broken, false), (&whole, true)] {
+        let sidecar = Sidecar::start(app, &[]).await;
+        let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        assert_eq!(stream.read_to_end(&mut Vec::new()).await.is_ok(), is_whole);
+    }
+}
+
+#[tokio::test]
+async fn an_early_answer_reaches_a_client_that_is_still_sending() {
+    let app = App::scripted(|mut talk| async move {
+        talk.head().await?;
+        talk.answer("413 Payload Too Large", b"too much").await?;
+        // Reads on without interest, as applications do that want their answer to arrive.
+        while talk.stream.read_u8().await.is_ok() {}
+        Ok(())
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+    stream
+        .write_all(b"POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n")
+        .await
+        .unwrap();
+    stream.write_all(&[b'x'; 200_000]).await.unwrap();
+    assert_eq!(read_answer(&mut stream).await.unwrap().text(), "too much");
+
+    let h2 = Client::new(&sidecar, &["h2"]).h2().await;
+    let post = Request::post("https://localhost/up").body(()).unwrap();
+    let (response, _still_open) =
+        h2.0.clone()
+            .ready()
+            .await
+            .unwrap()
+            .send_request(post, false)
+            .unwrap();
+    assert_eq!(response.await.unwrap().status(), 413);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_cancels_its_request() {
+    let (gone, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let app = App::scripted(move |mut talk| {
+        let gone = gone.clone();
+        async move {
+            talk.head().await?;
+            // Ends when the sidecar closes the connection.
+            let _ = talk.stream.read_u8().await;
+            let _ = gone.send(());
+            Ok(())
+        }
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+    stream
+        .write_all(b"GET /left HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    crate::support::eventually("the app is asked", async || {
+        (!app.heads().is_empty()).then_some(())
+    })
+    .await;
+    // Without a close_notify: the connection is cut, not ended.
+    drop(stream.into_inner().0);
+    tokio::time::timeout(Duration::from_secs(20), told.recv())
+        .await
+        .unwrap();
+    let record = sidecar.exchange("/left").await;
+    assert_eq!(
+        (&record["status"], &record["reason"]),
+        (&serde_json::Value::Null, &"client_gone".into())
+    );
+
+    let h2 = Client::new(&sidecar, &["h2"]).h2().await;
+    let (response, mut stream) =
+        h2.0.clone()
+            .ready()
+            .await
+            .unwrap()
+            .send_request(h2_get("/reset"), true)
+            .unwrap();
+    crate::support::eventually("the app is asked", async || {
+        (app.heads().len() == 2).then_some(())
+    })
+    .await;
+    stream.send_reset(h2::Reason::CANCEL);
+    drop(response);
+    tokio::time::timeout(Duration::from_secs(20), told.recv())
+        .await
+        .unwrap();
+    assert_eq!(sidecar.exchange("/reset").await["reason"], "client_gone");
+}

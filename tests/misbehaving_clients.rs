@@ -1,0 +1,276 @@
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::support::{App, Client, Sidecar, eventually, hello, read_answer};
+
+#[tokio::test]
+async fn a_malformed_request_is_refused_before_the_application_sees_a_byte() {
+    let app = hello("unreachable").await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    let client = Client::h1(&sidecar);
+    let long_uri = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(20_000));
+    let large = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+        "x".repeat(70_000)
+    );
+    let many = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+        "X: y\r\n".repeat(101)
+    );
+    let mut count = 0;
+    for (bytes, status, reason) in [
+        ("nonsense\r\n\r\n", 400, "bad_request"),
+        ("GET / HTTP/1.1\nHost: a\n\n", 400, "bad_request"),
+        ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
+        ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", 400, "bad_request"),
+        ("GET /\r\n\r\n", 400, "bad_request"),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "bad_request"),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n",
+            400,
+            "bad_request",
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n folded\r\n\r\n",
+            400,
+            "bad_request",
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nX: a\x0bb\r\n\r\n",
+            400,
+            "bad_request",
+        ),
+        ("GET /<> HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+            "bad_request",
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+            400,
+            "bad_request",
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            400,
+            "bad_request",
+        ),
+        ("GET / HTTP/1.1\r\n\r\n", 400, "bad_host"),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+            400,
+            "bad_host",
+        ),
+        ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "bad_host"),
+        ("GET / HTTP/1.1\r\nHost: user@a\r\n\r\n", 400, "bad_host"),
+        ("GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400, "bad_host"),
+        (
+            "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n",
+            405,
+            "method_refused",
+        ),
+        ("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 405, "method_refused"),
+        (&long_uri, 414, "uri_too_long"),
+        (&large, 431, "head_too_large"),
+        (&many, 431, "head_too_large"),
+    ] {
+        let mut stream = client.connect().await.unwrap();
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        let answer = read_answer(&mut stream)
+            .await
+            .unwrap_or_else(|error| panic!("{bytes:.60?}: {error}"));
+        assert_eq!(answer.status, status, "{bytes:.60?}: {}", answer.text());
+        // Nothing that follows may be taken for a request.
+        assert_eq!(
+            stream.read_to_end(&mut Vec::new()).await.unwrap(),
+            0,
+            "{bytes:.60?}"
+        );
+        count += 1;
+        let of_exchanges = |record: &serde_json::Value| record["kind"] == "exchange";
+        let record = eventually("its record", async || {
+            sidecar
+                .records()
+                .into_iter()
+                .filter(of_exchanges)
+                .nth(count - 1)
+        })
+        .await;
+        assert_eq!(
+            (&record["status"], &record["reason"]),
+            (&status.into(), &reason.into()),
+            "{bytes:.60?}"
+        );
+    }
+    assert_eq!(app.heads(), Vec::<String>::new());
+    assert_eq!(client.get("/fine").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_broken_chunk_is_the_clients_fault_and_cuts_the_upstream_request() {
+    let (ends, mut ended) = tokio::sync::mpsc::unbounded_channel();
+    let app = App::scripted(move |mut talk| {
+        let ends = ends.clone();
+        async move {
+            talk.head().await?;
+            let mut rest = Vec::new();
+            let _ = talk.stream.read_to_end(&mut rest).await;
+            let _ = ends.send(rest);
+            Ok(())
+        }
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+    stream
+        .write_all(
+            b"POST /bad HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+        )
+        .await
+        .unwrap();
+    eventually("the app has the head", async || {
+        (!app.heads().is_empty()).then_some(())
+    })
+    .await;
+    stream.write_all(b"zz\r\n").await.unwrap();
+    let answer = read_answer(&mut stream).await.unwrap();
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    let record = sidecar.exchange("/bad").await;
+    assert_eq!(
+        (&record["reason"], &record["closed_by"], &record["bytes_in"]),
+        (&"bad_framing".into(), &"client".into(), &3.into())
+    );
+    let rest = ended.recv().await.unwrap();
+    assert!(
+        !rest.ends_with(b"0\r\n\r\n"),
+        "the upstream request was ended as if it were whole: {rest:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_disappears_mid_body_does_not_complete_the_upstream_request() {
+    let (ends, mut ended) = tokio::sync::mpsc::unbounded_channel();
+    let app = App::scripted(move |mut talk| {
+        let ends = ends.clone();
+        async move {
+            talk.head().await?;
+            let mut rest = Vec::new();
+            let _ = talk.stream.read_to_end(&mut rest).await;
+            let _ = ends.send(rest);
+            Ok(())
+        }
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    for head in [
+        "Content-Length: 100\r\n\r\nabc",
+        "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+    ] {
+        let before = app.heads().len();
+        let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+        stream
+            .write_all(format!("POST /gone HTTP/1.1\r\nHost: a\r\n{head}").as_bytes())
+            .await
+            .unwrap();
+        eventually("the app has the head", async || {
+            (app.heads().len() > before).then_some(())
+        })
+        .await;
+        drop(stream.into_inner().0);
+        let rest = ended.recv().await.unwrap();
+        assert!(
+            !rest.ends_with(b"0\r\n\r\n") && rest.len() < 100,
+            "{rest:?}"
+        );
+    }
+    let gone = |record: &&serde_json::Value| record["path"] == "/gone";
+    let records = eventually("both records", async || {
+        let records = sidecar.records();
+        (records.iter().filter(gone).count() == 2).then_some(records)
+    })
+    .await;
+    for record in records.iter().filter(gone) {
+        assert_eq!(
+            (&record["reason"], &record["status"], &record["bytes_in"]),
+            (&"client_gone".into(), &serde_json::Value::Null, &3.into())
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_in_time_gets_408_and_an_idle_connection_just_ends() {
+    let app = hello("hi").await;
+    let sidecar = Sidecar::start(
+        &app,
+        &["--head-timeout", "150ms", "--idle-timeout", "150ms"],
+    )
+    .await;
+    let client = Client::h1(&sidecar);
+    let mut slow = client.connect().await.unwrap();
+    slow.write_all(b"GET /slow HTTP/1.1\r\nHo").await.unwrap();
+    assert_eq!(read_answer(&mut slow).await.unwrap().status, 408);
+    let record = sidecar
+        .record("slow", |record| record["reason"] == "head_timeout")
+        .await;
+    assert_eq!(
+        (&record["method"], &record["path"], &record["status"]),
+        (&"GET".into(), &"/slow".into(), &408.into())
+    );
+
+    let mut idle = client.connect().await.unwrap();
+    idle.write_all(b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(read_answer(&mut idle).await.unwrap().status, 200);
+    // An orderly end: close_notify, no bytes, no record.
+    assert_eq!(idle.read_to_end(&mut Vec::new()).await.unwrap(), 0);
+    sidecar.exchange("/first").await;
+    assert_eq!(
+        sidecar
+            .records()
+            .iter()
+            .filter(|record| record["kind"] == "exchange")
+            .count(),
+        2
+    );
+}
+
+#[tokio::test]
+async fn an_idle_http2_connection_is_told_goodbye() {
+    let app = hello("hi").await;
+    let sidecar = Sidecar::start(&app, &["--idle-timeout", "150ms"]).await;
+    let mut stream = Client::new(&sidecar, &["h2"]).connect().await.unwrap();
+    // The preface and an empty SETTINGS, and nothing more but the answer to a PING.
+    stream
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .await
+        .unwrap();
+    let mut goaways = Vec::new();
+    let mut head = [0; 9];
+    while stream.read_exact(&mut head).await.is_ok() {
+        let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2])];
+        stream.read_exact(&mut payload).await.unwrap();
+        match head[3] {
+            PING if head[4] == 0 => {
+                stream
+                    .write_all(&[&[0, 0, 8, PING, 1, 0, 0, 0, 0], &payload[..]].concat())
+                    .await
+                    .unwrap();
+            }
+            GOAWAY => goaways.push(payload[4..8].to_vec()),
+            _ => {}
+        }
+    }
+    assert!(
+        !goaways.is_empty() && goaways.iter().all(|code| code == &[0; 4]),
+        "{goaways:?}"
+    );
+    assert_eq!(
+        stream.read(&mut head).await.unwrap(),
+        0,
+        "the connection was cut, not ended"
+    );
+}
+
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;

@@ -1,0 +1,208 @@
+//! TLS clients: one that says exactly the bytes it is told to, and one for HTTP/2.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::sidecar::Sidecar;
+use super::wait::PATIENCE;
+
+/// An HTTP/1 answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// The value of a field; the first if there are several.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+}
+
+/// A configured TLS client of one sidecar.
+#[derive(Clone)]
+pub(crate) struct Client {
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+}
+
+impl Client {
+    /// Trusts the sidecar's CA and offers this in ALPN.
+    pub(crate) fn new(sidecar: &Sidecar, alpn: &[&str]) -> Self {
+        Self::with_versions(sidecar, alpn, rustls::ALL_VERSIONS)
+    }
+
+    pub(crate) fn with_versions(
+        sidecar: &Sidecar,
+        alpn: &[&str],
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(sidecar.ca.certificate.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Self {
+            address: sidecar.https,
+            config: Arc::new(config),
+        }
+    }
+
+    pub(crate) fn h1(sidecar: &Sidecar) -> Self {
+        Self::new(sidecar, &["http/1.1"])
+    }
+
+    pub(crate) async fn connect(&self) -> std::io::Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        let name = ServerName::try_from("localhost").unwrap();
+        TlsConnector::from(Arc::clone(&self.config))
+            .connect(name, stream)
+            .await
+    }
+
+    /// One request on a connection of its own; the whole of what came back.
+    pub(crate) async fn send(&self, bytes: impl AsRef<[u8]>) -> Answer {
+        let mut stream = self.connect().await.unwrap();
+        stream.write_all(bytes.as_ref()).await.unwrap();
+        read_answer(&mut stream).await.unwrap()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(format!(
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        ))
+        .await
+    }
+
+    /// The leaf a new connection is shown.
+    pub(crate) async fn served(&self) -> CertificateDer<'static> {
+        let stream = self.connect().await.unwrap();
+        stream.get_ref().1.peer_certificates().unwrap()[0].clone()
+    }
+
+    pub(crate) async fn h2(&self) -> H2 {
+        let stream = self.connect().await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        let (send, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        H2(send)
+    }
+}
+
+/// An HTTP/2 connection.
+#[derive(Clone)]
+pub(crate) struct H2(pub(crate) h2::client::SendRequest<Bytes>);
+
+impl H2 {
+    /// Sends a request with a body and reads the whole response; an error is the stream's.
+    pub(crate) async fn exchange(
+        &self,
+        request: Request<()>,
+        body: Option<Bytes>,
+    ) -> Result<(StatusCode, HeaderMap, Vec<u8>), h2::Error> {
+        let mut ready = self.0.clone().ready().await?;
+        let (response, mut stream) = ready.send_request(request, body.is_none())?;
+        if let Some(body) = body {
+            stream.send_data(body, true)?;
+        }
+        let (head, mut body) = response.await?.into_parts();
+        let mut bytes = Vec::new();
+        while let Some(data) = body.data().await {
+            let data = data?;
+            let _ = body.flow_control().release_capacity(data.len());
+            bytes.extend_from_slice(&data);
+        }
+        Ok((head.status, head.headers, bytes))
+    }
+}
+
+pub(crate) fn h2_get(path: &str) -> Request<()> {
+    Request::get(format!("https://localhost{path}"))
+        .body(())
+        .unwrap()
+}
+
+/// One request in clear.
+pub(crate) async fn send(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(bytes.as_ref()).await.unwrap();
+    read_answer(&mut stream).await.unwrap()
+}
+
+/// Reads one HTTP/1 answer, by its Content-Length, its chunks, or to the end. An early end is an error.
+pub(crate) async fn read_answer<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+) -> std::io::Result<Answer> {
+    timeout(PATIENCE, read(stream))
+        .await
+        .expect("an answer in time")
+}
+
+async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> std::io::Result<Answer> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let status: u16 = head[9..12].parse().unwrap();
+    let mut answer = Answer {
+        status,
+        head,
+        body: Vec::new(),
+    };
+    if status == 204 || status == 304 || status < 200 {
+        return Ok(answer);
+    }
+    if let Some(length) = answer.field("content-length") {
+        answer.body = vec![0; length.parse().unwrap()];
+        stream.read_exact(&mut answer.body).await?;
+    } else if answer.field("transfer-encoding") == Some("chunked") {
+        loop {
+            let mut size = String::new();
+            while !size.ends_with("\r\n") {
+                size.push(stream.read_u8().await?.into());
+            }
+            let size = usize::from_str_radix(size.trim(), 16).unwrap();
+            let mut chunk = vec![0; size + 2];
+            stream.read_exact(&mut chunk).await?;
+            answer.body.extend_from_slice(&chunk[..size]);
+            if size == 0 {
+                return Ok(answer);
+            }
+        }
+    } else {
+        stream.read_to_end(&mut answer.body).await?;
+    }
+    Ok(answer)
+}

@@ -1,0 +1,13 @@
+//! What the tests stand on.
+
+mod app;
+mod client;
+mod pki;
+mod sidecar;
+mod wait;
+
+pub(crate) use app::{App, hello};
+pub(crate) use client::{Client, h2_get, read_answer, send};
+pub(crate) use pki::{Ca, Secret};
+pub(crate) use sidecar::{Ended, Sidecar, portcullis};
+pub(crate) use wait::eventually;
