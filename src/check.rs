@@ -23,6 +23,13 @@ pub fn explain(config: &Config, raw: &Raw) -> Account {
     for opt in OPTIONS {
         // Writing to a String cannot fail, here and below.
         let _ = match raw.get(opt.name) {
+            Some(given) if opt.name == "cert-dir" && raw.is_explicit("cert") => {
+                writeln!(
+                    text,
+                    "  {:<20} {:<28} not used: --cert is",
+                    opt.name, given.text
+                )
+            }
             Some(given) => writeln!(
                 text,
                 "  {:<20} {:<28} {}",

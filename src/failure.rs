@@ -80,124 +80,124 @@ pub(crate) enum Reason {
     HandshakeFailed,
 }
 
-use Reason as R;
-
 impl Reason {
     /// The stable word.
     pub(crate) fn word(self) -> &'static str {
         match self {
-            R::BadFraming => "bad_framing",
-            R::BadRequest => "bad_request",
-            R::ClientGone => "client_gone",
-            R::DrainCut => "drain_cut",
-            R::HeadTimeout => "head_timeout",
-            R::HeadTooLarge => "head_too_large",
-            R::BadHost => "bad_host",
-            R::MethodRefused => "method_refused",
-            R::Internal => "internal",
-            R::UpstreamRefused => "upstream_refused",
-            R::UpstreamConnectTimeout => "upstream_connect_timeout",
-            R::UpstreamUnreachable => "upstream_unreachable",
-            R::UpstreamLoop => "upstream_loop",
-            R::UpstreamClosed => "upstream_closed",
-            R::UpstreamMalformed => "upstream_malformed",
-            R::UpstreamTimeout => "upstream_timeout",
-            R::UpstreamTruncated => "upstream_truncated",
-            R::UriTooLong => "uri_too_long",
-            R::HandshakeTimeout => "handshake_timeout",
-            R::HandshakeGone => "handshake_gone",
-            R::NotTls => "not_tls",
-            R::NothingInCommon => "nothing_in_common",
-            R::NoCertificate => "no_certificate",
-            R::ClientAlert => "client_alert",
-            R::HandshakeFailed => "handshake_failed",
+            Self::BadFraming => "bad_framing",
+            Self::BadRequest => "bad_request",
+            Self::ClientGone => "client_gone",
+            Self::DrainCut => "drain_cut",
+            Self::HeadTimeout => "head_timeout",
+            Self::HeadTooLarge => "head_too_large",
+            Self::BadHost => "bad_host",
+            Self::MethodRefused => "method_refused",
+            Self::Internal => "internal",
+            Self::UpstreamRefused => "upstream_refused",
+            Self::UpstreamConnectTimeout => "upstream_connect_timeout",
+            Self::UpstreamUnreachable => "upstream_unreachable",
+            Self::UpstreamLoop => "upstream_loop",
+            Self::UpstreamClosed => "upstream_closed",
+            Self::UpstreamMalformed => "upstream_malformed",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::UpstreamTruncated => "upstream_truncated",
+            Self::UriTooLong => "uri_too_long",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::HandshakeGone => "handshake_gone",
+            Self::NotTls => "not_tls",
+            Self::NothingInCommon => "nothing_in_common",
+            Self::NoCertificate => "no_certificate",
+            Self::ClientAlert => "client_alert",
+            Self::HandshakeFailed => "handshake_failed",
         }
     }
 
     /// What the client is told; `None` where nothing can be told any more.
     pub(crate) fn answer(self) -> Option<(StatusCode, &'static str)> {
         Some(match self {
-            R::BadFraming => (
+            Self::BadFraming => (
                 StatusCode::BAD_REQUEST,
                 "the body of the request is not framed as its head says",
             ),
-            R::BadRequest => (
+            Self::BadRequest => (
                 StatusCode::BAD_REQUEST,
                 "the head of the request is malformed",
             ),
-            R::BadHost => (
+            Self::BadHost => (
                 StatusCode::BAD_REQUEST,
                 "the request needs exactly one well-formed Host",
             ),
-            R::HeadTimeout => (
+            Self::HeadTimeout => (
                 StatusCode::REQUEST_TIMEOUT,
                 "the head of the request did not arrive in time",
             ),
-            R::HeadTooLarge => (
+            Self::HeadTooLarge => (
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "the head of the request is larger than --max-head or has more than 100 fields",
             ),
-            R::UriTooLong => (
+            Self::UriTooLong => (
                 StatusCode::URI_TOO_LONG,
                 "the request target is longer than --max-uri",
             ),
-            R::MethodRefused => (
+            Self::MethodRefused => (
                 StatusCode::METHOD_NOT_ALLOWED,
                 "this method is not forwarded",
             ),
-            R::Internal => (
+            Self::Internal => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the sidecar failed on this request",
             ),
-            R::UpstreamRefused => (
+            Self::UpstreamRefused => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the application does not take connections",
             ),
-            R::UpstreamUnreachable => (
+            Self::UpstreamUnreachable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the application cannot be reached",
             ),
-            R::UpstreamLoop => (StatusCode::BAD_GATEWAY, "the target is the sidecar itself"),
-            R::UpstreamConnectTimeout => (
+            Self::UpstreamLoop => (StatusCode::BAD_GATEWAY, "the target is the sidecar itself"),
+            Self::UpstreamConnectTimeout => (
                 StatusCode::GATEWAY_TIMEOUT,
                 "connecting to the application took too long",
             ),
-            R::UpstreamClosed => (
+            Self::UpstreamClosed => (
                 StatusCode::BAD_GATEWAY,
                 "the application closed the connection before it had answered",
             ),
-            R::UpstreamMalformed => (
+            Self::UpstreamMalformed => (
                 StatusCode::BAD_GATEWAY,
                 "the application's answer is not valid HTTP",
             ),
-            R::UpstreamTimeout => (
+            Self::UpstreamTimeout => (
                 StatusCode::GATEWAY_TIMEOUT,
                 "the application did not answer in time",
             ),
-            R::ClientGone
-            | R::DrainCut
-            | R::UpstreamTruncated
-            | R::HandshakeTimeout
-            | R::HandshakeGone
-            | R::NotTls
-            | R::NothingInCommon
-            | R::NoCertificate
-            | R::ClientAlert
-            | R::HandshakeFailed => return None,
+            Self::ClientGone
+            | Self::DrainCut
+            | Self::UpstreamTruncated
+            | Self::HandshakeTimeout
+            | Self::HandshakeGone
+            | Self::NotTls
+            | Self::NothingInCommon
+            | Self::NoCertificate
+            | Self::ClientAlert
+            | Self::HandshakeFailed => return None,
         })
     }
 
     /// Whose fault it was.
     pub(crate) fn side(self) -> Side {
         match self {
-            R::DrainCut | R::Internal | R::UpstreamLoop | R::NoCertificate => Side::Proxy,
-            R::UpstreamRefused
-            | R::UpstreamConnectTimeout
-            | R::UpstreamUnreachable
-            | R::UpstreamClosed
-            | R::UpstreamMalformed
-            | R::UpstreamTimeout
-            | R::UpstreamTruncated => Side::Upstream,
+            Self::DrainCut | Self::Internal | Self::UpstreamLoop | Self::NoCertificate => {
+                Side::Proxy
+            }
+            Self::UpstreamRefused
+            | Self::UpstreamConnectTimeout
+            | Self::UpstreamUnreachable
+            | Self::UpstreamClosed
+            | Self::UpstreamMalformed
+            | Self::UpstreamTimeout
+            | Self::UpstreamTruncated => Side::Upstream,
             _ => Side::Client,
         }
     }

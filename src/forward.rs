@@ -28,7 +28,7 @@ pub(crate) async fn forward(
     worker: Rc<Worker>,
 ) -> Result<Response<ResponseBody>, Unanswerable> {
     let target = worker.target();
-    exchange.to_target(&target);
+    exchange.bound_for(&target);
     if let Err(reason) = prepare(&mut request, &exchange, &worker, &target) {
         return refuse(reason, exchange).ok_or(Unanswerable);
     }

@@ -76,7 +76,7 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Sec
         }
     };
     let (tls, protocol) = facts(stream.get_ref().1, generation.number);
-    site.meter.handshake(HandshakeFacts {
+    site.meter.handshake(&HandshakeFacts {
         reason: None,
         tls: Some(&tls),
         took: at.elapsed(),

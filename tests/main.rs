@@ -1,6 +1,9 @@
 //! One integration binary. Everything runs over real sockets against the real executable, with certificates made on the
 //! spot; ports are picked by the system, and whatever has to be waited for is observed.
 
+// A test that cannot go on says so by panicking, in helpers as in the tests themselves.
+#![expect(clippy::unwrap_used)]
+
 mod support;
 
 /// The admin and probe planes as an operator sees them.

@@ -16,8 +16,7 @@ async fn a_malformed_request_is_refused_before_the_application_sees_a_byte() {
         "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
         "X: y\r\n".repeat(101)
     );
-    let mut count = 0;
-    for (bytes, status, reason) in [
+    for (number, (bytes, status, reason)) in [
         ("nonsense\r\n\r\n", 400, "bad_request"),
         ("GET / HTTP/1.1\nHost: a\n\n", 400, "bad_request"),
         ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
@@ -73,7 +72,10 @@ async fn a_malformed_request_is_refused_before_the_application_sees_a_byte() {
         (&long_uri, 414, "uri_too_long"),
         (&large, 431, "head_too_large"),
         (&many, 431, "head_too_large"),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let mut stream = client.connect().await.unwrap();
         stream.write_all(bytes.as_bytes()).await.unwrap();
         let answer = read_answer(&mut stream)
@@ -86,14 +88,13 @@ async fn a_malformed_request_is_refused_before_the_application_sees_a_byte() {
             0,
             "{bytes:.60?}"
         );
-        count += 1;
         let of_exchanges = |record: &serde_json::Value| record["kind"] == "exchange";
         let record = eventually("its record", async || {
             sidecar
                 .records()
                 .into_iter()
                 .filter(of_exchanges)
-                .nth(count - 1)
+                .nth(number)
         })
         .await;
         assert_eq!(

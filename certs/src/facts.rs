@@ -40,9 +40,9 @@ impl Facts {
     /// [`LoadError::Malformed`] with the name of the file it came from.
     pub(crate) fn read(path: &Path, der: &CertificateDer<'_>) -> Result<Self, LoadError> {
         let (rest, certificate) =
-            X509Certificate::from_der(der).map_err(|error| malformed(path, error))?;
+            X509Certificate::from_der(der).map_err(|error| malformed(path, &error))?;
         if !rest.is_empty() {
-            return Err(malformed(path, "bytes after the end of the certificate"));
+            return Err(malformed(path, &"bytes after the end of the certificate"));
         }
         let validity = certificate.validity();
         Ok(Self {
@@ -81,7 +81,7 @@ fn name(name: &GeneralName<'_>) -> String {
     }
 }
 
-fn malformed(path: &Path, detail: impl ToString) -> LoadError {
+fn malformed(path: &Path, detail: &dyn std::fmt::Display) -> LoadError {
     LoadError::Malformed {
         path: path.into(),
         detail: detail.to_string(),

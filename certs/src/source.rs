@@ -67,16 +67,24 @@ impl Source {
         }
     }
 
+    /// Whether something that happened to `path` may change what would be read. Other files in the same folder may not.
+    pub(crate) fn concerns(&self, path: &Path) -> bool {
+        self.completes(path)
+            || path
+                .file_name()
+                .is_some_and(|name| name.as_encoded_bytes().starts_with(b".."))
+            || self.folders().iter().any(|folder| folder == path)
+    }
+
     /// Whether a rename onto this path completes a replacement, so that there is nothing to wait for.
     pub(crate) fn completes(&self, path: &Path) -> bool {
+        let is = |wanted: &str| path.file_name().is_some_and(|name| name == wanted);
         match self {
-            Self::Directory(_) => path
-                .file_name()
-                .is_some_and(|name| name == "..data" || name == "tls.crt" || name == "tls.key"),
+            Self::Directory(_) => is("..data") || is("tls.crt") || is("tls.key"),
             Self::Files { certificate, key } => {
-                path.file_name().is_some_and(|name| name == "..data")
-                    || path == certificate
-                    || path == key
+                is("..data")
+                    || path.file_name() == certificate.file_name()
+                    || path.file_name() == key.file_name()
             }
         }
     }

@@ -171,7 +171,10 @@ fn hint(source: &Source, event: notify::Result<Event>) -> Option<Hint> {
         {
             Some(Hint::Complete)
         }
-        _ => Some(Hint::Partial),
+        _ if event.need_rescan() || event.paths.iter().any(|path| source.concerns(path)) => {
+            Some(Hint::Partial)
+        }
+        _ => None,
     }
 }
 

@@ -25,8 +25,7 @@ pub fn command() -> Command {
 }
 
 fn with_options(command: Command) -> Command {
-    let command = command.after_help(AFTER).args(OPTIONS.iter().map(arg));
-    command
+    command.after_help(AFTER).args(OPTIONS.iter().map(arg))
 }
 
 fn arg(opt: &'static Opt) -> Arg {

@@ -1,7 +1,7 @@
 //! The checked configuration. Past this border nothing is parsed or validated again.
 //!
-//! [`options`] is the one table of names, defaults and help texts; [`gather`] collects what flags, environment and file
-//! say, with the origin of each value; [`build`] turns that into a [`Config`] or into *all* the mistakes at once.
+//! `options` is the one table of names, defaults and help texts; `gather` collects what flags, environment and file
+//! say, with the origin of each value; `build` turns that into a [`Config`] or into *all* the mistakes at once.
 
 mod build;
 mod gather;

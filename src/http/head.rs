@@ -172,7 +172,7 @@ mod tests {
         for split in 1..bytes.len() {
             let mut scan = Scan::default();
             let end = scan.end(&bytes[..split], LIMITS).unwrap();
-            let end = end.or(scan.end(bytes, LIMITS).unwrap());
+            let end = end.or_else(|| scan.end(bytes, LIMITS).unwrap());
             assert_eq!(end, Some(bytes.len() - 3), "split at {split}");
         }
         assert!(matches!(

@@ -103,7 +103,7 @@ impl Meter {
     }
 
     /// Counts a handshake.
-    pub(crate) fn handshake(&self, facts: HandshakeFacts<'_>) {
+    pub(crate) fn handshake(&self, facts: &HandshakeFacts<'_>) {
         let result = if facts.reason.is_some() {
             "failed"
         } else {

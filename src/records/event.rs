@@ -93,7 +93,7 @@ pub(crate) struct Handshake<'a> {
 
 /// The record of a handshake that failed, and its share of the metrics.
 pub(crate) fn handshake(meter: &Meter, failed: &Handshake<'_>) {
-    meter.handshake(HandshakeFacts {
+    meter.handshake(&HandshakeFacts {
         reason: Some(failed.reason),
         tls: None,
         took: failed.accepted.elapsed(),

@@ -129,7 +129,7 @@ impl Exchange {
         Rc::clone(&self.progress)
     }
 
-    pub(crate) fn to_target(&mut self, target: &Arc<Target>) {
+    pub(crate) fn bound_for(&mut self, target: &Arc<Target>) {
         self.target = Some(Arc::clone(target));
     }
 

@@ -1,6 +1,7 @@
 //! The recent records, for `/logs`. Each thread keeps its own share, so that a request never waits for another worker;
 //! whoever reads puts the shares together.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -42,7 +43,7 @@ impl Ring {
             entries.extend(lock(shard).entries.iter().rev().cloned());
         }
         // Stable: records of one thread that closed in the same microsecond stay in order.
-        entries.sort_by(|a, b| b.closed.cmp(&a.closed));
+        entries.sort_by_key(|entry| Reverse(entry.closed));
         entries.truncate(self.size);
         entries.into_iter().map(|entry| entry.line).collect()
     }

@@ -101,6 +101,10 @@ pub(crate) fn observer(service: String, life: Arc<Life>) -> impl Fn(&Attempt) + 
                 audit(&service, "certificate_reload", "published", "", &detail);
                 life.advance(Phase::Ready);
             }
+            // Somebody asked and wants to know; the rest is routine.
+            Outcome::Unchanged if matches!(attempt.trigger, Trigger::Admin | Trigger::Signal) => {
+                tracing::info!(trigger, "certificate unchanged");
+            }
             Outcome::Unchanged => tracing::debug!(trigger, "certificate unchanged"),
             Outcome::Failed(error) if attempt.repeated => {
                 tracing::debug!(trigger, %error, "certificate still not loaded")
