@@ -142,17 +142,22 @@ impl Bound {
             logging,
         );
         let shared = house.shared(Gate::new(self.config.limits.max_connections));
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| format!("starting the control runtime: {error}"))?;
+        // Before anybody is told that it listens: a signal that comes early is a wish, too.
+        let signals = {
+            let _inside = runtime.enter();
+            Signals::install().map_err(|error| format!("installing signal handlers: {error}"))?
+        };
         announce(&self.addresses, &self.config);
         // The first load happens before the first accept, so that a good certificate is there for the first client.
         house.certificates.reload(Trigger::Start);
         let ended = self
             .start_workers(&shared)
             .map_err(|error| format!("starting a worker: {error}"))?;
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| format!("starting the control runtime: {error}"))?;
-        let drained = runtime.block_on(self.control(house, ended));
+        let drained = runtime.block_on(self.control(house, signals, ended));
         // A file system that hangs must not keep the process from ending.
         runtime.shutdown_timeout(Duration::from_millis(100));
         Ok(if drained?.cut == 0 {
@@ -188,13 +193,12 @@ impl Bound {
     async fn control(
         self,
         house: House,
+        mut signals: Signals,
         mut ended: mpsc::UnboundedReceiver<usize>,
     ) -> Result<Drained, String> {
         let listen = |listener| {
             TcpListener::from_std(listener).map_err(|error| format!("listening: {error}"))
         };
-        let mut signals =
-            Signals::install().map_err(|error| format!("installing signal handlers: {error}"))?;
         let handles = house.handles();
         let admin_plane = serve(listen(self.admin)?, admin(handles.clone()));
         let probe_plane = serve(listen(self.probe)?, probe(handles));
@@ -228,7 +232,7 @@ impl Bound {
             drained = ending => Ok(drained),
             never = admin_plane => absurd(never),
             never = probe_plane => absurd(never),
-            () = watch(Arc::clone(&house.certificates)) => unreachable!("watching certificates never ends"),
+            never = watch(Arc::clone(&house.certificates)) => absurd(never),
         }
     }
 }

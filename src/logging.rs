@@ -63,6 +63,11 @@ impl Logging {
         self.records.drops()
     }
 
+    /// Says what could not be said before there was a log.
+    pub fn warn(&self, warnings: impl Iterator<Item = String>) {
+        warnings.for_each(|warning| tracing::warn!("{warning}"));
+    }
+
     /// Writes what is queued; waits a second at most.
     pub fn flush(self) {
         self.records.flush(LAST_WRITE);

@@ -59,21 +59,25 @@ fn explain(matches: &ArgMatches) -> ExitCode {
 
 fn serve(config: Config, ready: impl FnOnce(&app::Addresses)) -> ExitCode {
     portcullis::prepare();
-    let logging = match Logging::start(&config.log_level, config.ring) {
+    let (level, ring) = (config.log_level.clone(), config.ring);
+    let bound = match app::bind_all(config) {
+        Ok(bound) => bound,
+        Err(errors) => return fail(FAILED, &errors.join("\nportcullis: ")),
+    };
+    // Before the first thread, those of the log included.
+    let refused = restrict::restrict();
+    let logging = match Logging::start(&level, ring) {
         Ok(logging) => logging,
         Err(error) => return fail(FAILED, &format!("starting the log: {error}")),
     };
-    config::warn_of_suspicious_variables();
-    let ended = app::bind_all(config).and_then(|bound| {
-        restrict::restrict();
-        ready(&bound.addresses);
-        bound.run(&logging).map_err(|error| vec![error])
-    });
+    logging.warn(refused.into_iter().chain(config::suspicious_variables()));
+    ready(&bound.addresses);
+    let ended = bound.run(&logging);
     logging.flush();
     match ended {
         Ok(End::Clean) => ExitCode::SUCCESS,
         Ok(End::Cut) => ExitCode::from(FAILED),
-        Err(errors) => fail(FAILED, &errors.join("\nportcullis: ")),
+        Err(error) => fail(FAILED, &error),
     }
 }
 

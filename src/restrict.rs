@@ -6,17 +6,22 @@ use rustix::thread::set_no_new_privs;
 
 /// No new privileges through `exec`, and no core dump or `ptrace` that could carry the private key away. A kernel that
 /// refuses is reported, not fatal.
-pub fn restrict() {
+///
+/// Returns what was refused, in words: nobody can be told yet, because the log has a thread of its own.
+pub fn restrict() -> Vec<String> {
     let given_up = [
-        ("no_new_privs", set_no_new_privs(true)),
+        ("incapable of gaining privileges", set_no_new_privs(true)),
         (
             "not dumpable",
             set_dumpable_behavior(DumpableBehavior::NotDumpable),
         ),
     ];
-    for (what, outcome) in given_up {
-        if let Err(error) = outcome {
-            tracing::warn!(%error, "the kernel refused: {what}");
-        }
-    }
+    given_up
+        .into_iter()
+        .filter_map(|(what, outcome)| {
+            outcome
+                .err()
+                .map(|error| format!("the kernel refused to make the process {what}: {error}"))
+        })
+        .collect()
 }

@@ -9,6 +9,7 @@
 //! A rename onto `..data` or onto a watched file completes a replacement and is acted on at once. Any other event may be
 //! one half of a write, so quiet is awaited first. Nothing in here ends the loop.
 
+use std::convert::Infallible;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,10 +24,10 @@ use crate::attempt::{Outcome, Trigger};
 use crate::source::Source;
 use crate::store::Store;
 
-/// Watches the store's source for ever.
-pub async fn watch(store: Arc<Store>) {
+/// Watches the store's source for ever, beginning with a look at it.
+pub async fn watch(store: Arc<Store>) -> Infallible {
     let mut eyes = Eyes::new(store.source().clone());
-    let mut healthy = reload(&store, Trigger::Start).await;
+    let mut healthy = false;
     loop {
         let watching = eyes.open();
         let period = if watching && healthy {

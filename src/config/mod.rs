@@ -133,13 +133,11 @@ impl fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
-/// Warns of environment variables that look like misspelt options.
-pub fn warn_of_suspicious_variables() {
-    for warning in
-        gather::suspicious(std::env::vars_os().filter_map(|(name, value)| {
+/// Warnings about environment variables that look like misspelt options.
+pub fn suspicious_variables() -> Vec<String> {
+    gather::suspicious(
+        std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
-        }))
-    {
-        tracing::warn!("{warning}");
-    }
+        }),
+    )
 }

@@ -58,12 +58,12 @@ impl Visit for Json<'_> {
 
     fn record_u64(&mut self, field: &Field, value: u64) {
         self.key(field);
-        // Writing to a Vec cannot fail, here and below.
-        let _ = write!(Text(self.out), "{value}");
+        number(self.out, value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
         self.key(field);
+        // Writing to a Vec cannot fail, here and below.
         let _ = write!(Text(self.out), "{value}");
     }
 
@@ -73,9 +73,15 @@ impl Visit for Json<'_> {
             .extend_from_slice(if value { b"true" } else { b"false" });
     }
 
+    /// Three digits behind the point: all our fractions are milliseconds measured in microseconds.
     fn record_f64(&mut self, field: &Field, value: f64) {
         self.key(field);
-        let _ = write!(Text(self.out), "{value:.3}");
+        let thousandths = (value * 1000.0).round() as u64;
+        number(self.out, thousandths / 1000);
+        let rest = thousandths % 1000;
+        self.out.push(b'.');
+        self.out
+            .extend([rest / 100, rest / 10 % 10, rest % 10].map(|digit| b'0' + digit as u8));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
@@ -122,25 +128,50 @@ fn quote(out: &mut Vec<u8>, text: &str) {
 /// RFC 8259, section 7; runs of plain bytes are copied whole. DEL and the C1 range are escaped as well: a terminal
 /// would obey them.
 fn escape(out: &mut Vec<u8>, text: &str) {
-    let mut plain = 0;
-    for (at, letter) in text.char_indices() {
-        let short = match letter {
-            '"' => "\\\"",
-            '\\' => "\\\\",
-            '\n' => "\\n",
-            '\r' => "\\r",
-            '\t' => "\\t",
-            letter if letter.is_control() => "",
-            _ => continue,
-        };
-        out.extend_from_slice(&text.as_bytes()[plain..at]);
-        out.extend_from_slice(short.as_bytes());
-        if short.is_empty() {
-            let _ = write!(Text(out), "\\u{:04x}", u32::from(letter));
-        }
-        plain = at + letter.len_utf8();
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(is_suspect) {
+        let (plain, from) = rest.split_at(at);
+        out.extend_from_slice(plain.as_bytes());
+        let mut letters = from.chars();
+        // The split is at the first byte of a character, because no suspect is a later one.
+        let letter = letters.next().unwrap_or_default();
+        escape_one(out, letter);
+        rest = letters.as_str();
     }
-    out.extend_from_slice(&text.as_bytes()[plain..]);
+    out.extend_from_slice(rest.as_bytes());
+}
+
+/// Whether a byte is one to escape, or may be the first of one: the C1 range begins with 0xc2 in UTF-8.
+fn is_suspect(byte: u8) -> bool {
+    byte < b' ' || matches!(byte, b'"' | b'\\' | 0x7f | 0xc2)
+}
+
+fn escape_one(out: &mut Vec<u8>, letter: char) {
+    // Writing to a Vec cannot fail.
+    let _ = match letter {
+        '"' => write!(Text(out), "\\\""),
+        '\\' => write!(Text(out), "\\\\"),
+        '\n' => write!(Text(out), "\\n"),
+        '\r' => write!(Text(out), "\\r"),
+        '\t' => write!(Text(out), "\\t"),
+        letter if letter.is_control() => write!(Text(out), "\\u{:04x}", u32::from(letter)),
+        letter => write!(Text(out), "{letter}"),
+    };
+}
+
+/// Decimal digits.
+fn number(out: &mut Vec<u8>, mut value: u64) {
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[first..]);
 }
 
 /// Bytes of one text in a record: a path or a user agent may be longer than anybody wants to keep.

@@ -229,7 +229,10 @@ impl Sidecar {
 }
 
 impl Drop for Sidecar {
-    #[expect(clippy::print_stderr, reason = "what a failed test needs to be understood")]
+    #[expect(
+        clippy::print_stderr,
+        reason = "what a failed test needs to be understood"
+    )]
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
