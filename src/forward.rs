@@ -1,10 +1,13 @@
 //! One request to the application and its response back.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use http::{Request, Response};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{Request, Response, StatusCode};
+use http_body::Body;
 use hyper::body::Incoming;
 use tokio::time::timeout;
 use uuid::fmt::Hyphenated;
@@ -36,7 +39,7 @@ pub(crate) async fn forward(
         Ok((response, lease)) => {
             exchange.respond(response.status());
             let (mut head, body) = response.into_parts();
-            headers::to_downstream(&mut head.headers, worker.config.hsts);
+            headers::to_downstream(head.status, &mut head.headers, worker.config.hsts);
             Ok(Response::from_parts(
                 head,
                 ResponseBody::upstream(body, lease, exchange),
@@ -65,8 +68,10 @@ fn prepare(
 
 /// Sends the request and waits for the head of the response.
 ///
-/// A kept connection may have been closed by the application just now. hyper hands the request back when it never got
-/// onto the wire; such a request is sent again, on a connection that is new and therefore cannot be stale.
+/// A kept connection may have been closed by the application just now, and whoever used it would get a 502 for nothing. A
+/// request that can be sent again is, once, on a connection that is new and therefore cannot be stale: one that hyper
+/// hands back because it never got onto the wire, and one without a body whose method is idempotent (RFC 9110, section
+/// 9.2.2), when the connection ended before there was an answer.
 async fn ask(
     mut request: Request<RequestBody>,
     exchange: &mut Exchange,
@@ -77,21 +82,85 @@ async fn ask(
     loop {
         let mut lease = lease(exchange, worker, target, fresh).await?;
         exchange.sent_to(lease.address());
+        let again = if lease.reused {
+            copy(&request, exchange)
+        } else {
+            None
+        };
         let sent = lease.sender().try_send_request(request);
-        let answered = timeout(worker.config.limits.response_timeout, sent).await;
-        let mut error = match answered.map_err(|_| Reason::UpstreamTimeout)? {
-            Ok(response) => return Ok((response, lease)),
+        let mut error = match answer(sent, exchange, worker.config.limits.response_timeout).await? {
+            Ok(response) if is_framed_once(&response) => return Ok((response, lease)),
+            Ok(_) => return Err(Reason::UpstreamMalformed),
             Err(error) => error,
         };
-        match error.take_message() {
-            Some(unsent) if lease.reused && !fresh => {
-                (request, fresh) = (unsent, true);
+        let unsent = error.take_message();
+        let error = error.into_error();
+        match unsent.or_else(|| again.filter(|_| is_stale(&error))) {
+            Some(same) if lease.reused && !fresh => {
+                (request, fresh) = (same, true);
                 exchange.retried();
                 worker.site.meter.retried();
             }
-            _ => return Err(sort(&error.into_error(), exchange)),
+            _ => return Err(sort(&error, exchange)),
         }
     }
+}
+
+/// Waits for the head of the response. The limit runs while nothing moves: a slow upload is legitimate.
+async fn answer<T>(
+    sent: impl Future<Output = T>,
+    exchange: &Exchange,
+    limit: Duration,
+) -> Result<T, Reason> {
+    let mut sent = pin!(sent);
+    let progress = exchange.progress();
+    let mut before = progress.passed();
+    loop {
+        if let Ok(answered) = timeout(limit, sent.as_mut()).await {
+            return Ok(answered);
+        }
+        let now = progress.passed();
+        if now == before {
+            return Err(Reason::UpstreamTimeout);
+        }
+        before = now;
+    }
+}
+
+/// The same request once more, if it may be sent twice.
+fn copy(request: &Request<RequestBody>, exchange: &Exchange) -> Option<Request<RequestBody>> {
+    if !request.method().is_idempotent() || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut copy = Request::new(RequestBody::empty(exchange.progress()));
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
+}
+
+/// Whether the connection ended, as opposed to: what came over it was wrong.
+fn is_stale(error: &hyper::Error) -> bool {
+    let is_io =
+        std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>());
+    !error.is_parse()
+        && (error.is_incomplete_message() || error.is_canceled() || error.is_closed() || is_io)
+}
+
+/// Promise 4: what the application sends must be readable in one way, too. hyper reads a response with both framings as
+/// chunked, a client might read it by its length; and a 101 that nobody asked for would end HTTP on the connection.
+fn is_framed_once(response: &Response<Incoming>) -> bool {
+    let headers = response.headers();
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_framed_once = match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(coding), None) => {
+            coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+                && !headers.contains_key(CONTENT_LENGTH)
+        }
+        (Some(_), Some(_)) => false,
+    };
+    is_framed_once && response.status() != StatusCode::SWITCHING_PROTOCOLS
 }
 
 /// A connection that can take a request now.

@@ -8,11 +8,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, PROXY_AUTHENTICATE,
     PROXY_AUTHORIZATION, STRICT_TRANSPORT_SECURITY, TE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use http_body::Body;
 
 use crate::failure::Reason;
@@ -42,6 +42,10 @@ pub(crate) fn to_upstream<B: Body>(
         .get_all(TE)
         .iter()
         .any(|value| value.as_bytes().eq_ignore_ascii_case(b"trailers"));
+    if request.headers().get_all(CONTENT_LENGTH).iter().count() > 1 {
+        return Err(Reason::BadRequest);
+    }
+    join_cookies(request.headers_mut());
     strip_hop_by_hop(request.headers_mut());
     request.headers_mut().remove(EXPECT);
     strip_claims(request.headers_mut());
@@ -58,9 +62,13 @@ pub(crate) fn to_upstream<B: Body>(
 }
 
 /// Makes the application's response one for the client.
-pub(crate) fn to_downstream(headers: &mut HeaderMap, hsts: Option<Duration>) {
+pub(crate) fn to_downstream(status: StatusCode, headers: &mut HeaderMap, hsts: Option<Duration>) {
     strip_hop_by_hop(headers);
     headers.remove(TRANSFER_ENCODING);
+    if status == StatusCode::NO_CONTENT {
+        // RFC 9110, section 8.6; HTTP/2 clients take the missing body for a broken one.
+        headers.remove(CONTENT_LENGTH);
+    }
     if let Some(hsts) = hsts {
         let value = HeaderValue::from_str(&format!("max-age={}", hsts.as_secs()));
         // Digits are always a valid value.
@@ -101,9 +109,11 @@ fn authority<B>(request: &Request<B>) -> Result<Option<HeaderValue>, Reason> {
 
 fn checked(host: HeaderValue) -> Result<HeaderValue, Reason> {
     let authority = Authority::try_from(host.as_bytes()).map_err(|_| Reason::BadHost)?;
-    let port_is_number = authority.as_str().rsplit_once(':').is_none_or(|(_, port)| {
-        port.contains(']') || port.bytes().all(|byte| byte.is_ascii_digit())
-    });
+    // `Authority` lets any digits and an empty port pass.
+    let port_is_number = match authority.as_str().rsplit_once(':') {
+        Some((_, port)) if !port.contains(']') => port.parse::<u16>().is_ok(),
+        _ => true,
+    };
     if authority.host().is_empty() || authority.as_str().contains('@') || !port_is_number {
         return Err(Reason::BadHost);
     }
@@ -180,6 +190,22 @@ fn is_framing(name: &str) -> bool {
             | "upgrade"
             | "expect"
     )
+}
+
+/// HTTP/2 may send a cookie in crumbs, which HTTP/1 knows only as one field (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().count() < 2 {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    // Joined values stay valid; if not, the crumbs stay as they are.
+    if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
 }
 
 /// A body of unknown length is chunked explicitly: hyper's client would drop it silently on GET.

@@ -204,6 +204,7 @@ async fn a_refused_target_change_changes_nothing() {
             "loop",
         ),
         (format!("http://{}", sidecar.probe), "loop"),
+        (format!("http://0.0.0.0:{}", https.port()), "not_local"),
         (format!("http://{}", sidecar.redirect.unwrap()), "loop"),
         (format!("http://{free}"), "probe_failed"),
         ("unix:/nowhere/app.sock".to_owned(), "probe_failed"),
@@ -271,28 +272,67 @@ async fn metrics_come_in_both_formats() {
 }
 
 #[tokio::test]
-async fn silent_clients_of_the_admin_plane_lock_nobody_out_of_the_probes() {
+async fn silent_clients_lock_nobody_out_of_either_plane() {
     let app = hello("hi").await;
     let sidecar = Sidecar::start(&app, &[]).await;
     let mut silent = Vec::new();
     for _ in 0..200 {
-        let mut stream = TcpStream::connect(sidecar.admin).await.unwrap();
-        // Those over the limit are closed at once, which may be before this write.
-        let _ = stream.write_all(b"GET /status HTTP/1.1\r\nHo").await;
-        silent.push(stream);
+        for plane in [sidecar.admin, sidecar.probe] {
+            let mut stream = TcpStream::connect(plane).await.unwrap();
+            // The oldest give way, which may be before this write.
+            let _ = stream.write_all(b"GET /status HTTP/1.1\r\nHo").await;
+            silent.push(stream);
+        }
     }
-    assert_eq!(sidecar.probe("/livez").await.status, 200);
+    for _ in 0..3 {
+        assert_eq!(
+            (
+                sidecar.probe("/livez").await.status,
+                sidecar.admin("/livez").await.status
+            ),
+            (200, 200)
+        );
+    }
     assert_eq!(Client::h1(&sidecar).get("/").await.status, 200);
-    drop(silent);
-    eventually("the admin plane answers again", async || {
-        let mut stream = TcpStream::connect(sidecar.admin).await.unwrap();
-        let _ = stream
-            .write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            .await;
-        crate::support::read_answer(&mut stream)
-            .await
-            .is_ok_and(|answer| answer.status == 200)
-            .then_some(())
+}
+
+#[tokio::test]
+async fn since_shows_a_slow_exchange_that_was_closed_later() {
+    let go_on = Arc::new(Notify::new());
+    let script = Arc::clone(&go_on);
+    let app = App::scripted(move |mut talk| {
+        let go_on = Arc::clone(&script);
+        async move {
+            while let Some(head) = talk.head().await? {
+                if head.contains("/slow") {
+                    go_on.notified().await;
+                }
+                talk.answer("200 OK", b"x").await?;
+            }
+            Ok(())
+        }
     })
     .await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    let client = Client::h1(&sidecar);
+    let slow = tokio::spawn({
+        let client = client.clone();
+        async move { client.get("/slow").await }
+    });
+    eventually("it has begun", async || {
+        (!app.heads().is_empty()).then_some(())
+    })
+    .await;
+    client.get("/fast").await;
+    let fast = sidecar.exchange("/fast").await;
+    go_on.notify_one();
+    slow.await.unwrap();
+    let after = sidecar
+        .admin(&format!("/logs?since={}", fast["id"].as_str().unwrap()))
+        .await
+        .json();
+    assert_eq!(
+        (after.as_array().unwrap().len(), &after[0]["path"]),
+        (1, &"/slow".into())
+    );
 }

@@ -458,3 +458,133 @@ async fn hop_by_hop_fields_of_a_response_stay_inside() {
         assert_eq!(answer.field(name), None, "{name}");
     }
 }
+
+#[tokio::test]
+async fn a_kept_connection_that_went_stale_costs_the_client_nothing() {
+    // Answers once a connection and closes it without saying so, as an application does whose keep-alive limit is over.
+    let app = App::scripted(|mut talk| async move {
+        talk.head().await?;
+        talk.answer("200 OK", b"once").await
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &["--workers", "1"]).await;
+    let mut h1 = Client::h1(&sidecar).connect().await.unwrap();
+    let h2 = Client::new(&sidecar, &["h2"]).h2().await;
+    for _ in 0..100 {
+        h1.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        assert_eq!(read_answer(&mut h1).await.unwrap().text(), "once");
+        assert_eq!(h2.exchange(h2_get("/"), None).await.unwrap().2, b"once");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_may_not_be_sent_twice_is_not() {
+    let app = App::scripted(|mut talk| async move {
+        // The first is answered; the second is read and left without an answer.
+        if let Some(head) = talk.head().await? {
+            talk.body(&head).await?;
+            talk.answer("200 OK", b"first").await?;
+        }
+        talk.head().await.map(drop)
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &["--workers", "1"]).await;
+    let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+    stream
+        .write_all(b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(read_answer(&mut stream).await.unwrap().status, 200);
+    stream
+        .write_all(b"POST /pay HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        .await
+        .unwrap();
+    assert_eq!(read_answer(&mut stream).await.unwrap().status, 502);
+    assert_eq!(
+        app.heads()
+            .iter()
+            .filter(|head| head.starts_with("POST"))
+            .count(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_slow_upload_is_no_slow_answer() {
+    let app = App::echo().await;
+    let sidecar = Sidecar::start(&app, &["--response-timeout", "300ms"]).await;
+    let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+    stream
+        .write_all(b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n")
+        .await
+        .unwrap();
+    for _ in 0..10 {
+        // Paces the load: each piece within the limit, all of them together far beyond it.
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        stream.write_all(b"x").await.unwrap();
+    }
+    let answer = read_answer(&mut stream).await.unwrap();
+    assert!(
+        answer.status == 200 && answer.text().ends_with("\r\n\r\nxxxxxxxxxx"),
+        "{}",
+        answer.text()
+    );
+}
+
+#[tokio::test]
+async fn trailers_end_a_whole_response() {
+    let app = App::scripted(|mut talk| async move {
+        while talk.head().await?.is_some() {
+            talk.say(b"HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 7\r\n\r\n").await?;
+        }
+        Ok(())
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &["--workers", "1"]).await;
+    let h2 = Client::new(&sidecar, &["h2"]).h2().await;
+    for path in ["/1", "/2"] {
+        let (response, _) =
+            h2.0.clone()
+                .ready()
+                .await
+                .unwrap()
+                .send_request(h2_get(path), true)
+                .unwrap();
+        let mut body = response.await.unwrap().into_body();
+        assert_eq!(body.data().await.unwrap().unwrap(), "hi");
+        assert_eq!(body.trailers().await.unwrap().unwrap()["x-sum"], "7");
+        assert_eq!(sidecar.exchange(path).await["reason"], "");
+    }
+    // The second went over the connection of the first.
+    assert_eq!(
+        sidecar.exchange("/2").await["connect_ms"],
+        serde_json::Value::Null
+    );
+    assert!(
+        Client::h1(&sidecar)
+            .get("/3")
+            .await
+            .text()
+            .starts_with("hi")
+    );
+    assert_eq!(sidecar.exchange("/3").await["reason"], "");
+}
+
+#[tokio::test]
+async fn cookie_crumbs_are_joined() {
+    let app = App::echo().await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    let h2 = Client::new(&sidecar, &["h2"]).h2().await;
+    let request = Request::get("https://localhost/")
+        .header("cookie", "a=1")
+        .header("cookie", "b=2")
+        .body(())
+        .unwrap();
+    let seen = String::from_utf8(h2.exchange(request, None).await.unwrap().2).unwrap();
+    assert!(
+        seen.contains("cookie: a=1; b=2\r\n") && seen.matches("cookie").count() == 1,
+        "{seen}"
+    );
+}

@@ -69,6 +69,14 @@ async fn an_application_that_does_not_speak_http_gives_502() {
             "upstream_malformed",
         ),
         ("HTTP/1.1 200 OK\r\nA: \x00\r\n\r\n", "upstream_malformed"),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            "upstream_malformed",
+        ),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
+            "upstream_malformed",
+        ),
     ] {
         let app = App::scripted(move |mut talk| async move {
             talk.head().await?;
@@ -255,4 +263,48 @@ async fn a_client_that_leaves_cancels_its_request() {
         .await
         .unwrap();
     assert_eq!(sidecar.exchange("/reset").await["reason"], "client_gone");
+}
+
+#[tokio::test]
+async fn a_client_that_closes_in_an_orderly_way_ends_an_endless_response() {
+    let (gone, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let app = App::scripted(move |mut talk| {
+        let gone = gone.clone();
+        async move {
+            talk.head().await?;
+            talk.say(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n3\r\na\n\n\r\n").await?;
+            let _ = talk.stream.read_u8().await;
+            let _ = gone.send(());
+            Ok(())
+        }
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+    stream
+        .write_all(b"GET /events HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"a\n\n\r\n") {
+        seen.push(stream.read_u8().await.unwrap());
+    }
+    stream.shutdown().await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), told.recv())
+        .await
+        .unwrap();
+    assert_eq!(sidecar.exchange("/events").await["reason"], "client_gone");
+}
+
+#[tokio::test]
+async fn a_client_that_only_says_it_will_send_no_more_gets_its_answer() {
+    let app = App::echo().await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+    stream
+        .write_all(b"GET /half HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    stream.shutdown().await.unwrap();
+    assert_eq!(read_answer(&mut stream).await.unwrap().status, 200);
 }

@@ -38,6 +38,10 @@ async fn a_malformed_request_is_refused_before_the_application_sees_a_byte() {
             400,
             "bad_request",
         ),
+        ("GET foo HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
+        ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
+        ("GET http:// HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
+        ("GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n", 400, "bad_host"),
         ("GET /<> HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
         (
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -275,3 +279,73 @@ async fn an_idle_http2_connection_is_told_goodbye() {
 
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+
+#[tokio::test]
+async fn a_refusal_reaches_an_http2_client_as_an_answer() {
+    let app = hello("unreachable").await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    let h2 = Client::new(&sidecar, &["h2"]).h2().await;
+    let get = || http::Request::get("https://localhost/refused");
+    for (request, status, reason) in [
+        (get().header("host", "other.example"), 400, "bad_host"),
+        (
+            get()
+                .header("content-length", "0")
+                .header("content-length", "0"),
+            400,
+            "bad_request",
+        ),
+        (
+            http::Request::builder()
+                .method("TRACE")
+                .uri("https://localhost/refused"),
+            405,
+            "method_refused",
+        ),
+    ] {
+        let (answered, _, body) = h2.exchange(request.body(()).unwrap(), None).await.unwrap();
+        assert_eq!(answered, status, "{}", String::from_utf8_lossy(&body));
+        let record = sidecar
+            .record(reason, |record| record["reason"] == reason)
+            .await;
+        assert_eq!(record["status"], status);
+    }
+    assert_eq!(app.heads(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_client_that_breaks_its_upload_off_is_blamed_for_the_broken_response() {
+    let app = App::scripted(|mut talk| async move {
+        talk.head().await?;
+        talk.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n")
+            .await?;
+        while talk.stream.read_u8().await.is_ok() {}
+        Ok(())
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    for (rest, reason) in [(Some("zz\r\n"), "bad_framing"), (None, "client_gone")] {
+        let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+        stream
+            .write_all(
+                b"POST /both HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+            )
+            .await
+            .unwrap();
+        let mut seen = Vec::new();
+        while !seen.ends_with(b"hi\r\n") {
+            seen.push(stream.read_u8().await.unwrap());
+        }
+        match rest {
+            Some(rest) => stream.write_all(rest.as_bytes()).await.unwrap(),
+            None => drop(stream.into_inner().0),
+        }
+        let record = sidecar
+            .record(reason, |record| record["reason"] == reason)
+            .await;
+        assert_eq!(
+            (&record["path"], &record["closed_by"]),
+            (&"/both".into(), &"client".into())
+        );
+    }
+}

@@ -1,5 +1,7 @@
 //! `GET /logs`: the recent records, filtered here so that a request pays nothing for the filters.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -7,8 +9,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::Value;
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
 
 use crate::handles::Handles;
 use crate::problem::Problem;
@@ -38,7 +40,8 @@ pub(crate) async fn recent(
     })?;
     let filter = Filter::new(&asked)?;
     let limit = asked.limit.unwrap_or(usize::MAX);
-    let lines = handles.records.recent();
+    let mut lines = handles.records.recent();
+    filter.forget_known(&mut lines);
     let chosen = lines.iter().filter(|line| filter.admits(line)).take(limit);
     let wants_lines = headers.get(header::ACCEPT).is_some_and(|accept| {
         accept
@@ -52,7 +55,7 @@ pub(crate) async fn recent(
     })
 }
 
-fn as_array<'a>(lines: impl Iterator<Item = &'a std::sync::Arc<[u8]>>) -> Response {
+fn as_array<'a>(lines: impl Iterator<Item = &'a Arc<[u8]>>) -> Response {
     let mut body = b"[".to_vec();
     for line in lines {
         body.extend_from_slice(if body.len() > 1 { b",\n" } else { b"\n" });
@@ -66,7 +69,7 @@ fn as_array<'a>(lines: impl Iterator<Item = &'a std::sync::Arc<[u8]>>) -> Respon
         .into_response()
 }
 
-fn as_lines<'a>(lines: impl Iterator<Item = &'a std::sync::Arc<[u8]>>) -> Response {
+fn as_lines<'a>(lines: impl Iterator<Item = &'a Arc<[u8]>>) -> Response {
     let mut body = Vec::new();
     for line in lines {
         body.extend_from_slice(line);
@@ -90,9 +93,9 @@ struct Filter {
 
 #[derive(Debug)]
 enum Since {
-    /// At or after this moment.
+    /// Closed at or after this moment.
     Time(OffsetDateTime),
-    /// After the record with this id; ids are UUIDv7 and sort by time.
+    /// Closed after the record with this id.
     Id(String),
 }
 
@@ -110,6 +113,17 @@ impl Filter {
             method: asked.method.clone(),
             path: asked.path.clone(),
         })
+    }
+
+    /// Leaves the records that are newer than the one named by `since`: the list is in the order of their closing.
+    fn forget_known(&self, lines: &mut Vec<Arc<[u8]>>) {
+        if let Some(Since::Id(id)) = &self.since {
+            let wanted = format!("\"id\":\"{id}\"");
+            let known = lines
+                .iter()
+                .position(|line| contains(line, wanted.as_bytes()));
+            lines.truncate(known.unwrap_or(lines.len()));
+        }
     }
 
     fn admits(&self, line: &[u8]) -> bool {
@@ -146,13 +160,19 @@ impl Filter {
 impl Since {
     fn matches(&self, record: &Value) -> bool {
         match self {
-            Self::Time(since) => record["time"]
-                .as_str()
-                .and_then(|time| OffsetDateTime::parse(time, &Rfc3339).ok())
-                .is_some_and(|time| time >= *since),
-            Self::Id(since) => record["id"].as_str().is_some_and(|id| id > since.as_str()),
+            Self::Time(since) => closed(record).is_some_and(|closed| closed >= *since),
+            // Only those before the named record in the list are left; when it is there no more, all are. Ids sort by
+            // the beginning of the exchange, so they could not tell what was closed later.
+            Self::Id(_) => true,
         }
     }
+}
+
+/// A record is made when an exchange is over, and `time` says when it began.
+fn closed(record: &Value) -> Option<OffsetDateTime> {
+    let began = OffsetDateTime::parse(record["time"].as_str()?, &Rfc3339).ok()?;
+    let took = record["duration_ms"].as_f64().unwrap_or_default();
+    Some(began + Duration::seconds_f64(took / 1000.0))
 }
 
 impl Status {
@@ -165,6 +185,10 @@ impl Status {
             Self::Class(class) => status / 100 == class,
         }
     }
+}
+
+fn contains(line: &[u8], wanted: &[u8]) -> bool {
+    line.windows(wanted.len()).any(|window| window == wanted)
 }
 
 fn since(text: &str) -> Result<Since, Problem> {
@@ -188,7 +212,7 @@ fn since(text: &str) -> Result<Since, Problem> {
 fn status(text: &str) -> Result<Status, Problem> {
     let bytes = text.as_bytes();
     match bytes {
-        [class @ b'1'..=b'9', b'x' | b'X', b'x' | b'X'] => {
+        [class @ b'1'..=b'5', b'x' | b'X', b'x' | b'X'] => {
             Ok(Status::Class(u64::from(class - b'0')))
         }
         _ if bytes.len() == 3 => text

@@ -1,8 +1,8 @@
 //! Serving a router on its own accept loop. axum is only the router here: the loop, the number of connections and the
 //! waits are bounded by us, so that a slow or greedy client of the admin port cannot block the others.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,28 +10,32 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 /// Serves `router` on `listener` until the future is dropped.
+///
+/// When all places are taken the oldest connection gives way: silent clients, however many, cannot lock out a probe.
 pub async fn serve(listener: TcpListener, router: Router) -> Infallible {
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => match Arc::clone(&slots).try_acquire_owned() {
-                Ok(slot) => {
-                    tokio::spawn(connection(stream, router.clone(), slot));
+            Ok((stream, _)) => {
+                open.retain(|connection| !connection.is_finished());
+                if open.len() == MAX_CONNECTIONS
+                    && let Some(oldest) = open.pop_front()
+                {
+                    oldest.abort();
                 }
-                // Closing at once is the answer: waiting would let 64 silent clients lock everybody out of the queue.
-                Err(_) => drop(stream),
-            },
+                open.push_back(tokio::spawn(connection(stream, router.clone())).abort_handle());
+            }
             // Out of file descriptors or a connection that went before we came: neither may end the loop.
             Err(_) => sleep(BACK_OFF).await,
         }
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, _slot: OwnedSemaphorePermit) {
+async fn connection(stream: TcpStream, router: Router) {
     let service = TowerToHyperService::new(router);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

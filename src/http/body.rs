@@ -1,6 +1,5 @@
 //! Bodies on their way: counted, and tied to the exchange whose record they close.
 
-use std::cell::Cell;
 use std::fmt;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -10,66 +9,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::progress::RequestProgress;
 use crate::failure::Reason;
 use crate::records::Exchange;
 use crate::upstream::Lease;
-
-/// What is known of a request while it is on its way: shared by the framer, the body and the exchange.
-#[derive(Debug, Default)]
-pub(crate) struct RequestProgress {
-    bytes: Cell<u64>,
-    read_whole: Cell<bool>,
-    failed: Cell<Option<Reason>>,
-    response_over: Cell<bool>,
-    flushed: Cell<bool>,
-}
-
-impl RequestProgress {
-    /// Body bytes received.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.get()
-    }
-
-    fn count(&self, bytes: usize) {
-        self.bytes.set(self.bytes.get() + bytes as u64);
-    }
-
-    /// The whole message has been read from the client.
-    pub(crate) fn read_whole(&self) {
-        self.read_whole.set(true);
-    }
-
-    pub(crate) fn is_read_whole(&self) -> bool {
-        self.read_whole.get()
-    }
-
-    /// The client's side failed; the first reason counts.
-    pub(crate) fn fail(&self, reason: Reason) {
-        if self.failed.get().is_none() {
-            self.failed.set(Some(reason));
-        }
-    }
-
-    pub(crate) fn failed(&self) -> Option<Reason> {
-        self.failed.get()
-    }
-
-    pub(crate) fn unflushed(&self) {
-        self.flushed.set(false);
-    }
-
-    /// Everything written so far has left. Counts for the exchange only once its response body is over, because hyper
-    /// buffers the end of a body before it drops it.
-    pub(crate) fn flushed(&self) {
-        self.flushed.set(self.response_over.get());
-    }
-
-    /// The response is over and has left for the client, and the request was read whole: nothing of this exchange
-    /// remains in hyper.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.response_over.get() && self.flushed.get() && self.read_whole.get()
-    }
-}
 
 /// A request's body on its way to the application.
 pub(crate) struct RequestBody {
@@ -78,11 +21,20 @@ pub(crate) struct RequestBody {
 }
 
 enum RequestSource {
+    /// Nothing to send: the body of a request that is sent again.
+    Empty,
     H1(Incoming),
     H2(h2::RecvStream),
 }
 
 impl RequestBody {
+    pub(crate) fn empty(progress: Rc<RequestProgress>) -> Self {
+        Self {
+            source: RequestSource::Empty,
+            progress,
+        }
+    }
+
     pub(crate) fn h1(body: Incoming, progress: Rc<RequestProgress>) -> Self {
         Self {
             source: RequestSource::H1(body),
@@ -109,6 +61,7 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let frame = match &mut self.source {
+            RequestSource::Empty => None,
             RequestSource::H1(body) => {
                 ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Fault::from))
             }
@@ -120,11 +73,15 @@ impl Body for RequestBody {
             Some(Err(_)) => self.progress.fail(Reason::ClientGone),
             None => {}
         }
+        if frame.is_none() || self.is_end_stream() {
+            self.progress.passed_on();
+        }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
+            RequestSource::Empty => true,
             RequestSource::H1(body) => body.is_end_stream(),
             RequestSource::H2(stream) => stream.is_end_stream(),
         }
@@ -132,6 +89,7 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
+            RequestSource::Empty => SizeHint::with_exact(0),
             RequestSource::H1(body) => body.size_hint(),
             RequestSource::H2(stream) if stream.is_end_stream() => SizeHint::with_exact(0),
             RequestSource::H2(_) => SizeHint::default(),
@@ -177,6 +135,7 @@ enum ResponseSource {
 impl ResponseBody {
     pub(crate) fn upstream(body: Incoming, lease: Lease, exchange: Exchange) -> Self {
         let progress = exchange.progress();
+        progress.responding(body.size_hint().exact());
         Self {
             source: ResponseSource::Upstream(body, Some(lease)),
             exchange: Some(exchange),
@@ -207,7 +166,16 @@ impl ResponseBody {
 
     fn fail(&mut self) {
         if let Some(mut exchange) = self.exchange.take() {
-            exchange.fail(Reason::UpstreamTruncated);
+            // A client that broke its own request off makes the application's response break off, too.
+            exchange.fail(self.progress.failed().unwrap_or(Reason::UpstreamTruncated));
+        }
+    }
+
+    /// The rest cannot be sent: the record says so, and the connection to the application is not used again.
+    pub(crate) fn abandon(&mut self) {
+        self.exchange = None;
+        if let ResponseSource::Upstream(_, lease) = &mut self.source {
+            *lease = None;
         }
     }
 }
@@ -228,6 +196,10 @@ impl Body for ResponseBody {
             Some(Ok(frame)) => {
                 if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut self.exchange) {
                     exchange.sent(data.len());
+                }
+                // Nothing comes after trailers, and nobody asks.
+                if frame.is_trailers() {
+                    self.finish();
                 }
             }
             Some(Err(_)) => self.fail(),
@@ -260,7 +232,7 @@ impl Drop for ResponseBody {
         if self.is_end_stream() || matches!(self.source, ResponseSource::Local(_)) {
             self.finish();
         }
-        self.progress.response_over.set(true);
+        self.progress.response_over();
     }
 }
 

@@ -15,8 +15,8 @@ use bytes::{Buf, BytesMut};
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::body::RequestProgress;
 use super::head::{self, Framing, Head, HeadLimits, Scan};
+use super::progress::RequestProgress;
 use crate::failure::Reason;
 
 /// A client's byte stream, cut into messages.
@@ -76,14 +76,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framer<S> {
         !self.buffer.is_empty()
     }
 
-    /// The bytes of a complete head.
-    pub(crate) fn head_bytes(&self, head: &Head) -> &[u8] {
-        &self.buffer[..head.length]
-    }
-
-    /// Whatever is here of a head that was refused, for the record.
-    pub(crate) fn refused_bytes(&self) -> &[u8] {
-        &self.buffer
+    /// The bytes of a complete head, or whatever is here of one that was refused.
+    pub(crate) fn head_bytes(&self, head: Option<&Head>) -> &[u8] {
+        &self.buffer[..head.map_or(self.buffer.len(), |head| head.length)]
     }
 
     /// Drops a head whose answer needs no body.
@@ -234,6 +229,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framer<S> {
             if ready!(self.fill(cx)).is_err() {
                 return Poll::Ready(Err(self.broken(Reason::ClientGone)));
             }
+        }
+        if self.ended {
+            self.progress.half_closed();
         }
         Poll::Pending
     }

@@ -6,7 +6,7 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -14,13 +14,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::answer::{answer, text};
-use super::body::{RequestBody, RequestProgress, ResponseBody};
+use super::body::{RequestBody, ResponseBody};
 use super::closing::{CLOSE_TIMEOUT, close, linger};
 use super::framer::Framer;
 use super::head::{Head, HeadLimits};
+use super::progress::RequestProgress;
 use super::waiting::{Arrival, Waiting};
 use crate::conn::Conn;
 use crate::failure::Reason;
@@ -140,7 +141,7 @@ where
     // `writev` off: hyper then writes head and body of a small answer in one piece, and TLS copies them anyway.
     let mut connection = http1::Builder::new()
         .writev(false)
-        .max_buf_size(BUFFER)
+        .max_buf_size(worker.config.limits.max_head + BUFFER)
         .serve_connection(framer, service);
     let driven = drive(&mut connection, &progress).await;
     let framer = connection.into_parts().io;
@@ -170,11 +171,23 @@ async fn drive<C>(connection: &mut C, progress: &RequestProgress) -> Driven
 where
     C: Future<Output = hyper::Result<()>> + Unpin,
 {
-    poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
-        Poll::Ready(Ok(())) => Poll::Ready(Driven::Closed),
-        Poll::Ready(Err(_)) => Poll::Ready(Driven::Failed),
-        Poll::Pending if progress.is_complete() => Poll::Ready(Driven::Complete),
-        Poll::Pending => Poll::Pending,
+    let mut doubt = None;
+    poll_fn(|cx| {
+        match Pin::new(&mut *connection).poll(cx) {
+            Poll::Ready(Ok(())) => return Poll::Ready(Driven::Closed),
+            Poll::Ready(Err(_)) => return Poll::Ready(Driven::Failed),
+            Poll::Pending if progress.is_complete() => return Poll::Ready(Driven::Complete),
+            Poll::Pending => {}
+        }
+        // An event stream may be silent for hours; its client's close would only show at the next write.
+        if progress.is_in_doubt() {
+            let grace = doubt.get_or_insert_with(|| Box::pin(sleep(GRACE)));
+            return grace.as_mut().poll(cx).map(|()| {
+                progress.fail(Reason::ClientGone);
+                Driven::Failed
+            });
+        }
+        Poll::Pending
     })
     .await
 }
@@ -189,7 +202,7 @@ fn unparsed<S>(framer: Framer<S>, mut exchange: Exchange) -> Ended<S> {
 /// The client left in the middle of a head: nobody to answer, but a record to leave.
 fn gone<S: AsyncRead + AsyncWrite + Unpin>(framer: &Framer<S>, conn: &Rc<Conn>, started: Instant) {
     let mut exchange = Exchange::open(conn, started);
-    exchange.refused_head(framer.refused_bytes());
+    exchange.refused_head(framer.head_bytes(None));
     exchange.fail(Reason::ClientGone);
 }
 
@@ -199,7 +212,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut exchange = Exchange::open(conn, started);
-    exchange.refused_head(framer.refused_bytes());
+    exchange.refused_head(framer.head_bytes(None));
     exchange.fail(reason);
     let Some((status, why)) = reason.answer() else {
         return;
@@ -218,5 +231,7 @@ where
     }
 }
 
-/// hyper's buffer must hold a head, which the framer has measured already.
-const BUFFER: usize = 256 * 1024;
+/// How long a response of unknown length goes on for a client that has said it will send no more.
+const GRACE: Duration = Duration::from_millis(500);
+/// What hyper may buffer of a body, beyond a head: the framer has measured that already.
+const BUFFER: usize = 64 * 1024;

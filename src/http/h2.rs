@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use h2::server::{Connection, SendResponse};
 use h2::{Reason as Code, RecvStream, SendStream};
+use http::header::CONNECTION;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -191,12 +192,14 @@ async fn serve_stream<N, F, E>(
         None => {}
         Some(Err(_)) => respond.send_reset(Code::INTERNAL_ERROR),
         Some(Ok(response)) => {
-            let (head, body) = response.into_parts();
+            let (mut head, mut body) = response.into_parts();
+            // HTTP/2 has no such field (RFC 9113, section 8.2.2); a connection ends by GOAWAY.
+            head.headers.remove(CONNECTION);
             let is_over = body.is_end_stream();
             match respond.send_response(Response::from_parts(head, ()), is_over) {
                 Ok(stream) if !is_over => send_body(stream, body).await,
-                // Either all is sent, or nobody is left to send it to.
-                Ok(_) | Err(_) => {}
+                Ok(_) => {}
+                Err(_) => body.abandon(),
             }
         }
     }
@@ -208,7 +211,7 @@ async fn send_body(mut stream: SendStream<Bytes>, body: ResponseBody) {
     loop {
         let frame = poll_fn(|cx| poll_frame(&mut stream, body.as_mut(), cx)).await;
         let sent = match frame {
-            Next::Reset => return,
+            Next::Reset => return body.abandon(),
             Next::Broken => return stream.send_reset(Code::INTERNAL_ERROR),
             Next::End => return drop(stream.send_data(Bytes::new(), true)),
             Next::Frame(frame) => match frame.into_data() {
@@ -227,7 +230,7 @@ async fn send_body(mut stream: SendStream<Bytes>, body: ResponseBody) {
             },
         };
         if !sent {
-            return;
+            return body.abandon();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Reading one HTTP/1 request head strictly (RFC 9112) before hyper sees a byte of it: where it ends, and how the body
 //! behind it is framed. What could be read two ways is refused here.
 
+use http::Uri;
 use httparse::{EMPTY_HEADER, Error, Header, Request, Status};
 
 use super::chunks::Chunks;
@@ -103,14 +104,35 @@ pub(crate) fn parse(bytes: &[u8], limits: HeadLimits) -> Result<Head, Reason> {
         Err(Error::TooManyHeaders) => return Err(Reason::HeadTooLarge),
         Ok(_) | Err(_) => return Err(Reason::BadRequest),
     }
-    if request.path.is_some_and(|path| path.len() > limits.uri) {
+    let (method, target) = (
+        request.method.unwrap_or_default(),
+        request.path.unwrap_or_default(),
+    );
+    if target.len() > limits.uri {
         return Err(Reason::UriTooLong);
+    }
+    if !is_target(method, target) {
+        return Err(Reason::BadRequest);
     }
     let framing = framing(request.headers, request.version == Some(0))?;
     Ok(Head {
         length: bytes.len(),
         framing,
     })
+}
+
+/// The forms of RFC 9112, section 3.2: a path; `http://…`; `*` for OPTIONS; an authority for CONNECT, which is refused
+/// later with a better word.
+fn is_target(method: &str, target: &str) -> bool {
+    let is_form = match target.as_bytes() {
+        [b'/', ..] => true,
+        b"*" => method == "OPTIONS",
+        _ => method == "CONNECT" || target.contains("://"),
+    };
+    // hyper would refuse what this refuses, but with an empty 400 and without a word to us.
+    is_form
+        && Uri::try_from(target)
+            .is_ok_and(|uri| uri.scheme().is_none() || uri.authority().is_some())
 }
 
 /// RFC 9112, section 6.3, without its liberties: both lengths, two lengths, or any transfer coding but one `chunked`

@@ -9,12 +9,14 @@ mod framer;
 mod h1;
 mod h2;
 mod head;
+mod progress;
 mod redirect;
 mod timer;
 mod waiting;
 
 pub(crate) use answer::refuse;
-pub(crate) use body::{RequestBody, RequestProgress, ResponseBody};
+pub(crate) use body::{RequestBody, ResponseBody};
 pub(crate) use h1::serve as serve_h1;
 pub(crate) use h2::serve as serve_h2;
+pub(crate) use progress::RequestProgress;
 pub(crate) use redirect::serve as serve_redirect;

@@ -5,8 +5,9 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use http::header::HOST;
 use http::uri::Authority;
-use http::{HeaderMap, Method, StatusCode, Uri, Version};
+use http::{Method, Request, StatusCode, Version};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
@@ -50,16 +51,16 @@ pub(crate) async fn serve(accepted: Accepted, worker: &Rc<Worker>) {
             Arrival::Over | Arrival::Gone(_) => return close(framer.stream()).await,
             Arrival::Refused(reason, started) => {
                 let mut exchange = Exchange::open(&conn, started);
-                exchange.refused_head(framer.refused_bytes());
+                exchange.refused_head(framer.head_bytes(None));
                 (refuse(exchange, reason), false)
             }
             Arrival::Head(head, started) => {
                 let mut exchange = Exchange::open(&conn, started);
-                let asked = Asked::read(framer.head_bytes(&head), &mut exchange);
+                let asked = Asked::read(framer.head_bytes(Some(&head)), &mut exchange);
                 framer.skip(&head);
                 match asked {
-                    None => (refuse(exchange, Reason::BadHost), false),
-                    Some(asked) => {
+                    Err(reason) => (refuse(exchange, reason), false),
+                    Ok(asked) => {
                         // A body is not read here, so what follows it cannot be found.
                         let goes_on = matches!(head.framing, Framing::Length(0))
                             && !asked.is_http10
@@ -114,6 +115,18 @@ fn refuse(mut exchange: Exchange, reason: Reason) -> Vec<u8> {
     answer(status, "connection: close\r\n", &body, true)
 }
 
+/// A head that the framer has let through, as a request, and whether it is HTTP/1.0.
+fn parse(bytes: &[u8]) -> Option<(Request<()>, bool)> {
+    let mut fields = [httparse::EMPTY_HEADER; 100];
+    let mut parsed = httparse::Request::new(&mut fields);
+    parsed.parse(bytes).ok()?;
+    let mut request = Request::builder().method(parsed.method?).uri(parsed.path?);
+    for field in parsed.headers.iter() {
+        request = request.header(field.name, field.value);
+    }
+    Some((request.body(()).ok()?, parsed.version == Some(0)))
+}
+
 /// What a redirect needs to know.
 struct Asked {
     host: String,
@@ -123,44 +136,37 @@ struct Asked {
 }
 
 impl Asked {
-    /// None when the request has no usable Host: there is nowhere to send it.
-    fn read(bytes: &[u8], exchange: &mut Exchange) -> Option<Self> {
-        let mut fields = [httparse::EMPTY_HEADER; 100];
-        let mut request = httparse::Request::new(&mut fields);
-        request.parse(bytes).ok()?;
-        let method = Method::from_bytes(request.method?.as_bytes()).ok()?;
-        let uri = Uri::try_from(request.path?).ok()?;
-        let mut headers = HeaderMap::new();
-        for field in request.headers.iter() {
-            let name = http::HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-            headers.append(name, http::HeaderValue::from_bytes(field.value).ok()?);
-        }
-        let is_http10 = request.version == Some(0);
+    /// Fails when there is nowhere to send the request: no usable Host, or a method that is never forwarded.
+    fn read(bytes: &[u8], exchange: &mut Exchange) -> Result<Self, Reason> {
+        let (request, is_http10) = parse(bytes).ok_or(Reason::BadRequest)?;
         let version = if is_http10 {
             Version::HTTP_10
         } else {
             Version::HTTP_11
         };
-        exchange.request(&method, &uri, version, &headers);
-        let mut hosts = headers.get_all(http::header::HOST).iter();
-        let authority = match (uri.authority(), hosts.next(), hosts.next()) {
-            (_, _, Some(_)) => return None,
-            (Some(authority), _, _) => authority.clone(),
-            (None, host, None) => Authority::try_from(host?.as_bytes()).ok()?,
-        };
-        if authority.as_str().contains('@') || authority.host().is_empty() {
-            return None;
+        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        exchange.request(method, uri, version, headers);
+        if matches!(*method, Method::CONNECT | Method::TRACE) {
+            return Err(Reason::MethodRefused);
         }
-        let path = uri
-            .path_and_query()
-            .map_or("/", |path| path.as_str())
-            .to_owned();
-        // `OPTIONS *` names no path.
-        let path = if path == "*" { "/".to_owned() } else { path };
-        Some(Self {
+        let mut hosts = headers.get_all(HOST).iter();
+        let authority = match (uri.authority(), hosts.next(), hosts.next()) {
+            (Some(authority), _, None) => Some(authority.clone()),
+            (None, Some(host), None) => Authority::try_from(host.as_bytes()).ok(),
+            _ => None,
+        };
+        let authority = authority
+            .filter(|authority| !authority.as_str().contains('@') && !authority.host().is_empty())
+            .ok_or(Reason::BadHost)?;
+        let path = match uri.path_and_query().map_or("/", |path| path.as_str()) {
+            // `OPTIONS *` names no path.
+            "*" => "/",
+            path => path,
+        };
+        Ok(Self {
             host: authority.host().to_owned(),
-            path,
-            has_body: method != Method::HEAD,
+            path: path.to_owned(),
+            has_body: *method != Method::HEAD,
             is_http10,
         })
     }

@@ -50,7 +50,7 @@ impl<S: Subscriber> Layer<S> for RecordLayer {
             format(event, &mut line);
             Ring::keep(&self.common, &line);
             line.push(b'\n');
-            self.sink.send(line, 1);
+            self.sink.send(line.into(), 1);
         }
     }
 }
@@ -121,8 +121,12 @@ impl Batch {
 
     fn hand_over(&mut self) {
         if !self.buffer.is_empty() {
-            let batch = std::mem::replace(&mut self.buffer, Vec::with_capacity(BATCH));
-            self.sink.send(batch, std::mem::take(&mut self.lines));
+            // An exact copy: with nobody reading, the queue holds what its bound says and not the room of many batches.
+            self.sink.send(
+                self.buffer.as_slice().into(),
+                std::mem::take(&mut self.lines),
+            );
+            self.buffer.clear();
         }
     }
 }

@@ -30,7 +30,7 @@ struct Queue {
 
 #[derive(Default)]
 struct State {
-    batches: Vec<Vec<u8>>,
+    batches: Vec<Box<[u8]>>,
     bytes: usize,
     /// Dropped and not announced yet.
     unannounced: u64,
@@ -96,7 +96,7 @@ impl Drops {
 
 impl Sink {
     /// Queues a batch of `lines` lines, or drops it when the queue is full.
-    pub(crate) fn send(&self, batch: Vec<u8>, lines: u64) {
+    pub(crate) fn send(&self, batch: Box<[u8]>, lines: u64) {
         let mut state = self.0.lock();
         if state.closed || state.bytes + batch.len() > MOST_QUEUED {
             state.unannounced += lines;
@@ -115,7 +115,7 @@ impl Sink {
 /// For the program's own log: each event is one write.
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.send(bytes.to_vec(), 1);
+        self.send(bytes.into(), 1);
         Ok(bytes.len())
     }
 
@@ -148,7 +148,7 @@ impl Queue {
     }
 
     /// Waits for work; none at the end.
-    fn take(&self) -> Option<(Vec<Vec<u8>>, u64)> {
+    fn take(&self) -> Option<(Vec<Box<[u8]>>, u64)> {
         let mut state = self.lock();
         while state.batches.is_empty() && state.unannounced == 0 {
             if state.closed {

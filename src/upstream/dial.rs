@@ -115,7 +115,9 @@ async fn first(
         }
         match timeout_at(deadline, TcpStream::connect(address)).await {
             Err(_) => return Err(DialError::Timeout),
-            Ok(Err(error)) => failure = sort(error),
+            // One that refuses now may take connections in a moment; one that does not exist will not.
+            Ok(Err(error)) if !matches!(failure, DialError::Refused(_)) => failure = sort(error),
+            Ok(Err(_)) => {}
             Ok(Ok(stream)) => {
                 // Without it the last part of a request waits for an ACK. It fails only on a dead socket.
                 let _ = stream.set_nodelay(true);
@@ -128,7 +130,10 @@ async fn first(
 
 fn sort(error: io::Error) -> DialError {
     match error.kind() {
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => DialError::Refused(error),
+        // A Unix socket whose backlog is full says WouldBlock.
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound | io::ErrorKind::WouldBlock => {
+            DialError::Refused(error)
+        }
         io::ErrorKind::TimedOut => DialError::Timeout,
         _ => DialError::Unreachable(error),
     }
@@ -151,7 +156,10 @@ async fn drive<S>(stream: S) -> Result<SendRequest<RequestBody>, DialError>
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let built = http1::Builder::new().handshake(TokioIo::new(stream)).await;
+    let built = http1::Builder::new()
+        .max_buf_size(BUFFER)
+        .handshake(TokioIo::new(stream))
+        .await;
     let (sender, connection) =
         built.map_err(|error| DialError::Unreachable(io::Error::other(error)))?;
     spawn_local(async move {
@@ -182,5 +190,7 @@ impl fmt::Display for DialError {
     }
 }
 
+/// Bytes of a response read ahead for a client that is slower than the application; also the most its head may have.
+const BUFFER: usize = 128 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);

@@ -21,7 +21,9 @@ impl OwnPorts {
         self.0.iter().any(|own| {
             let listening = own.ip().to_canonical();
             own.port() == address.port()
-                && (listening == ip || (listening.is_unspecified() && is_here(ip)))
+                // Connecting to "any" address means this host.
+                && (ip.is_unspecified()
+                    || listening == ip || (listening.is_unspecified() && is_here(ip)))
         })
     }
 }

@@ -79,9 +79,9 @@ impl Sidecar {
                 "--probe",
                 "127.0.0.1:0",
             ])
-            .args(["--workers", "2", "--service-name", "under-test"])
+            .args(["--service-name", "under-test"])
             // By the environment, so that a test can say otherwise.
-            .env("PORTCULLIS_DRAIN_DELAY", "0")
+            .envs([("PORTCULLIS_DRAIN_DELAY", "0"), ("PORTCULLIS_WORKERS", "2")])
             .arg("--target")
             .arg(target.to_string())
             .arg("--cert-dir")
