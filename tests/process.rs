@@ -196,51 +196,45 @@ fn file(text: &str) -> tempfile::NamedTempFile {
 
 #[test]
 fn all_configuration_mistakes_are_reported_in_one_run() {
-    let config =
-        file("listen: 127.0.0.1:0\ntragte: http://127.0.0.1:1\nmax-head: lots\nring: [1, 2]\n");
+    let config = file(
+        "listen: 127.0.0.1:0\ntragte: http://127.0.0.1:1\nmax-head: lots\nring: [1, 2]\ntls-min: 1.1\nhsts:\n",
+    );
     let mut command = portcullis();
-    command.args([
-        "run",
-        "--target",
-        "https://127.0.0.1:1",
-        "--idle-timeout",
-        "0",
-        "--admin",
-        "0.0.0.0:9901",
-        "--cert",
-        "x",
-    ]);
     command
+        .args([
+            "run",
+            "--target",
+            "https://127.0.0.1:1",
+            "--idle-timeout",
+            "0",
+        ])
+        .args([
+            "--admin",
+            "0.0.0.0:9901",
+            "--cert",
+            "x",
+            "--head-timeout",
+            "9999years",
+        ])
         .env("PORTCULLIS_DRAIN_DELAY", "soon")
         .arg("--config")
         .arg(config.path());
     let ended = Ended::of(command);
     assert_eq!(ended.code, Some(2), "{}", ended.stderr);
-    for part in [
-        "--target (flag --target)",
-        "use http://",
-        "--idle-timeout",
-        "--drain-delay (environment PORTCULLIS_DRAIN_DELAY)",
-        "--admin 0.0.0.0:9901",
-        "--cert needs --key",
-    ] {
-        assert!(
-            ended.stderr.contains(part),
-            "{part:?} is missing in {}",
-            ended.stderr
-        );
-    }
-    // A file that does not parse is one mistake of its own; one that does has each of its keys looked at.
-    let config =
-        file("listen: 127.0.0.1:0\ntragte: http://127.0.0.1:1\nmax-head: lots\ntls-min: 1.1\n");
-    let mut command = portcullis();
-    command.arg("run").arg("--config").arg(config.path());
-    let ended = Ended::of(command);
     let path = config.path().display();
     for part in [
+        "10 mistakes".to_owned(),
         format!("{path}:2: unknown key \"tragte\"; did you mean \"target\"?"),
         format!("--max-head ({path}:3)"),
-        format!("--tls-min ({path}:4)"),
+        format!("{path}:4: ring takes a single value"),
+        format!("--tls-min ({path}:5)"),
+        "--target (flag --target)".to_owned(),
+        "use http://".to_owned(),
+        "--idle-timeout".to_owned(),
+        "longer than ten years".to_owned(),
+        "--drain-delay (environment PORTCULLIS_DRAIN_DELAY)".to_owned(),
+        "--admin 0.0.0.0:9901".to_owned(),
+        "--cert needs --key".to_owned(),
     ] {
         assert!(
             ended.stderr.contains(&part),
@@ -248,7 +242,6 @@ fn all_configuration_mistakes_are_reported_in_one_run() {
             ended.stderr
         );
     }
-    assert_eq!(ended.code, Some(2));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use clap::ArgMatches;
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::options::{LEGACY, OPTIONS, Opt};
 
@@ -117,7 +117,7 @@ fn from_file(path: &str, mistakes: &mut Vec<String>) -> Vec<(&'static str, Given
             if text.trim().is_empty() {
                 return Ok(BTreeMap::new());
             }
-            serde_saphyr::from_str::<BTreeMap<String, serde_saphyr::Spanned<Scalar>>>(&text)
+            serde_saphyr::from_str::<BTreeMap<String, serde_saphyr::Spanned<Value>>>(&text)
                 .map_err(|error| error.to_string())
         });
     let entries = match entries {
@@ -128,25 +128,26 @@ fn from_file(path: &str, mistakes: &mut Vec<String>) -> Vec<(&'static str, Given
         }
     };
     let mut found = Vec::new();
-    for (key, Scalar(text), line) in entries
-        .into_iter()
-        .map(|(key, entry)| (key, entry.value, entry.referenced.line()))
-    {
-        match OPTIONS
+    for (key, entry) in entries {
+        let line = entry.referenced.line();
+        let known = OPTIONS
             .iter()
-            .find(|opt| opt.name == key && opt.name != "config")
-        {
-            Some(opt) => found.push((
-                opt.name,
-                Given {
-                    text,
-                    origin: Origin::File(path.to_owned(), line),
-                },
-            )),
-            None => mistakes.push(format!(
-                "{path}:{line}: unknown key {key:?}{}",
-                did_you_mean(&key)
-            )),
+            .find(|opt| opt.name == key && opt.name != "config");
+        match (known, entry.value) {
+            (None, _) => {
+                mistakes.push(format!(
+                    "{path}:{line}: unknown key {key:?}{}",
+                    did_you_mean(&key)
+                ));
+            }
+            (Some(_), Value::Many) => {
+                mistakes.push(format!("{path}:{line}: {key} takes a single value"))
+            }
+            (Some(_), Value::Nothing) => {}
+            (Some(opt), Value::Text(text)) => {
+                let origin = Origin::File(path.to_owned(), line);
+                found.push((opt.name, Given { text, origin }));
+            }
         }
     }
     found
@@ -187,48 +188,68 @@ fn did_you_mean(key: &str) -> String {
         .unwrap_or_default()
 }
 
-/// A YAML scalar as text, so that `ring: 500` and `ring: "500"` are the same.
+/// A YAML value as text, so that `ring: 500` and `ring: "500"` are the same.
 #[derive(Debug)]
-struct Scalar(String);
+enum Value {
+    Text(String),
+    /// As good as unset.
+    Nothing,
+    /// A list or a map, where no option takes one.
+    Many,
+}
 
-impl<'de> Deserialize<'de> for Scalar {
+impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ScalarVisitor)
+        deserializer.deserialize_any(ValueVisitor)
     }
 }
 
-struct ScalarVisitor;
+struct ValueVisitor;
 
-impl Visitor<'_> for ScalarVisitor {
-    type Value = Scalar;
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a single value")
     }
 
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Scalar, E> {
-        Ok(Scalar(value.to_string()))
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Text(value.to_string()))
     }
 
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Scalar, E> {
-        Ok(Scalar(value.to_string()))
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Text(value.to_string()))
     }
 
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Scalar, E> {
-        Ok(Scalar(value.to_string()))
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Text(value.to_string()))
     }
 
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Scalar, E> {
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
         // `tls-min: 1.2` is a number to YAML.
-        Ok(Scalar(value.to_string()))
+        Ok(Value::Text(value.to_string()))
     }
 
-    fn visit_str<E: Error>(self, value: &str) -> Result<Scalar, E> {
-        Ok(Scalar(value.to_owned()))
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+        Ok(if value.is_empty() {
+            Value::Nothing
+        } else {
+            Value::Text(value.to_owned())
+        })
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Scalar, E> {
-        Err(E::custom("the value is empty"))
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Nothing)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Value::Many)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Value::Many)
     }
 }
 

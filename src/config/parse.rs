@@ -21,8 +21,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }
-    humantime::parse_duration(text)
-        .map_err(|error| format!("{text:?} is not a duration like 500ms, 5s or 1m 30s ({error})"))
+    let duration = humantime::parse_duration(text).map_err(|error| {
+        format!("{text:?} is not a duration like 500ms, 5s or 1m 30s ({error})")
+    })?;
+    // Deadlines are sums of these, and a sum beyond the clock's range would be a panic.
+    if duration > LONGEST {
+        return Err(format!("{text:?} is longer than ten years"));
+    }
+    Ok(duration)
 }
 
 pub(super) fn size(text: &str) -> Result<usize, String> {
@@ -56,6 +62,8 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
     }
 }
 
+const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +83,15 @@ mod tests {
             "99999999999GiB",
         ] {
             assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn durations_have_an_end() {
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        for wrong in ["", "5", "-1s", "soon", "11years", "99999999999999999999s"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
         }
     }
 
