@@ -10,6 +10,7 @@ use portcullis_certs::{Policy, Store, Trigger, watch};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::drain::{Drained, Patience, drain};
@@ -152,8 +153,7 @@ impl Bound {
             Signals::install().map_err(|error| format!("installing signal handlers: {error}"))?
         };
         announce(&self.addresses, &self.config);
-        // The first load happens before the first accept, so that a good certificate is there for the first client.
-        house.certificates.reload(Trigger::Start);
+        runtime.block_on(first_load(&house));
         let ended = self
             .start_workers(&shared)
             .map_err(|error| format!("starting a worker: {error}"))?;
@@ -176,7 +176,10 @@ impl Bound {
         )
     }
 
-    fn start_workers(&self, shared: &Shared) -> std::io::Result<mpsc::UnboundedReceiver<usize>> {
+    fn start_workers(
+        &self,
+        shared: &Shared,
+    ) -> std::io::Result<mpsc::UnboundedReceiver<worker::End>> {
         let (ended, receiver) = mpsc::unbounded_channel();
         for number in 0..self.config.workers {
             worker::start(
@@ -194,7 +197,7 @@ impl Bound {
         self,
         house: House,
         mut signals: Signals,
-        mut ended: mpsc::UnboundedReceiver<usize>,
+        mut ended: mpsc::UnboundedReceiver<worker::End>,
     ) -> Result<Drained, String> {
         let listen = |listener| {
             TcpListener::from_std(listener).map_err(|error| format!("listening: {error}"))
@@ -210,7 +213,11 @@ impl Bound {
         };
         let life = Arc::clone(&house.life);
         let ending = async {
-            let delay = until_ending(&mut signals, &house).await;
+            let delay = tokio::select! {
+                delay = until_ending(&mut signals, &house) => delay,
+                // Fewer workers than there should be is nothing to live with in silence.
+                _ = ended.recv() => return Err("a worker ended, see above".to_owned()),
+            };
             let patience = if delay {
                 patience
             } else {
@@ -219,21 +226,31 @@ impl Bound {
                     ..patience
                 }
             };
-            drain(
+            Ok(drain(
                 &life,
                 &mut signals,
                 patience,
                 &mut ended,
                 self.config.workers,
             )
-            .await
+            .await)
         };
         tokio::select! {
-            drained = ending => Ok(drained),
+            drained = ending => drained,
             never = admin_plane => absurd(never),
             never = probe_plane => absurd(never),
             never = watch(Arc::clone(&house.certificates)) => absurd(never),
         }
+    }
+}
+
+/// The first load happens before the first accept, so that a good certificate is there for the first client; but a file
+/// system that hangs must not keep probes and signals from being answered.
+async fn first_load(house: &House) {
+    let certificates = Arc::clone(&house.certificates);
+    let loading = tokio::task::spawn_blocking(move || certificates.reload(Trigger::Start));
+    if timeout(FIRST_LOAD, loading).await.is_err() {
+        tracing::warn!("reading the certificate takes long; going on without");
     }
 }
 
@@ -268,3 +285,5 @@ fn announce(addresses: &Addresses, config: &Config) {
         "listening"
     );
 }
+
+const FIRST_LOAD: Duration = Duration::from_secs(2);

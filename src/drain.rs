@@ -7,6 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::phase::{Life, Phase};
 use crate::signals::Signals;
+use crate::worker;
 
 /// How a drain ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub(crate) async fn drain(
     life: &Life,
     signals: &mut Signals,
     patience: Patience,
-    ended: &mut mpsc::UnboundedReceiver<usize>,
+    ended: &mut mpsc::UnboundedReceiver<worker::End>,
     workers: usize,
 ) -> Drained {
     let began = Instant::now();
@@ -74,11 +75,13 @@ struct Finished {
 }
 
 impl Finished {
-    async fn wait(&mut self, ended: &mut mpsc::UnboundedReceiver<usize>) {
+    async fn wait(&mut self, ended: &mut mpsc::UnboundedReceiver<worker::End>) {
         while self.left > 0 {
             match ended.recv().await {
-                Some(cut) => (self.left, self.cut) = (self.left - 1, self.cut + cut),
-                None => return,
+                Some(Some(cut)) => (self.left, self.cut) = (self.left - 1, self.cut + cut),
+                // It failed, and nobody knows what was open.
+                Some(None) => (self.left, self.cut) = (self.left - 1, self.cut + 1),
+                None => (self.left, self.cut) = (0, self.cut + self.left),
             }
         }
     }

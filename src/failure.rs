@@ -28,6 +28,8 @@ impl Side {
 /// Why it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Reason {
+    /// The request body stopped coming.
+    BodyTimeout,
     /// The request body's framing broke: a bad chunk.
     BadFraming,
     /// The request head is malformed.
@@ -84,6 +86,7 @@ impl Reason {
     /// The stable word.
     pub(crate) fn word(self) -> &'static str {
         match self {
+            Self::BodyTimeout => "body_timeout",
             Self::BadFraming => "bad_framing",
             Self::BadRequest => "bad_request",
             Self::ClientGone => "client_gone",
@@ -118,6 +121,10 @@ impl Reason {
             Self::BadFraming => (
                 StatusCode::BAD_REQUEST,
                 "the body of the request is not framed as its head says",
+            ),
+            Self::BodyTimeout => (
+                StatusCode::REQUEST_TIMEOUT,
+                "the body of the request stopped coming",
             ),
             Self::BadRequest => (
                 StatusCode::BAD_REQUEST,

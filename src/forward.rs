@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 use uuid::fmt::Hyphenated;
 
 use crate::failure::Reason;
@@ -32,21 +32,25 @@ pub(crate) async fn forward(
 ) -> Result<Response<ResponseBody>, Unanswerable> {
     let target = worker.target();
     exchange.bound_for(&target);
-    if let Err(reason) = prepare(&mut request, &exchange, &worker, &target) {
-        return refuse(reason, exchange).ok_or(Unanswerable);
-    }
-    match ask(request, &mut exchange, &worker, &target).await {
+    let answered = match prepare(&mut request, &exchange, &worker, &target) {
+        Ok(()) => ask(request, &mut exchange, &worker, &target).await,
+        Err(reason) => Err(reason),
+    };
+    let mut response = match answered {
         Ok((response, lease)) => {
             exchange.respond(response.status());
             let (mut head, body) = response.into_parts();
-            headers::to_downstream(head.status, &mut head.headers, worker.config.hsts);
-            Ok(Response::from_parts(
-                head,
-                ResponseBody::upstream(body, lease, exchange),
-            ))
+            headers::to_downstream(head.status, &mut head.headers);
+            // The application's version is its own business; an old one must not cost the client its connection.
+            head.version = Version::HTTP_11;
+            Response::from_parts(head, ResponseBody::upstream(body, lease, exchange))
         }
-        Err(reason) => refuse(reason, exchange).ok_or(Unanswerable),
+        Err(reason) => refuse(reason, exchange).ok_or(Unanswerable)?,
+    };
+    if let Some(hsts) = worker.config.hsts {
+        headers::insist_on_https(response.headers_mut(), hsts);
     }
+    Ok(response)
 }
 
 fn prepare(
@@ -106,7 +110,8 @@ async fn ask(
     }
 }
 
-/// Waits for the head of the response. The limit runs while nothing moves: a slow upload is legitimate.
+/// Waits for the head of the response. The limit runs from the last time that the request moved: a slow upload is
+/// legitimate. When it is over, whoever is waited for is to blame.
 async fn answer<T>(
     sent: impl Future<Output = T>,
     exchange: &Exchange,
@@ -114,16 +119,20 @@ async fn answer<T>(
 ) -> Result<T, Reason> {
     let mut sent = pin!(sent);
     let progress = exchange.progress();
-    let mut before = progress.passed();
+    let began = Instant::now();
     loop {
-        if let Ok(answered) = timeout(limit, sent.as_mut()).await {
+        let moved = progress.moved().unwrap_or(began).max(began);
+        if let Ok(answered) = timeout_at((moved + limit).into(), sent.as_mut()).await {
             return Ok(answered);
         }
-        let now = progress.passed();
-        if now == before {
-            return Err(Reason::UpstreamTimeout);
+        if progress.moved().is_none_or(|now| now <= moved) {
+            let is_clients = progress.is_awaiting_client();
+            return Err(if is_clients {
+                Reason::BodyTimeout
+            } else {
+                Reason::UpstreamTimeout
+            });
         }
-        before = now;
     }
 }
 
@@ -152,15 +161,17 @@ fn is_stale(error: &hyper::Error) -> bool {
 fn is_framed_once(response: &Response<Incoming>) -> bool {
     let headers = response.headers();
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let is_framed_once = match (codings.next(), codings.next()) {
-        (None, _) => true,
-        (Some(coding), None) => {
-            coding.as_bytes().eq_ignore_ascii_case(b"chunked")
-                && !headers.contains_key(CONTENT_LENGTH)
-        }
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let is_framed_once = match (codings.next(), lengths.next()) {
+        (None, None) => true,
+        (None, Some(length)) => length.as_bytes().iter().all(u8::is_ascii_digit),
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
         (Some(_), Some(_)) => false,
     };
-    is_framed_once && response.status() != StatusCode::SWITCHING_PROTOCOLS
+    is_framed_once
+        && codings.next().is_none()
+        && lengths.next().is_none()
+        && response.status() != StatusCode::SWITCHING_PROTOCOLS
 }
 
 /// A connection that can take a request now.

@@ -50,18 +50,18 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Sec
     let deadline = at + worker.config.limits.handshake_timeout;
     // Boxed, so that the room for its state is given back as soon as it is over.
     let shaking = Box::pin(TlsAcceptor::from(generation.config.clone()).accept(stream));
-    let shaken = timeout_at(deadline.into(), shaking).await;
+    let shaken = tokio::select! {
+        shaken = timeout_at(deadline.into(), shaking) => match shaken {
+            Ok(Ok(stream)) => Ok(Box::new(stream)),
+            Ok(Err(error)) => Err(sort(&error)),
+            Err(_) => Err((Reason::HandshakeTimeout, TOO_SLOW.to_owned())),
+        },
+        () = worker.given_up() => Err((Reason::DrainCut, GIVEN_UP.to_owned())),
+    };
     drop(handshaking);
     let stream = match shaken {
-        Ok(Ok(stream)) => Box::new(stream),
-        failed => {
-            let (reason, detail) = match failed {
-                Ok(Err(error)) => sort(&error),
-                _ => (
-                    Reason::HandshakeTimeout,
-                    "the handshake did not end within --handshake-timeout".to_owned(),
-                ),
-            };
+        Ok(stream) => stream,
+        Err((reason, detail)) => {
             let number = generation.number;
             let failed = Handshake {
                 client,
@@ -183,3 +183,6 @@ fn alert_in_words(alert: AlertDescription) -> String {
     };
     format!("{why} (alert {alert:?})")
 }
+
+const TOO_SLOW: &str = "the handshake did not end within --handshake-timeout";
+const GIVEN_UP: &str = "the sidecar is ending and accepts no more";

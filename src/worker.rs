@@ -121,6 +121,14 @@ impl Worker {
         &self.changed
     }
 
+    /// Done a moment after [`Worker::is_closing`] became true: what has not become an exchange by then is given up.
+    pub(crate) async fn given_up(&self) {
+        while !self.is_closing() {
+            self.changed.notified().await;
+        }
+        tokio::time::sleep(MOMENT).await;
+    }
+
     fn spawn<F: Future<Output = ()> + 'static>(
         self: &Rc<Self>,
         accepted: Accepted,
@@ -159,6 +167,8 @@ impl Worker {
         loop {
             tokio::time::sleep(SWEEP).await;
             self.pool.sweep();
+            // A worker that is busy all the time does not sleep, and its last records would wait.
+            records::hand_over();
             self.site
                 .meter
                 .conns
@@ -193,7 +203,10 @@ impl Drop for Open {
     }
 }
 
-/// Starts a worker. When it has ended it sends the number of connections it had to cut.
+/// How a worker ended: the number of connections it had to cut, or none when it failed.
+pub(crate) type End = Option<usize>;
+
+/// Starts a worker. When it has ended, however it did, it says so.
 ///
 /// # Errors
 /// When the thread cannot be started.
@@ -201,20 +214,32 @@ pub(crate) fn start(
     number: usize,
     shared: Shared,
     doors: Doors,
-    ended: mpsc::UnboundedSender<usize>,
+    ended: mpsc::UnboundedSender<End>,
 ) -> io::Result<JoinHandle<()>> {
     thread::Builder::new()
         .name(format!("worker-{number}"))
         .spawn(move || {
+            let mut farewell = Farewell { ended, end: None };
             records::batch();
-            let cut = live(shared, doors).unwrap_or_else(|error| {
-                tracing::error!(%error, number, "a worker could not start");
-                0
-            });
+            match live(shared, doors) {
+                Ok(cut) => farewell.end = Some(cut),
+                Err(error) => tracing::error!(%error, number, "a worker failed"),
+            }
             records::hand_over();
-            // The control thread may have given up waiting.
-            let _ = ended.send(cut);
         })
+}
+
+/// Said on drop, so that a panic says it, too.
+struct Farewell {
+    ended: mpsc::UnboundedSender<End>,
+    end: End,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        // The control thread may have given up waiting.
+        let _ = self.ended.send(self.end);
+    }
 }
 
 fn live(shared: Shared, doors: Doors) -> io::Result<usize> {
@@ -226,21 +251,26 @@ fn live(shared: Shared, doors: Doors) -> io::Result<usize> {
     let cut = runtime.block_on(run(Worker::new(shared), doors));
     // Dropping the runtime drops what is left: each exchange in it leaves its record as cut.
     drop(runtime);
-    Ok(cut)
+    cut
 }
 
-async fn run(worker: Rc<Worker>, doors: Doors) -> usize {
-    let accepting = spawn_local(Rc::clone(&worker).accept(doors));
+async fn run(worker: Rc<Worker>, doors: Doors) -> io::Result<usize> {
+    let mut accepting = spawn_local(Rc::clone(&worker).accept(doors));
     let sweeping = spawn_local(Rc::clone(&worker).sweep());
-    worker.site.life.reached(Phase::Finishing).await;
-    accepting.abort();
+    tokio::select! {
+        () = worker.site.life.reached(Phase::Finishing) => accepting.abort(),
+        // Accepting never ends by itself.
+        ended = &mut accepting => ended.map_err(io::Error::other)??,
+    }
     worker.changed.notify_waiters();
     let cut = tokio::select! {
         () = worker.until_empty() => 0,
         () = worker.site.life.reached(Phase::Cutting) => worker.open.get(),
     };
     sweeping.abort();
-    cut
+    Ok(cut)
 }
 
 const SWEEP: Duration = Duration::from_secs(1);
+/// For a client in its handshake when the drain closes the doors.
+const MOMENT: Duration = Duration::from_millis(500);

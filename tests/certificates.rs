@@ -276,14 +276,20 @@ async fn hangup_and_the_admin_plane_reload_and_say_how_it_went() {
         answer.text()
     );
 
-    sidecar.signal(Signal::HUP);
     sidecar.secret.swap(&good);
+    let client = Client::h1(&sidecar);
     eventually("the good one", async || {
-        (Client::h1(&sidecar).served().await == good.der).then_some(())
+        (client.served().await == good.der).then_some(())
     })
     .await;
     sidecar.signal(Signal::HUP);
-    assert_eq!(Client::h1(&sidecar).get("/").await.status, 200);
+    eventually("the signal is obeyed", async || {
+        sidecar
+            .log()
+            .contains("certificate unchanged trigger=\"signal\"")
+            .then_some(())
+    })
+    .await;
     let text = sidecar.probe("/metrics").await.text();
     assert!(
         text.contains("portcullis_certificate_generation 2"),

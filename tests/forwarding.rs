@@ -514,23 +514,113 @@ async fn a_request_that_may_not_be_sent_twice_is_not() {
 #[tokio::test]
 async fn a_slow_upload_is_no_slow_answer() {
     let app = App::echo().await;
-    let sidecar = Sidecar::start(&app, &["--response-timeout", "300ms"]).await;
+    let sidecar = Sidecar::start(&app, &["--response-timeout", "2s"]).await;
     let mut stream = Client::h1(&sidecar).connect().await.unwrap();
     stream
-        .write_all(b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n")
+        .write_all(b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\n\r\n")
         .await
         .unwrap();
-    for _ in 0..10 {
-        // Paces the load: each piece within the limit, all of them together far beyond it.
+    for _ in 0..30 {
+        // Paces the load: each piece far within the limit, all of them together beyond it.
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         stream.write_all(b"x").await.unwrap();
     }
     let answer = read_answer(&mut stream).await.unwrap();
     assert!(
-        answer.status == 200 && answer.text().ends_with("\r\n\r\nxxxxxxxxxx"),
+        answer.status == 200 && answer.text().ends_with(&"x".repeat(30)),
         "{}",
         answer.text()
     );
+}
+
+#[tokio::test]
+async fn trailers_are_held_to_the_rules_for_fields() {
+    let app = App::scripted(|mut talk| async move {
+        while talk.head().await?.is_some() {
+            // Everything up to the end of the trailers, as it came.
+            let mut body = Vec::new();
+            while !body.ends_with(b"\r\n\r\n") {
+                body.push(talk.stream.read_u8().await?);
+            }
+            talk.answer("200 OK", &body).await?;
+        }
+        Ok(())
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    let seen = Client::h1(&sidecar)
+        .send(
+            "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\
+             Trailer: X-Forwarded-For, X_Real_IP, Host, X-Sum\r\n\r\n2\r\nhi\r\n0\r\n\
+             X-Forwarded-For: 6.6.6.6\r\nX_Real_IP: 6.6.6.6\r\nHost: evil\r\nX-Sum: 7\r\n\r\n",
+        )
+        .await
+        .text()
+        .to_ascii_lowercase();
+    assert!(
+        seen.contains("x-sum: 7") && !seen.contains("6.6.6.6") && !seen.contains("evil"),
+        "{seen}"
+    );
+}
+
+#[tokio::test]
+async fn an_old_application_does_not_cost_a_new_client_its_connection() {
+    let app = App::scripted(|mut talk| async move {
+        let head = talk.head().await?.unwrap_or_default();
+        let length = if head.contains("/length") {
+            "Content-Length: 3\r\n"
+        } else {
+            ""
+        };
+        talk.say(format!("HTTP/1.0 200 OK\r\n{length}\r\nold").as_bytes())
+            .await
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+    for path in ["/length", "/none", "/length", "/none"] {
+        stream
+            .write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        let answer = read_answer(&mut stream).await.unwrap();
+        assert!(
+            answer.head.starts_with("HTTP/1.1 200") && answer.text() == "old",
+            "{}",
+            answer.head
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_early_answer_does_not_cut_the_upload_it_answers() {
+    let (whole, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let app = App::scripted(move |mut talk| {
+        let whole = whole.clone();
+        async move {
+            while let Some(head) = talk.head().await? {
+                talk.answer("200 OK", b"early").await?;
+                let _ = whole.send(talk.body(&head).await?.len());
+            }
+            Ok(())
+        }
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+    let chunk = format!("3e8\r\n{}\r\n", "x".repeat(1000));
+    for _ in 0..2 {
+        let request =
+            format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        assert_eq!(read_answer(&mut stream).await.unwrap().text(), "early");
+        // Many chunks in one piece, after the answer.
+        stream
+            .write_all(format!("{}0\r\n\r\n", chunk.repeat(50)).as_bytes())
+            .await
+            .unwrap();
+        assert_eq!(told.recv().await, Some(51_000));
+    }
 }
 
 #[tokio::test]

@@ -29,6 +29,9 @@ async fn an_application_that_is_away_gives_503_and_says_when_to_come_back() {
     );
     let h2 = Client::new(&sidecar, &["h2"]).h2().await;
     assert_eq!(h2.exchange(h2_get("/away"), None).await.unwrap().0, 503);
+    let head = Request::head("https://localhost/away").body(()).unwrap();
+    let (status, _, body) = h2.exchange(head, None).await.unwrap();
+    assert_eq!((status.as_u16(), body.len()), (503, 0));
 }
 
 #[tokio::test]
@@ -70,6 +73,14 @@ async fn an_application_that_does_not_speak_http_gives_502() {
         ),
         ("HTTP/1.1 200 OK\r\nA: \x00\r\n\r\n", "upstream_malformed"),
         (
+            "HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nhi",
+            "upstream_malformed",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi",
+            "upstream_malformed",
+        ),
+        (
             "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
             "upstream_malformed",
         ),
@@ -94,11 +105,17 @@ async fn an_application_that_does_not_speak_http_gives_502() {
 async fn an_application_that_never_answers_gives_504() {
     let app = App::scripted(|mut talk| async move {
         talk.head().await?;
-        talk.stream.read_u8().await.map(drop)
+        while talk.stream.read_u8().await.is_ok() {}
+        Ok(())
     })
     .await;
     let sidecar = Sidecar::start(&app, &["--response-timeout", "200ms"]).await;
-    assert_eq!(Client::h1(&sidecar).get("/never").await.status, 504);
+    let client = Client::h1(&sidecar);
+    assert_eq!(client.get("/never").await.status, 504);
+    // One that waits for the client's body is not to blame.
+    let half = "POST /half HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf";
+    assert_eq!(client.send(half).await.status, 408);
+    assert_eq!(sidecar.exchange("/half").await["reason"], "body_timeout");
     assert_eq!(
         sidecar.exchange("/never").await["reason"],
         "upstream_timeout"

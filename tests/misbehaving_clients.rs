@@ -40,6 +40,8 @@ async fn a_malformed_request_is_refused_before_the_application_sees_a_byte() {
         ),
         ("GET foo HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
         ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
+        ("GET /#frag HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
+        ("\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
         ("GET http:// HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
         ("GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n", 400, "bad_host"),
         ("GET /<> HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
@@ -203,15 +205,10 @@ async fn a_client_that_disappears_mid_body_does_not_complete_the_upstream_reques
 }
 
 #[tokio::test]
-async fn a_head_that_does_not_come_in_time_gets_408_and_an_idle_connection_just_ends() {
+async fn a_head_that_does_not_come_in_time_gets_408() {
     let app = hello("hi").await;
-    let sidecar = Sidecar::start(
-        &app,
-        &["--head-timeout", "150ms", "--idle-timeout", "150ms"],
-    )
-    .await;
-    let client = Client::h1(&sidecar);
-    let mut slow = client.connect().await.unwrap();
+    let sidecar = Sidecar::start(&app, &["--head-timeout", "150ms"]).await;
+    let mut slow = Client::h1(&sidecar).connect().await.unwrap();
     slow.write_all(b"GET /slow HTTP/1.1\r\nHo").await.unwrap();
     assert_eq!(read_answer(&mut slow).await.unwrap().status, 408);
     let record = sidecar
@@ -221,13 +218,18 @@ async fn a_head_that_does_not_come_in_time_gets_408_and_an_idle_connection_just_
         (&record["method"], &record["path"], &record["status"]),
         (&"GET".into(), &"/slow".into(), &408.into())
     );
+}
 
-    let mut idle = client.connect().await.unwrap();
+#[tokio::test]
+async fn an_idle_connection_ends_in_order_and_without_a_record() {
+    let app = hello("hi").await;
+    let sidecar = Sidecar::start(&app, &["--idle-timeout", "2s"]).await;
+    let mut idle = Client::h1(&sidecar).connect().await.unwrap();
     idle.write_all(b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n")
         .await
         .unwrap();
     assert_eq!(read_answer(&mut idle).await.unwrap().status, 200);
-    // An orderly end: close_notify, no bytes, no record.
+    // close_notify and no bytes.
     assert_eq!(idle.read_to_end(&mut Vec::new()).await.unwrap(), 0);
     sidecar.exchange("/first").await;
     assert_eq!(
@@ -236,8 +238,26 @@ async fn a_head_that_does_not_come_in_time_gets_408_and_an_idle_connection_just_
             .iter()
             .filter(|record| record["kind"] == "exchange")
             .count(),
-        2
+        1
     );
+}
+
+#[tokio::test]
+async fn a_request_target_has_the_same_limit_over_http2() {
+    let app = hello("unreachable").await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    let h2 = Client::new(&sidecar, &["h2"]).h2().await;
+    let long = http::Request::get(format!("https://localhost/{}", "x".repeat(20_000)))
+        .body(())
+        .unwrap();
+    assert_eq!(h2.exchange(long, None).await.unwrap().0, 414);
+    assert_eq!(
+        sidecar
+            .record("long", |record| record["reason"] == "uri_too_long")
+            .await["status"],
+        414
+    );
+    assert_eq!(app.heads(), Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -288,6 +308,7 @@ async fn a_refusal_reaches_an_http2_client_as_an_answer() {
     let get = || http::Request::get("https://localhost/refused");
     for (request, status, reason) in [
         (get().header("host", "other.example"), 400, "bad_host"),
+        (get().header("content-length", "00"), 400, "bad_request"),
         (
             get()
                 .header("content-length", "0")

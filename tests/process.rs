@@ -474,3 +474,15 @@ async fn demo_shows_the_main_job() {
         folder.display()
     );
 }
+
+#[tokio::test]
+async fn silent_clients_do_not_hold_up_the_end() {
+    let app = hello("hi").await;
+    let sidecar = Sidecar::start(&app, &["--drain-timeout", "1h"]).await;
+    let handshake = tokio::net::TcpStream::connect(sidecar.https).await.unwrap();
+    let preface = Client::new(&sidecar, &["h2"]).connect().await.unwrap();
+    let idle = Client::h1(&sidecar).connect().await.unwrap();
+    sidecar.signal(Signal::TERM);
+    assert_eq!(sidecar.ended().await.code, Some(0));
+    drop((handshake, preface, idle));
+}

@@ -10,15 +10,14 @@ use crate::{certs, guard, health, logs, metrics, problem, status, target};
 
 /// The admin plane: reads and changes.
 pub fn admin(handles: Handles) -> Router {
-    let guarded = Router::new()
+    let changing = Router::new()
         .route("/status", get(status::show))
         .route("/logs", get(logs::recent))
         .route("/target", get(target::show).put(target::change))
         .route("/certs", get(certs::show))
         .route("/certs/reload", post(certs::reload))
-        .layer(from_fn(guard::same_origin))
         .layer(DefaultBodyLimit::max(MAX_BODY));
-    finish(readable().merge(guarded), handles)
+    finish(readable().merge(changing), handles).layer(from_fn(guard::same_origin))
 }
 
 /// The probe plane: what the kubelet and Prometheus may read without a credential.

@@ -39,19 +39,19 @@ impl Source {
     /// # Errors
     /// [`LoadError::Read`], [`LoadError::NotRegular`] and [`LoadError::TooLarge`].
     pub fn read(&self) -> Result<Snapshot, LoadError> {
-        let (certificate, key) = match self {
+        match self {
+            Self::Files { certificate, key } => read_pair(certificate, key),
             Self::Directory(folder) => {
                 let snapshot = resolve(folder)?;
-                (snapshot.join("tls.crt"), snapshot.join("tls.key"))
+                let read = read_in(&snapshot);
+                // The kubelet deletes the old folder right after the swap, perhaps between our two reads.
+                if read.is_err() && resolve(folder)? != snapshot {
+                    read_in(&resolve(folder)?)
+                } else {
+                    read
+                }
             }
-            Self::Files { certificate, key } => (certificate.clone(), key.clone()),
-        };
-        let chain = read_bounded(&certificate)?;
-        let secret = Zeroizing::new(read_bounded(&key)?);
-        Ok(Snapshot {
-            certificate: (certificate, chain),
-            key: (key, secret),
-        })
+        }
     }
 
     /// The folders to watch. A watch on a file, or on `..data`, goes silent after the first swap; one on the folder
@@ -106,6 +106,19 @@ fn resolve(folder: &Path) -> Result<PathBuf, LoadError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(folder.to_owned()),
         Err(error) => Err(LoadError::Read { path: data, error }),
     }
+}
+
+fn read_in(folder: &Path) -> Result<Snapshot, LoadError> {
+    read_pair(&folder.join("tls.crt"), &folder.join("tls.key"))
+}
+
+fn read_pair(certificate: &Path, key: &Path) -> Result<Snapshot, LoadError> {
+    let chain = read_bounded(certificate)?;
+    let secret = Zeroizing::new(read_bounded(key)?);
+    Ok(Snapshot {
+        certificate: (certificate.into(), chain),
+        key: (key.into(), secret),
+    })
 }
 
 /// Reads a regular file of at most [`LIMIT`] bytes. The kind is checked before opening (opening a FIFO would block),

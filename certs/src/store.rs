@@ -35,6 +35,7 @@ pub struct Store {
     source: Source,
     policy: Policy,
     current: ArcSwap<Generation>,
+    attempting: Mutex<()>,
     history: Mutex<History>,
     observer: Box<dyn Fn(&Attempt) + Send + Sync>,
 }
@@ -60,6 +61,7 @@ impl Store {
             source,
             policy,
             current: ArcSwap::from_pointee(nothing),
+            attempting: Mutex::default(),
             history: Mutex::default(),
             observer: Box::new(observer),
         })
@@ -93,22 +95,28 @@ impl Store {
     /// Reads the files, proves them and publishes them if they changed. Blocks on the file system: not for a worker.
     pub fn reload(&self, trigger: Trigger) -> Attempt {
         let attempt = {
-            let mut history = self.history();
-            let attempt = self.attempt(trigger, &mut history);
-            history.remember(&attempt);
-            attempt
+            // Attempts come one after the other. The history is locked only in between, so that whoever asks for it
+            // never waits for a file system that hangs.
+            let _one_at_a_time = self
+                .attempting
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            self.attempt(trigger)
         };
         (self.observer)(&attempt);
         attempt
     }
 
-    fn attempt(&self, trigger: Trigger, history: &mut History) -> Attempt {
+    fn attempt(&self, trigger: Trigger) -> Attempt {
         let before = self.current.load();
         let old = before
             .bundle
             .as_ref()
             .map(|bundle| bundle.leaf().sha256.clone());
-        let outcome = match self.load(history.digest, before.number + 1) {
+        let served = self.history().digest;
+        let loaded = self.load(served, before.number + 1);
+        let mut history = self.history();
+        let outcome = match loaded {
             Ok(Some((digest, generation))) => {
                 let generation = Arc::new(generation);
                 self.current.store(Arc::clone(&generation));
@@ -118,14 +126,18 @@ impl Store {
             Ok(None) => Outcome::Unchanged,
             Err(error) => Outcome::Failed(Arc::new(error)),
         };
-        let repeated = history.fails_as(&outcome);
-        Attempt {
+        // Somebody who asks wants to be told, however well it is known already.
+        let is_asked_for = matches!(trigger, Trigger::Admin | Trigger::Signal);
+        let repeated = !is_asked_for && history.fails_as(&outcome);
+        let attempt = Attempt {
             at: SystemTime::now(),
             trigger,
             old,
             outcome,
             repeated,
-        }
+        };
+        history.remember(&attempt);
+        attempt
     }
 
     /// The next generation, or none when the files are those already served.

@@ -111,19 +111,30 @@ impl Fields<'_> {
             handshake_timeout: self.parse("handshake-timeout", wait)?,
             head_timeout: self.parse("head-timeout", wait)?,
             idle_timeout: self.parse("idle-timeout", wait)?,
-            max_head: self.parse("max-head", parse::size)?,
-            max_uri: self.parse("max-uri", parse::size)?,
+            max_head: self.parse("max-head", |text| between(text, 1 << 10, 16 << 20))?,
+            max_uri: self.parse("max-uri", |text| between(text, 256, 16 << 20))?,
             connect_timeout: self.parse("connect-timeout", wait)?,
             connect_retry_for: self.parse("connect-retry-for", parse::duration)?,
             response_timeout: self.parse("response-timeout", wait)?,
             pool_idle: self.parse("pool-idle", parse::duration)?,
             h2_streams: self.parse("h2-streams", |text| fits(parse::count(text)?))?,
-            h2_window: self.parse("h2-window", |text| fits(parse::size(text)?))?,
+            h2_window: self.parse("h2-window", |text| {
+                fits(between(text, 16 << 10, i32::MAX as usize)?)
+            })?,
             h2_header_list: self.parse("h2-header-list", |text| fits(parse::size(text)?))?,
             max_connections: self.parse("max-connections", |text| {
                 auto(text, machine::max_connections)
             })?,
         })
+    }
+}
+
+fn between(text: &str, least: usize, most: usize) -> Result<usize, String> {
+    let size = parse::size(text)?;
+    if (least..=most).contains(&size) {
+        Ok(size)
+    } else {
+        Err(format!("{text:?} is not between {least} and {most} bytes"))
     }
 }
 

@@ -53,6 +53,10 @@ impl Stage {
             }
         };
         unless_set("listen", &mut config.listen, 8443);
+        // The redirect has to name it, so it cannot be left to the system.
+        if config.listen.port() == 0 {
+            config.listen = free(0);
+        }
         unless_set("admin", &mut config.admin, 9901);
         unless_set("probe", &mut config.probe, 9902);
         if config.redirect.is_none() {
@@ -64,8 +68,8 @@ impl Stage {
         if !raw.is_explicit("drain-delay") {
             config.drain_delay = Duration::ZERO;
         }
-        // Clients go to the port itself, there is no Service in front; known only when it is bound if it is 0.
-        if !raw.is_explicit("redirect-port") && config.listen.port() != 0 {
+        // Clients go to the port itself, there is no Service in front.
+        if !raw.is_explicit("redirect-port") {
             config.redirect_port = config.listen.port();
         }
         Ok((

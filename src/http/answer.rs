@@ -37,7 +37,7 @@ pub(crate) fn refuse(reason: Reason, mut exchange: Exchange) -> Option<Response<
     Some(response)
 }
 
-/// The bytes of an answer where no hyper connection exists, with `extra` header lines. It always ends the connection.
+/// The bytes of an answer where no hyper connection exists, with `extra` header lines.
 pub(crate) fn answer(status: StatusCode, extra: &str, text: &str, has_body: bool) -> Vec<u8> {
     let phrase = status.canonical_reason().unwrap_or_default();
     let date = httpdate::fmt_http_date(SystemTime::now());
@@ -53,8 +53,18 @@ pub(crate) fn answer(status: StatusCode, extra: &str, text: &str, has_body: bool
     bytes
 }
 
+/// The bytes of a refusal where no hyper connection exists. Closes the record; none when nobody can be told.
+pub(crate) fn refuse_raw(reason: Reason, mut exchange: Exchange) -> Option<Vec<u8>> {
+    exchange.fail(reason);
+    let (status, why) = reason.answer()?;
+    exchange.respond(status);
+    let text = text(status, why, reason);
+    exchange.sent(text.len());
+    Some(answer(status, "connection: close\r\n", &text, true))
+}
+
 /// The body of every refusal.
-pub(crate) fn text(status: StatusCode, why: &str, reason: Reason) -> String {
+fn text(status: StatusCode, why: &str, reason: Reason) -> String {
     let phrase = status.canonical_reason().unwrap_or_default();
     format!(
         "{} {phrase}: {why} (reason: {})\n",

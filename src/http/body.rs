@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 
 use super::progress::RequestProgress;
 use crate::failure::Reason;
+use crate::headers::clean_trailers;
 use crate::records::Exchange;
 use crate::upstream::Lease;
 
@@ -60,13 +61,13 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let frame = match &mut self.source {
-            RequestSource::Empty => None,
-            RequestSource::H1(body) => {
-                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Fault::from))
-            }
-            RequestSource::H2(stream) => ready!(poll_h2(stream, cx)),
+        let polled = match &mut self.source {
+            RequestSource::Empty => Poll::Ready(None),
+            RequestSource::H1(body) => Pin::new(body).poll_frame(cx).map_err(Fault::from),
+            RequestSource::H2(stream) => poll_h2(stream, cx),
         };
+        self.progress.awaits_client(polled.is_pending());
+        let frame = ready!(polled).map(|frame| frame.map(clean));
         match &frame {
             Some(Ok(frame)) => self.progress.count(frame.data_ref().map_or(0, Bytes::len)),
             // The framer has named a sharper reason already where it could.
@@ -94,6 +95,20 @@ impl Body for RequestBody {
             RequestSource::H2(stream) if stream.is_end_stream() => SizeHint::with_exact(0),
             RequestSource::H2(_) => SizeHint::default(),
         }
+    }
+}
+
+/// Trailers are fields like any other: an application may merge them into its header.
+fn clean(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        clean_trailers(trailers);
+    }
+    frame
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.progress.let_go();
     }
 }
 
@@ -189,7 +204,9 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = match &mut self.source {
-            ResponseSource::Upstream(body, _) => ready!(Pin::new(body).poll_frame(cx)),
+            ResponseSource::Upstream(body, _) => {
+                ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map(clean))
+            }
             ResponseSource::Local(text) => text.take().map(|text| Ok(Frame::data(text))),
         };
         match &frame {

@@ -14,14 +14,15 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use super::answer::{answer, text};
+use super::answer::refuse_raw;
 use super::body::{RequestBody, ResponseBody};
 use super::closing::{CLOSE_TIMEOUT, close, linger};
 use super::framer::Framer;
 use super::head::{Head, HeadLimits};
 use super::progress::RequestProgress;
+use super::timer::Timer;
 use super::waiting::{Arrival, Waiting};
 use crate::conn::Conn;
 use crate::failure::Reason;
@@ -143,7 +144,12 @@ where
         .writev(false)
         .max_buf_size(worker.config.limits.max_head + BUFFER)
         .serve_connection(framer, service);
-    let driven = drive(&mut connection, &progress).await;
+    let driven = drive(
+        &mut connection,
+        &progress,
+        worker.config.limits.response_timeout,
+    )
+    .await;
     let framer = connection.into_parts().io;
     let unseen = opened.borrow_mut().take();
     match (driven, unseen) {
@@ -167,11 +173,11 @@ enum Driven {
 }
 
 /// Polls hyper until this exchange is over.
-async fn drive<C>(connection: &mut C, progress: &RequestProgress) -> Driven
+async fn drive<C>(connection: &mut C, progress: &RequestProgress, stall: Duration) -> Driven
 where
     C: Future<Output = hyper::Result<()>> + Unpin,
 {
-    let mut doubt = None;
+    let (mut doubt, mut unread) = (None, None);
     poll_fn(|cx| {
         match Pin::new(&mut *connection).poll(cx) {
             Poll::Ready(Ok(())) => return Poll::Ready(Driven::Closed),
@@ -179,10 +185,21 @@ where
             Poll::Pending if progress.is_complete() => return Poll::Ready(Driven::Complete),
             Poll::Pending => {}
         }
-        // An event stream may be silent for hours; its client's close would only show at the next write.
-        if progress.is_in_doubt() {
-            let grace = doubt.get_or_insert_with(|| Box::pin(sleep(GRACE)));
-            return grace.as_mut().poll(cx).map(|()| {
+        if progress.is_answered() {
+            // The answer came early, and the application still reads: as long as something moves.
+            progress.wake_when_let_go(cx.waker());
+            let timer = unread.get_or_insert_with(|| Timer::new(stall));
+            while timer.poll_expired(cx).is_ready() {
+                let left = stall.saturating_sub(progress.moved().map_or(stall, |at| at.elapsed()));
+                if left.is_zero() {
+                    return Poll::Ready(Driven::Closed);
+                }
+                timer.set(left);
+            }
+        } else if progress.is_in_doubt() {
+            // An event stream may be silent for hours; its client's close would only show at the next write.
+            let timer = doubt.get_or_insert_with(|| Timer::new(GRACE));
+            return timer.poll_expired(cx).map(|()| {
                 progress.fail(Reason::ClientGone);
                 Driven::Failed
             });
@@ -213,15 +230,9 @@ where
 {
     let mut exchange = Exchange::open(conn, started);
     exchange.refused_head(framer.head_bytes(None));
-    exchange.fail(reason);
-    let Some((status, why)) = reason.answer() else {
+    let Some(bytes) = refuse_raw(reason, exchange) else {
         return;
     };
-    exchange.respond(status);
-    let body = text(status, why, reason);
-    exchange.sent(body.len());
-    drop(exchange);
-    let bytes = answer(status, "connection: close\r\n", &body, true);
     let written = async {
         framer.stream().write_all(&bytes).await?;
         framer.stream().flush().await

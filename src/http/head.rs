@@ -68,10 +68,11 @@ impl Scan {
     ) -> Result<Option<usize>, Reason> {
         for offset in memchr::memchr_iter(b'\n', &bytes[self.seen..]) {
             let at = self.seen + offset;
-            if at == self.line || bytes[at - 1] != b'\r' {
+            let is_empty = at == self.line + 1;
+            if at == self.line || bytes[at - 1] != b'\r' || (is_empty && self.line == 0) {
                 return Err(Reason::BadRequest);
             }
-            if self.line > 0 && at - 1 == self.line {
+            if is_empty {
                 return if at < limits.head {
                     Ok(Some(at + 1))
                 } else {
@@ -130,7 +131,9 @@ fn is_target(method: &str, target: &str) -> bool {
         _ => method == "CONNECT" || target.contains("://"),
     };
     // hyper would refuse what this refuses, but with an empty 400 and without a word to us.
+    // A fragment never leaves a client, and `Uri` would drop it silently.
     is_form
+        && !target.contains('#')
         && Uri::try_from(target)
             .is_ok_and(|uri| uri.scheme().is_none() || uri.authority().is_some())
 }
@@ -160,7 +163,7 @@ fn framing(fields: &[Header<'_>], is_http10: bool) -> Result<Framing, Reason> {
 }
 
 /// Digits only, no leading zero, below 2^63: `+3`, `3, 3` and `0003` are somebody's trick.
-fn content_length(value: &[u8]) -> Option<u64> {
+pub(crate) fn content_length(value: &[u8]) -> Option<u64> {
     let plain = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     if !plain || (value[0] == b'0' && value.len() > 1) {
         return None;

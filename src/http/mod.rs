@@ -18,5 +18,6 @@ pub(crate) use answer::refuse;
 pub(crate) use body::{RequestBody, ResponseBody};
 pub(crate) use h1::serve as serve_h1;
 pub(crate) use h2::serve as serve_h2;
+pub(crate) use head::content_length;
 pub(crate) use progress::RequestProgress;
 pub(crate) use redirect::serve as serve_redirect;

@@ -1,7 +1,9 @@
 //! What is known of a request while it is on its way: the framer, the bodies and the exchange each see one side of it, on one
 //! thread, and share this.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::task::Waker;
+use std::time::Instant;
 
 use crate::failure::Reason;
 
@@ -17,18 +19,49 @@ pub(crate) struct RequestProgress {
     half_closed: Cell<bool>,
     /// The response goes on for a length nobody knows.
     streaming: Cell<bool>,
+    /// The application's side has read the request's body or given it up.
+    let_go: Cell<bool>,
+    /// The application's side waits for the client's next bytes.
+    awaits_client: Cell<bool>,
+    /// When a byte of the body last moved.
+    moved: Cell<Option<Instant>>,
     response_over: Cell<bool>,
     flushed: Cell<bool>,
+    /// The connection's task, when all it waits for is the end of the request's body.
+    waker: RefCell<Option<Waker>>,
 }
 
 impl RequestProgress {
-    /// Body bytes received.
+    /// Body bytes passed on to the application.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.get()
     }
 
     pub(super) fn count(&self, bytes: usize) {
         self.bytes.set(self.bytes.get() + bytes as u64);
+        self.moved.set(Some(Instant::now()));
+    }
+
+    /// Whether the application's side waits for bytes of the client's.
+    pub(super) fn awaits_client(&self, waits: bool) {
+        self.awaits_client.set(waits);
+    }
+
+    pub(crate) fn is_awaiting_client(&self) -> bool {
+        self.awaits_client.get() && !self.passed_on.get()
+    }
+
+    /// When the request last moved; none before its first byte of body.
+    pub(crate) fn moved(&self) -> Option<Instant> {
+        self.moved.get()
+    }
+
+    /// The request's body is gone: read to its end, or given up.
+    pub(super) fn let_go(&self) {
+        self.let_go.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
     }
 
     /// The whole message has been read from the client.
@@ -53,7 +86,9 @@ impl RequestProgress {
 
     /// The request's body has gone to the application whole.
     pub(super) fn passed_on(&self) {
-        self.passed_on.set(true);
+        if !self.passed_on.replace(true) {
+            self.moved.set(Some(Instant::now()));
+        }
     }
 
     /// A response has begun, of this length if it is known.
@@ -64,11 +99,6 @@ impl RequestProgress {
     /// The response's body is gone: sent, or given up.
     pub(super) fn response_over(&self) {
         self.response_over.set(true);
-    }
-
-    /// What moves while a request is on its way: its bytes, and whether they were all.
-    pub(crate) fn passed(&self) -> (u64, bool) {
-        (self.bytes.get(), self.passed_on.get())
     }
 
     pub(crate) fn half_closed(&self) {
@@ -91,9 +121,21 @@ impl RequestProgress {
         self.flushed.set(self.response_over.get());
     }
 
-    /// The response is over and has left for the client, and the request was read whole: nothing of this exchange
-    /// remains in hyper.
+    /// The response is whole, and it has left for the client.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.response_over.get() && self.flushed.get()
+    }
+
+    /// Nothing of this exchange remains in hyper: it is answered, the request was read whole, and none of it waits in a
+    /// buffer for an application that reads on after its answer.
     pub(crate) fn is_complete(&self) -> bool {
-        self.response_over.get() && self.flushed.get() && self.read_whole.get()
+        self.is_answered() && self.read_whole.get() && self.let_go.get()
+    }
+
+    /// Wakes the connection's task when the request's body is gone.
+    pub(crate) fn wake_when_let_go(&self, waker: &Waker) {
+        if !self.let_go.get() {
+            self.waker.replace(Some(waker.clone()));
+        }
     }
 }

@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use http::header::HOST;
 use http::uri::Authority;
-use http::{Method, Request, StatusCode, Version};
+use http::{HeaderValue, Method, Request, StatusCode, Version};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use super::answer::{answer, text};
+use super::answer::{answer, refuse_raw};
 use super::closing::{close, linger};
 use super::framer::Framer;
 use super::head::{Framing, HeadLimits};
 use super::waiting::{Arrival, Waiting};
 use crate::conn::Conn;
 use crate::failure::Reason;
+use crate::headers::checked;
 use crate::listener::Accepted;
 use crate::records::Exchange;
 use crate::worker::Worker;
@@ -48,31 +49,35 @@ pub(crate) async fn serve(accepted: Accepted, worker: &Rc<Worker>) {
     let mut waiting = Waiting::new(worker);
     loop {
         let (answered, goes_on) = match waiting.next(&mut framer).await {
-            Arrival::Over | Arrival::Gone(_) => return close(framer.stream()).await,
+            Arrival::Over => return close(framer.stream()).await,
+            Arrival::Gone(started) => {
+                let mut exchange = Exchange::open(&conn, started);
+                exchange.refused_head(framer.head_bytes(None));
+                (refuse_raw(Reason::ClientGone, exchange), false)
+            }
             Arrival::Refused(reason, started) => {
                 let mut exchange = Exchange::open(&conn, started);
                 exchange.refused_head(framer.head_bytes(None));
-                (refuse(exchange, reason), false)
+                (refuse_raw(reason, exchange), false)
             }
             Arrival::Head(head, started) => {
                 let mut exchange = Exchange::open(&conn, started);
                 let asked = Asked::read(framer.head_bytes(Some(&head)), &mut exchange);
                 framer.skip(&head);
                 match asked {
-                    Err(reason) => (refuse(exchange, reason), false),
+                    Err(reason) => (refuse_raw(reason, exchange), false),
                     Ok(asked) => {
                         // A body is not read here, so what follows it cannot be found.
                         let goes_on = matches!(head.framing, Framing::Length(0))
                             && !asked.is_http10
                             && !worker.is_leaving();
-                        (
-                            redirect(&asked, exchange, worker.config.redirect_port, goes_on),
-                            goes_on,
-                        )
+                        let port = worker.config.redirect_port;
+                        (Some(redirect(&asked, exchange, port, goes_on)), goes_on)
                     }
                 }
             }
         };
+        let Some(answered) = answered else { return };
         if !matches!(
             timeout(WRITE_TIMEOUT, framer.stream().write_all(&answered)).await,
             Ok(Ok(()))
@@ -102,17 +107,6 @@ fn redirect(asked: &Asked, mut exchange: Exchange, port: u16, goes_on: bool) -> 
     );
     exchange.finish();
     bytes
-}
-
-fn refuse(mut exchange: Exchange, reason: Reason) -> Vec<u8> {
-    exchange.fail(reason);
-    let (status, why) = reason
-        .answer()
-        .unwrap_or((StatusCode::BAD_REQUEST, "the request cannot be served"));
-    exchange.respond(status);
-    let body = text(status, why, reason);
-    exchange.sent(body.len());
-    answer(status, "connection: close\r\n", &body, true)
 }
 
 /// A head that the framer has let through, as a request, and whether it is HTTP/1.0.
@@ -150,14 +144,13 @@ impl Asked {
             return Err(Reason::MethodRefused);
         }
         let mut hosts = headers.get_all(HOST).iter();
-        let authority = match (uri.authority(), hosts.next(), hosts.next()) {
-            (Some(authority), _, None) => Some(authority.clone()),
-            (None, Some(host), None) => Authority::try_from(host.as_bytes()).ok(),
+        let host = match (uri.authority(), hosts.next(), hosts.next()) {
+            (Some(authority), _, None) => HeaderValue::from_str(authority.as_str()).ok(),
+            (None, Some(host), None) => Some(host.clone()),
             _ => None,
         };
-        let authority = authority
-            .filter(|authority| !authority.as_str().contains('@') && !authority.host().is_empty())
-            .ok_or(Reason::BadHost)?;
+        let host = checked(host.ok_or(Reason::BadHost)?)?;
+        let authority = Authority::try_from(host.as_bytes()).map_err(|_| Reason::BadHost)?;
         let path = match uri.path_and_query().map_or("/", |path| path.as_str()) {
             // `OPTIONS *` names no path.
             "*" => "/",

@@ -175,7 +175,7 @@ fn number(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Bytes of one text in a record: a path or a user agent may be longer than anybody wants to keep.
-const LONGEST: usize = 2048;
+const LONGEST: usize = 1024;
 
 #[cfg(test)]
 mod tests {

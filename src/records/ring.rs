@@ -17,6 +17,8 @@ pub(crate) struct Ring {
 #[derive(Debug)]
 pub(super) struct Shard {
     size: usize,
+    /// Of the lines kept. Clients choose how long a line is, so their number alone bounds nothing.
+    bytes: usize,
     entries: VecDeque<Entry>,
 }
 
@@ -52,6 +54,7 @@ impl Ring {
     pub(super) fn shard(&self) -> Arc<Mutex<Shard>> {
         let shard = Arc::new(Mutex::new(Shard {
             size: self.size,
+            bytes: 0,
             entries: VecDeque::new(),
         }));
         lock(&self.shards).push(Arc::clone(&shard));
@@ -68,10 +71,14 @@ impl Ring {
             line: Arc::from(line),
         };
         let mut shard = lock(shard);
-        if shard.entries.len() == shard.size {
-            shard.entries.pop_front();
-        }
+        shard.bytes += line.len();
         shard.entries.push_back(entry);
+        while shard.entries.len() > shard.size || shard.bytes > shard.size * TYPICAL {
+            let Some(oldest) = shard.entries.pop_front() else {
+                return;
+            };
+            shard.bytes -= oldest.line.len();
+        }
     }
 }
 
@@ -79,3 +86,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What a panicking holder leaves behind is whole entries.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// Bytes of a line; most have some 600.
+const TYPICAL: usize = 1024;

@@ -126,12 +126,14 @@ impl Write for Sink {
 
 impl Queue {
     fn run(&self, mut out: File, announce: fn(u64) -> String) {
+        let mut torn = false;
         while let Some((batches, dropped)) = self.take() {
             for batch in batches {
-                self.write(&mut out, &batch);
+                self.write(&mut out, &batch, &mut torn);
+                self.lock().bytes -= batch.len();
             }
             if dropped > 0 {
-                self.write(&mut out, announce(dropped).as_bytes());
+                self.write(&mut out, announce(dropped).as_bytes(), &mut torn);
             }
             self.gather();
         }
@@ -150,7 +152,8 @@ impl Queue {
     /// Waits for work; none at the end.
     fn take(&self) -> Option<(Vec<Box<[u8]>>, u64)> {
         let mut state = self.lock();
-        while state.batches.is_empty() && state.unannounced == 0 {
+        // What was lost is told together with the next line: telling it alone could only be lost as well.
+        while state.batches.is_empty() {
             if state.closed {
                 return None;
             }
@@ -160,24 +163,50 @@ impl Queue {
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        state.bytes = 0;
         Some((
             std::mem::take(&mut state.batches),
             std::mem::take(&mut state.unannounced),
         ))
     }
 
-    /// A broken pipe or a full disk costs these lines, not the process.
-    fn write(&self, out: &mut File, bytes: &[u8]) {
-        if out.write_all(bytes).is_err() {
-            let lines = memchr::memchr_iter(b'\n', bytes).count() as u64;
-            self.dropped.fetch_add(lines, Ordering::Relaxed);
+    /// A broken pipe or a full disk costs these lines, not the process. `torn` says that the last line was left in its
+    /// middle, so that the next does not become a part of it.
+    fn write(&self, out: &mut File, bytes: &[u8], torn: &mut bool) {
+        if *torn && write_patiently(out, b"\n") == 1 {
+            *torn = false;
+        }
+        let written = if *torn {
+            0
+        } else {
+            write_patiently(out, bytes)
+        };
+        if written < bytes.len() {
+            *torn |= written > 0 && bytes[written - 1] != b'\n';
+            let lost = memchr::memchr_iter(b'\n', &bytes[written..]).count() as u64;
+            self.dropped.fetch_add(lost, Ordering::Relaxed);
+            self.lock().unannounced += lost;
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Writes as much as can be written, and returns how much that was. A pipe that somebody made non-blocking is waited for
+/// like any other.
+fn write_patiently(out: &mut File, bytes: &[u8]) -> usize {
+    let mut written = 0;
+    while written < bytes.len() {
+        match out.write(&bytes[written..]) {
+            Ok(0) => break,
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(GATHER),
+            Err(_) => break,
+        }
+    }
+    written
 }
 
 impl fmt::Debug for Sink {

@@ -1,18 +1,18 @@
 //! HTTP/2 by the `h2` crate. Each stream is a task of this worker; the connection's own task drives the frames.
 
+mod stream;
+
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use h2::RecvStream;
 use h2::server::{Connection, SendResponse};
-use h2::{Reason as Code, RecvStream, SendStream};
-use http::header::CONNECTION;
 use http::{Request, Response};
-use http_body::{Body, Frame};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
@@ -41,7 +41,11 @@ where
         .max_send_buffer_size(SEND_BUFFER)
         .handshake::<_, Bytes>(stream);
     // A client that sends no preface is as slow as one that sends no head.
-    let Ok(Ok(mut connection)) = timeout(limits.head_timeout, shaking).await else {
+    let shaken = tokio::select! {
+        shaken = timeout(limits.head_timeout, shaking) => shaken,
+        () = worker.given_up() => return,
+    };
+    let Ok(Ok(mut connection)) = shaken else {
         return;
     };
     let streams = Rc::new(Streams::default());
@@ -49,10 +53,10 @@ where
     while let Some((request, respond)) = accept(&mut connection, &streams, &mut leaving).await {
         let open = Open::new(&streams);
         let exchange = Exchange::open(&conn, Instant::now());
-        let next = next.clone();
+        let (next, max_uri) = (next.clone(), limits.max_uri);
         spawn_local(async move {
             let _open = open;
-            serve_stream(request, respond, exchange, next).await;
+            stream::serve(request, respond, exchange, max_uri, next).await;
         });
     }
 }
@@ -156,127 +160,6 @@ fn goaway<S: AsyncRead + AsyncWrite + Unpin>(
     connection.graceful_shutdown();
     leaving.said = true;
     leaving.timer.set(LAST_WORDS);
-}
-
-/// One stream: the request forwarded, the response sent, and given up when the client resets it.
-async fn serve_stream<N, F, E>(
-    request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
-    mut exchange: Exchange,
-    next: N,
-) where
-    N: Fn(Request<RequestBody>, Exchange) -> F,
-    F: Future<Output = Result<Response<ResponseBody>, E>>,
-{
-    exchange.request(
-        request.method(),
-        request.uri(),
-        request.version(),
-        request.headers(),
-    );
-    let progress = exchange.progress();
-    let answering = next(
-        request.map(|body| RequestBody::h2(body, progress)),
-        exchange,
-    );
-    let mut answering = pin!(answering);
-    let answered = poll_fn(|cx| {
-        // A reset, or the end of the connection: dropping `answering` cancels the request upstream.
-        if respond.poll_reset(cx).is_ready() {
-            return Poll::Ready(None);
-        }
-        answering.as_mut().poll(cx).map(Some)
-    })
-    .await;
-    match answered {
-        None => {}
-        Some(Err(_)) => respond.send_reset(Code::INTERNAL_ERROR),
-        Some(Ok(response)) => {
-            let (mut head, mut body) = response.into_parts();
-            // HTTP/2 has no such field (RFC 9113, section 8.2.2); a connection ends by GOAWAY.
-            head.headers.remove(CONNECTION);
-            let is_over = body.is_end_stream();
-            match respond.send_response(Response::from_parts(head, ()), is_over) {
-                Ok(stream) if !is_over => send_body(stream, body).await,
-                Ok(_) => {}
-                Err(_) => body.abandon(),
-            }
-        }
-    }
-}
-
-/// Sends a body as fast as the client's window allows. A body that breaks off ends in RST_STREAM, never in END_STREAM.
-async fn send_body(mut stream: SendStream<Bytes>, body: ResponseBody) {
-    let mut body = pin!(body);
-    loop {
-        let frame = poll_fn(|cx| poll_frame(&mut stream, body.as_mut(), cx)).await;
-        let sent = match frame {
-            Next::Reset => return body.abandon(),
-            Next::Broken => return stream.send_reset(Code::INTERNAL_ERROR),
-            Next::End => return drop(stream.send_data(Bytes::new(), true)),
-            Next::Frame(frame) => match frame.into_data() {
-                Ok(data) => {
-                    let is_last = body.is_end_stream();
-                    let sent = send_data(&mut stream, data, is_last).await;
-                    if sent && is_last {
-                        return;
-                    }
-                    sent
-                }
-                Err(frame) => match frame.into_trailers() {
-                    Ok(trailers) => return drop(stream.send_trailers(trailers)),
-                    Err(_) => true,
-                },
-            },
-        };
-        if !sent {
-            return body.abandon();
-        }
-    }
-}
-
-enum Next {
-    Frame(Frame<Bytes>),
-    End,
-    Broken,
-    Reset,
-}
-
-fn poll_frame(
-    stream: &mut SendStream<Bytes>,
-    body: Pin<&mut ResponseBody>,
-    cx: &mut Context<'_>,
-) -> Poll<Next> {
-    if stream.poll_reset(cx).is_ready() {
-        return Poll::Ready(Next::Reset);
-    }
-    Poll::Ready(match ready!(body.poll_frame(cx)) {
-        Some(Ok(frame)) => Next::Frame(frame),
-        Some(Err(_)) => Next::Broken,
-        None => Next::End,
-    })
-}
-
-/// Sends one piece in as many as the window wants. False when the client has no more use for it.
-async fn send_data(stream: &mut SendStream<Bytes>, mut data: Bytes, is_last: bool) -> bool {
-    loop {
-        stream.reserve_capacity(data.len());
-        let granted = match stream.capacity() {
-            0 if !data.is_empty() => match poll_fn(|cx| stream.poll_capacity(cx)).await {
-                Some(Ok(granted)) => granted,
-                Some(Err(_)) | None => return false,
-            },
-            granted => granted,
-        };
-        let piece = data.split_to(granted.min(data.len()));
-        let is_end = data.is_empty();
-        if stream.send_data(piece, is_end && is_last).is_err() {
-            return false;
-        }
-        if is_end {
-            return true;
-        }
-    }
 }
 
 const CONNECTION_WINDOW: u32 = 1 << 20;

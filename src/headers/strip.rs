@@ -1,0 +1,103 @@
+//! What must not pass: hop-by-hop fields, and everything by which a client could speak in our name.
+
+use http::HeaderMap;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+
+/// Holds trailers, of requests and responses, to the rules for fields; what frames or routes a message has no place among
+/// them at all (RFC 9110, section 6.5.1).
+pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
+    strip_hop_by_hop(trailers);
+    strip_claims(trailers);
+    for name in [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER, EXPECT] {
+        trailers.remove(name);
+    }
+}
+
+/// RFC 9110, section 7.6.1: `Connection` and what it names, and the fields that are hop-by-hop by themselves. What
+/// frames or routes the message stays, whatever `Connection` says.
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+            .filter(|name| !matches!(*name, HOST | CONTENT_LENGTH | TRANSFER_ENCODING))
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+        headers.remove(CONNECTION);
+    }
+    for name in [
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        TE,
+        UPGRADE,
+        HTTP2_SETTINGS,
+    ] {
+        headers.remove(name);
+    }
+}
+
+/// Removes every field by which a client could speak in our name. CGI, WSGI and PHP fold `-`, `_` and `.` together, so
+/// `X_Forwarded_For` is `X-Forwarded-For` to them (GHSA-f59h-q822-g45g); other underscores stay.
+pub(super) fn strip_claims(headers: &mut HeaderMap) {
+    let is_claim = |name: &HeaderName| {
+        let name = name.as_str();
+        if name.contains(['_', '.']) {
+            let folded = name.replace(['_', '.'], "-");
+            return is_reserved(&folded) || is_framing(&folded);
+        }
+        is_reserved(name)
+    };
+    let claims: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_claim(name))
+        .cloned()
+        .collect();
+    for name in claims {
+        headers.remove(name);
+    }
+}
+
+/// Names we set, names that carry a client's identity, and `Proxy`, which CGI turns into `HTTP_PROXY` (httpoxy).
+fn is_reserved(name: &str) -> bool {
+    name.starts_with("x-forwarded-")
+        || name.starts_with("x-ssl-client")
+        || name.starts_with("ssl-client")
+        || matches!(
+            name,
+            "client-cert"
+                | "client-cert-chain"
+                | "forwarded"
+                | "proxy"
+                | "x-real-ip"
+                | "x-request-id"
+        )
+}
+
+/// Names that frame or route a message; folded spellings of them never mean well.
+fn is_framing(name: &str) -> bool {
+    matches!(
+        name,
+        "host"
+            | "content-length"
+            | "transfer-encoding"
+            | "connection"
+            | "keep-alive"
+            | "te"
+            | "trailer"
+            | "upgrade"
+            | "expect"
+    )
+}
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
