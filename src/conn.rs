@@ -41,7 +41,7 @@ pub(crate) struct TlsFacts {
     pub cipher: Option<&'static str>,
     /// The name the client asked for.
     pub sni: Option<Box<str>>,
-    /// Whether HTTP/2 was negotiated.
+    /// What ALPN agreed on: `h2`, `http/1.1`, or none where the client offered nothing.
     pub alpn: Option<&'static str>,
     /// Whether a ticket spared the full handshake.
     pub resumed: bool,

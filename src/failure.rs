@@ -52,6 +52,8 @@ pub(crate) enum Reason {
     UpstreamRefused,
     /// Connecting to the target took too long.
     UpstreamConnectTimeout,
+    /// Out of file descriptors for a connection to the target.
+    UpstreamExhausted,
     /// The target cannot be reached.
     UpstreamUnreachable,
     /// The target is Portcullis itself.
@@ -98,6 +100,7 @@ impl Reason {
             Self::Internal => "internal",
             Self::UpstreamRefused => "upstream_refused",
             Self::UpstreamConnectTimeout => "upstream_connect_timeout",
+            Self::UpstreamExhausted => "upstream_exhausted",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamLoop => "upstream_loop",
             Self::UpstreamClosed => "upstream_closed",
@@ -158,6 +161,10 @@ impl Reason {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the application does not take connections",
             ),
+            Self::UpstreamExhausted => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the sidecar has no connection left for the application",
+            ),
             Self::UpstreamUnreachable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the application cannot be reached",
@@ -195,9 +202,11 @@ impl Reason {
     /// Whose fault it was.
     pub(crate) fn side(self) -> Side {
         match self {
-            Self::DrainCut | Self::Internal | Self::UpstreamLoop | Self::NoCertificate => {
-                Side::Proxy
-            }
+            Self::DrainCut
+            | Self::Internal
+            | Self::UpstreamExhausted
+            | Self::UpstreamLoop
+            | Self::NoCertificate => Side::Proxy,
             Self::UpstreamRefused
             | Self::UpstreamConnectTimeout
             | Self::UpstreamUnreachable

@@ -10,7 +10,7 @@
 //!      └──── phase: starting → ready → draining → stopped ── admin/  what an operator may ask
 //! ```
 //!
-//! `connection` is the life of one connection, top to bottom. `app` composes; `wiring` is the only file that sees both the
+//! `connection` is the life of one connection, top to bottom. `app` composes; it and `wiring` are all that sees both the
 //! rooms (`certs/`, `admin/`) and the house.
 //!
 //! # Words

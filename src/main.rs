@@ -1,4 +1,4 @@
-//! The table of contents: configuration → log → bind → restrict → run → exit code.
+//! The table of contents: configuration → bind → restrict → logs → run → exit code.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -64,7 +64,7 @@ fn serve(config: Config, ready: impl FnOnce(&app::Addresses)) -> ExitCode {
         Ok(bound) => bound,
         Err(errors) => return fail(FAILED, &errors.join("\nportcullis: ")),
     };
-    // Before the first thread, those of the log included.
+    // Before the first thread of the sidecar, those of the log included.
     let refused = restrict::restrict();
     let logging = match Logging::start(&level, ring) {
         Ok(logging) => logging,

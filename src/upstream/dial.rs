@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use rustix::io::Errno;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::task::spawn_local;
@@ -26,6 +27,8 @@ pub(crate) enum DialError {
     Refused(io::Error),
     /// No answer within the limit.
     Timeout,
+    /// This process is out of file descriptors: the application is not to blame.
+    Exhausted(io::Error),
     /// Anything else the system said.
     Unreachable(io::Error),
     /// It leads back here.
@@ -129,6 +132,13 @@ async fn first(
 }
 
 fn sort(error: io::Error) -> DialError {
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    if matches!(
+        code,
+        Some(Errno::MFILE | Errno::NFILE | Errno::ADDRNOTAVAIL)
+    ) {
+        return DialError::Exhausted(error);
+    }
     match error.kind() {
         // A Unix socket whose backlog is full says WouldBlock.
         io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound | io::ErrorKind::WouldBlock => {
@@ -174,6 +184,7 @@ impl DialError {
         match self {
             Self::Refused(_) => Reason::UpstreamRefused,
             Self::Timeout => Reason::UpstreamConnectTimeout,
+            Self::Exhausted(_) => Reason::UpstreamExhausted,
             Self::Unreachable(_) => Reason::UpstreamUnreachable,
             Self::Loop => Reason::UpstreamLoop,
         }
@@ -183,7 +194,9 @@ impl DialError {
 impl fmt::Display for DialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(error) | Self::Unreachable(error) => write!(f, "{error}"),
+            Self::Refused(error) | Self::Exhausted(error) | Self::Unreachable(error) => {
+                write!(f, "{error}")
+            }
             Self::Timeout => f.write_str("no answer in time (does a firewall drop packets?)"),
             Self::Loop => f.write_str("it leads back to this sidecar"),
         }

@@ -1,5 +1,5 @@
-//! The only room that sees both the rooms and the house: it gives `admin` the small traits it asks for, and tells the
-//! records what the certificate store did.
+//! Between the rooms and the house: gives `admin` the small traits it asks for, and tells the records what the certificate
+//! store did.
 
 mod certificates;
 
