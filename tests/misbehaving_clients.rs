@@ -84,6 +84,7 @@ async fn a_malformed_request_is_refused_before_the_application_sees_a_byte() {
     {
         let mut stream = client.connect().await.unwrap();
         stream.write_all(bytes.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
         let answer = read_answer(&mut stream)
             .await
             .unwrap_or_else(|error| panic!("{bytes:.60?}: {error}"));

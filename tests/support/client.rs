@@ -93,6 +93,7 @@ impl Client {
     pub(crate) async fn send(&self, bytes: impl AsRef<[u8]>) -> Answer {
         let mut stream = self.connect().await.unwrap();
         stream.write_all(bytes.as_ref()).await.unwrap();
+        stream.flush().await.unwrap();
         read_answer(&mut stream).await.unwrap()
     }
 
