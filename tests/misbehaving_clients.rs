@@ -21,7 +21,9 @@ async fn a_malformed_request_is_refused_before_the_application_sees_a_byte() {
         ("GET / HTTP/1.1\nHost: a\n\n", 400, "bad_request"),
         ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
         ("GET / HTTP/1.2\r\nHost: a\r\n\r\n", 400, "bad_request"),
-        ("GET /\r\n\r\n", 400, "bad_request"),
+        ("GET /\r\n", 400, "bad_request"),
+        ("\x16\x03\x01 no newline", 400, "bad_request"),
+        ("GET / HTTP/2.0\r\n", 400, "bad_request"),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "bad_request"),
         (
             "GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n",

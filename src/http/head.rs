@@ -66,6 +66,10 @@ impl Scan {
         bytes: &[u8],
         limits: HeadLimits,
     ) -> Result<Option<usize>, Reason> {
+        // What cannot become a request need not be waited for. A lone CR may be the half of an empty line.
+        if bytes.first().is_some_and(|first| !is_token(*first)) && bytes != b"\r" {
+            return Err(Reason::BadRequest);
+        }
         for offset in memchr::memchr_iter(b'\n', &bytes[self.seen..]) {
             let at = self.seen + offset;
             let is_empty = at == self.line + 1;
@@ -82,6 +86,9 @@ impl Scan {
             if at >= limits.head {
                 return Err(Reason::HeadTooLarge);
             }
+            if self.line == 0 && !is_request_line(&bytes[..at - 1]) {
+                return Err(Reason::BadRequest);
+            }
             self.line = at + 1;
         }
         self.seen = bytes.len();
@@ -94,6 +101,16 @@ impl Scan {
             Ok(None)
         }
     }
+}
+
+/// Whether a line ends as a request line does; HTTP/0.9's does not, and no head would follow it.
+fn is_request_line(line: &[u8]) -> bool {
+    line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0")
+}
+
+/// RFC 9110, section 5.6.2.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Parses a complete head.
