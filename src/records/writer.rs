@@ -221,3 +221,61 @@ impl fmt::Debug for Sink {
 const MOST_QUEUED: usize = 8 << 20;
 /// How long lines gather between two rounds of writing.
 const GATHER: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    fn announce(lines: u64) -> String {
+        format!("dropped {lines}\n")
+    }
+
+    #[test]
+    fn what_nobody_reads_is_dropped_counted_and_announced_and_the_counts_add_up() {
+        let (reader, pipe) = io::pipe().unwrap();
+        let writer = LineWriter::start("test", File::from(OwnedFd::from(pipe)), announce).unwrap();
+        let (sink, drops) = (writer.sink(), writer.drops());
+        let batch = "a line of this length\n".repeat(1000);
+        let mut sent = 0;
+        // Until the queue is full, and some more.
+        while drops.count() < 5000 {
+            sink.send(batch.as_bytes().into(), 1000);
+            sent += 1000;
+        }
+        let dropped = drops.count();
+        assert!(
+            sent * 22 < 2 * MOST_QUEUED as u64,
+            "the queue took {sent} lines"
+        );
+        // Somebody reads again: the rest comes, and a line that tells of the gap.
+        let reading = thread::spawn(move || {
+            let lines = BufReader::new(reader).lines().map(Result::unwrap);
+            lines.fold((0, 0), |(whole, announced), line| {
+                match line.strip_prefix("dropped ") {
+                    Some(count) => (whole, announced + count.parse::<u64>().unwrap()),
+                    None => {
+                        assert_eq!(line, "a line of this length");
+                        (whole + 1, announced)
+                    }
+                }
+            })
+        });
+        writer.flush(Duration::from_secs(20));
+        drop((sink, drops));
+        assert_eq!(reading.join().unwrap(), (sent - dropped, dropped));
+    }
+
+    #[test]
+    fn a_closed_pipe_costs_lines_and_nothing_else() {
+        let (reader, pipe) = io::pipe().unwrap();
+        drop(reader);
+        let writer = LineWriter::start("test", File::from(OwnedFd::from(pipe)), announce).unwrap();
+        let drops = writer.drops();
+        writer.sink().send(b"one\ntwo\n".as_slice().into(), 2);
+        writer.flush(Duration::from_secs(20));
+        assert_eq!(drops.count(), 2);
+    }
+}
