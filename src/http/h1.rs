@@ -38,14 +38,7 @@ where
     F: Future<Output = Result<Response<ResponseBody>, E>> + 'static,
     E: std::error::Error + Send + Sync + 'static,
 {
-    let limits = &worker.config.limits;
-    let mut framer = Framer::new(
-        stream,
-        HeadLimits {
-            head: limits.max_head,
-            uri: limits.max_uri,
-        },
-    );
+    let mut framer = Framer::new(stream, HeadLimits::from(&worker.config.limits));
     let mut waiting = Waiting::new(worker);
     loop {
         let arrival = {

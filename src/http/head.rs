@@ -5,6 +5,7 @@ use http::Uri;
 use httparse::{EMPTY_HEADER, Error, Header, Request, Status};
 
 use super::chunks::Chunks;
+use crate::config::Limits;
 use crate::failure::Reason;
 
 /// How the body behind a head is framed.
@@ -30,6 +31,15 @@ pub(crate) struct Head {
 pub(crate) struct HeadLimits {
     pub(crate) head: usize,
     pub(crate) uri: usize,
+}
+
+impl From<&Limits> for HeadLimits {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            head: limits.max_head,
+            uri: limits.max_uri,
+        }
+    }
 }
 
 /// Looks for the end of a head; remembers how far it looked, so that a head that trickles in costs its length once.

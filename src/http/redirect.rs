@@ -38,14 +38,7 @@ pub(crate) async fn serve(accepted: Accepted, worker: &Rc<Worker>) {
         handshake: Cell::default(),
     };
     let conn = Rc::new(conn);
-    let limits = &worker.config.limits;
-    let mut framer = Framer::new(
-        stream,
-        HeadLimits {
-            head: limits.max_head,
-            uri: limits.max_uri,
-        },
-    );
+    let mut framer = Framer::new(stream, HeadLimits::from(&worker.config.limits));
     let mut waiting = Waiting::new(worker);
     loop {
         let (answered, goes_on) = match waiting.next(&mut framer).await {
