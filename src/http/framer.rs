@@ -15,8 +15,9 @@ use bytes::{Buf, BytesMut};
 use hyper::rt::ReadBufCursor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::head::{self, Framing, Head, HeadLimits, Scan};
+use super::head::{self, Framing, Head, HeadLimits};
 use super::progress::RequestProgress;
+use super::scan::Scan;
 use crate::failure::Reason;
 
 /// A client's byte stream, cut into messages.

@@ -11,6 +11,7 @@ mod h2;
 mod head;
 mod progress;
 mod redirect;
+mod scan;
 mod timer;
 mod waiting;
 
