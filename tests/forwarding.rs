@@ -600,7 +600,12 @@ async fn an_early_answer_does_not_cut_the_upload_it_answers() {
         async move {
             while let Some(head) = talk.head().await? {
                 talk.answer("200 OK", b"early").await?;
-                let _ = whole.send(talk.body(&head).await?.len());
+                // Up to the end of the last chunk, whatever trailers come with it.
+                let mut body = Vec::new();
+                while !(body.ends_with(b"0\r\n\r\n") || head.starts_with("GET")) {
+                    body.push(talk.stream.read_u8().await?);
+                }
+                let _ = whole.send(body.iter().filter(|byte| **byte == b'x').count());
             }
             Ok(())
         }
@@ -609,18 +614,44 @@ async fn an_early_answer_does_not_cut_the_upload_it_answers() {
     let sidecar = Sidecar::start(&app, &[]).await;
     let mut stream = Client::h1(&sidecar).connect().await.unwrap();
     let chunk = format!("3e8\r\n{}\r\n", "x".repeat(1000));
-    for _ in 0..2 {
-        let request =
-            format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}");
-        stream.write_all(request.as_bytes()).await.unwrap();
+    for trailers in ["", "A: b\r\n", "", "A: b\r\n"] {
+        let head = "POST /up HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        stream
+            .write_all(format!("{head}{chunk}").as_bytes())
+            .await
+            .unwrap();
         assert_eq!(read_answer(&mut stream).await.unwrap().text(), "early");
         // Many chunks in one piece, after the answer.
         stream
-            .write_all(format!("{}0\r\n\r\n", chunk.repeat(50)).as_bytes())
+            .write_all(format!("{}0\r\n{trailers}\r\n", chunk.repeat(50)).as_bytes())
             .await
             .unwrap();
-        assert_eq!(told.recv().await, Some(51_000));
+        // The connection goes on with the next request.
+        stream
+            .write_all(b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        assert_eq!(read_answer(&mut stream).await.unwrap().text(), "early");
+        let told = [told.recv().await.unwrap(), told.recv().await.unwrap()];
+        assert!(
+            told.contains(&51_000) && told.contains(&0),
+            "{told:?} with {trailers:?}"
+        );
     }
+    // The last chunk, with and without trailers, in a piece of its own.
+    for end in ["0\r\n\r\n", "0\r\nA: b\r\n\r\n"] {
+        stream
+            .write_all(
+                b"POST /small HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+            )
+            .await
+            .unwrap();
+        assert_eq!(read_answer(&mut stream).await.unwrap().text(), "early");
+        stream.write_all(end.as_bytes()).await.unwrap();
+        assert_eq!(told.recv().await, Some(1));
+    }
+    sidecar.signal(rustix::process::Signal::TERM);
+    assert_eq!(sidecar.ended().await.code, Some(0));
 }
 
 #[tokio::test]

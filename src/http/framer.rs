@@ -226,6 +226,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framer<S> {
     /// within bounds, and only a broken stream is told. A client that merely says it will send no more (close_notify)
     /// still wants its answer.
     fn poll_after(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.progress.end_if_answered() {
+            return Poll::Ready(Ok(())); // No byte: the end.
+        }
         while !self.ended && self.buffer.len() < MOST_AHEAD {
             if ready!(self.fill(cx)).is_err() {
                 return Poll::Ready(Err(self.broken(Reason::ClientGone)));

@@ -145,12 +145,15 @@ where
     .await;
     let framer = connection.into_parts().io;
     let unseen = opened.borrow_mut().take();
+    let is_complete = matches!(driven, Driven::Complete) || progress.is_ended();
     match (driven, unseen) {
         (_, Some(exchange)) => unparsed(framer, exchange),
-        (Driven::Complete, None) if worker.is_closing() => Ended::Close(framer),
-        (Driven::Complete, None) => Ended::KeepAlive(framer),
+        (Driven::Complete | Driven::Closed, None) if is_complete && worker.is_closing() => {
+            Ended::Close(framer)
+        }
+        (Driven::Complete | Driven::Closed, None) if is_complete => Ended::KeepAlive(framer),
         (Driven::Closed, None) if progress.is_read_whole() => Ended::Close(framer),
-        (Driven::Closed, None) => Ended::Linger(framer),
+        (Driven::Complete | Driven::Closed, None) => Ended::Linger(framer),
         (Driven::Failed, None) => Ended::Cut,
     }
 }
@@ -181,7 +184,11 @@ where
         if progress.is_answered() {
             // The answer came early, and the application still reads: as long as something moves.
             progress.wake_when_let_go(cx.waker());
-            let timer = unread.get_or_insert_with(|| Timer::new(stall));
+            let timer = unread.get_or_insert_with(|| {
+                // hyper may have looked for more before the answer had left: let it look again.
+                cx.waker().wake_by_ref();
+                Timer::new(stall)
+            });
             while timer.poll_expired(cx).is_ready() {
                 let left = stall.saturating_sub(progress.moved().map_or(stall, |at| at.elapsed()));
                 if left.is_zero() {

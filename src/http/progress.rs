@@ -25,6 +25,8 @@ pub(crate) struct RequestProgress {
     awaits_client: Cell<bool>,
     /// When a byte of the body last moved.
     moved: Cell<Option<Instant>>,
+    /// hyper was told that nothing more comes.
+    ended: Cell<bool>,
     response_over: Cell<bool>,
     flushed: Cell<bool>,
     /// The connection's task, when all it waits for is the end of the request's body.
@@ -130,6 +132,20 @@ impl RequestProgress {
     /// buffer for an application that reads on after its answer.
     pub(crate) fn is_complete(&self) -> bool {
         self.is_answered() && self.read_whole.get() && self.let_go.get()
+    }
+
+    /// hyper reads past the end of the message, so it has decoded all of it, and it is answered, but the application's
+    /// side has not seen the end of its body. hyper keeps that back until the next message when there were trailers
+    /// behind an early answer; told that there is none, it lets go.
+    pub(crate) fn end_if_answered(&self) -> bool {
+        let ends = self.is_answered() && self.read_whole.get() && !self.let_go.get();
+        self.ended.set(self.ended.get() || ends);
+        ends
+    }
+
+    /// hyper closes because it was told so, not because it wants to.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.get()
     }
 
     /// Wakes the connection's task when the request's body is gone.
