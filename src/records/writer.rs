@@ -127,15 +127,23 @@ impl Write for Sink {
 impl Queue {
     fn run(&self, mut out: File, announce: fn(u64) -> String) {
         let mut torn = false;
-        while let Some((batches, dropped)) = self.take() {
+        while let Some((batches, unannounced)) = self.take() {
             for batch in batches {
-                self.write(&mut out, &batch, &mut torn);
-                self.lock().bytes -= batch.len();
+                let lost = write(&mut out, &batch, &mut torn);
+                self.dropped.fetch_add(lost, Ordering::Relaxed);
+                let mut state = self.lock();
+                state.unannounced += lost;
+                state.bytes -= batch.len();
             }
-            if dropped > 0 {
-                self.write(&mut out, announce(dropped).as_bytes(), &mut torn);
+            if unannounced > 0 && write(&mut out, announce(unannounced).as_bytes(), &mut torn) > 0 {
+                self.lock().unannounced += unannounced;
             }
             self.gather();
+        }
+        let unannounced = self.lock().unannounced;
+        if unannounced > 0 {
+            // The last word, whether it arrives or not.
+            write(&mut out, announce(unannounced).as_bytes(), &mut torn);
         }
         self.lock().done = true;
         self.changed.notify_all();
@@ -169,28 +177,24 @@ impl Queue {
         ))
     }
 
-    /// A broken pipe or a full disk costs these lines, not the process. `torn` says that the last line was left in its
-    /// middle, so that the next does not become a part of it.
-    fn write(&self, out: &mut File, bytes: &[u8], torn: &mut bool) {
-        if *torn && write_patiently(out, b"\n") == 1 {
-            *torn = false;
-        }
-        let written = if *torn {
-            0
-        } else {
-            write_patiently(out, bytes)
-        };
-        if written < bytes.len() {
-            *torn |= written > 0 && bytes[written - 1] != b'\n';
-            let lost = memchr::memchr_iter(b'\n', &bytes[written..]).count() as u64;
-            self.dropped.fetch_add(lost, Ordering::Relaxed);
-            self.lock().unannounced += lost;
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Writes lines, and returns how many were lost: a broken pipe or a full disk costs these lines, not the process. `torn` says
+/// that the last line was left in its middle, so that the next does not become a part of it.
+fn write(out: &mut File, lines: &[u8], torn: &mut bool) -> u64 {
+    if *torn && write_patiently(out, b"\n") == 1 {
+        *torn = false;
+    }
+    let written = if *torn {
+        0
+    } else {
+        write_patiently(out, lines)
+    };
+    *torn |= written > 0 && lines[written - 1] != b'\n';
+    memchr::memchr_iter(b'\n', &lines[written..]).count() as u64
 }
 
 /// Writes as much as can be written, and returns how much that was. A pipe that somebody made non-blocking is waited for
