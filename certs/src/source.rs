@@ -45,10 +45,9 @@ impl Source {
                 let snapshot = resolve(folder)?;
                 let read = read_in(&snapshot);
                 // The kubelet deletes the old folder right after the swap, perhaps between our two reads.
-                if read.is_err() && resolve(folder)? != snapshot {
-                    read_in(&resolve(folder)?)
-                } else {
-                    read
+                match resolve(folder)? {
+                    now if read.is_err() && now != snapshot => read_in(&now),
+                    _ => read,
                 }
             }
         }

@@ -12,10 +12,7 @@ use crate::records::Exchange;
 
 /// The answer to a request that cannot be served, or none when nobody can be told. Closes the record.
 pub(crate) fn refuse(reason: Reason, mut exchange: Exchange) -> Option<Response<ResponseBody>> {
-    exchange.fail(reason);
-    let (status, why) = reason.answer()?;
-    exchange.respond(status);
-    let text = text(status, why, reason);
+    let (status, text) = told(reason, &mut exchange)?;
     let mut response = Response::new(ResponseBody::local(Bytes::from(text), exchange));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -55,22 +52,23 @@ pub(crate) fn answer(status: StatusCode, extra: &str, text: &str, has_body: bool
 
 /// The bytes of a refusal where no hyper connection exists. Closes the record; none when nobody can be told.
 pub(crate) fn refuse_raw(reason: Reason, mut exchange: Exchange) -> Option<Vec<u8>> {
-    exchange.fail(reason);
-    let (status, why) = reason.answer()?;
-    exchange.respond(status);
-    let text = text(status, why, reason);
+    let (status, text) = told(reason, &mut exchange)?;
     exchange.sent(text.len());
     Some(answer(status, "connection: close\r\n", &text, true))
 }
 
-/// The body of every refusal.
-fn text(status: StatusCode, why: &str, reason: Reason) -> String {
+/// What the client is told: the status, which is noted in the exchange, and the body of every refusal.
+fn told(reason: Reason, exchange: &mut Exchange) -> Option<(StatusCode, String)> {
+    exchange.fail(reason);
+    let (status, why) = reason.answer()?;
+    exchange.respond(status);
     let phrase = status.canonical_reason().unwrap_or_default();
-    format!(
+    let text = format!(
         "{} {phrase}: {why} (reason: {})\n",
         status.as_u16(),
         reason.word()
-    )
+    );
+    Some((status, text))
 }
 
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");

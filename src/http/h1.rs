@@ -218,8 +218,7 @@ fn unparsed<S>(framer: Framer<S>, mut exchange: Exchange) -> Ended<S> {
 
 /// The client left in the middle of a head: nobody to answer, but a record to leave.
 fn gone<S: AsyncRead + AsyncWrite + Unpin>(framer: &Framer<S>, conn: &Rc<Conn>, started: Instant) {
-    let mut exchange = Exchange::open(conn, started);
-    exchange.refused_head(framer.head_bytes(None));
+    let mut exchange = Exchange::open_refused(conn, started, framer.head_bytes(None));
     exchange.fail(Reason::ClientGone);
 }
 
@@ -228,8 +227,7 @@ async fn refuse<S>(framer: &mut Framer<S>, conn: &Rc<Conn>, reason: Reason, star
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut exchange = Exchange::open(conn, started);
-    exchange.refused_head(framer.head_bytes(None));
+    let exchange = Exchange::open_refused(conn, started, framer.head_bytes(None));
     let Some(bytes) = refuse_raw(reason, exchange) else {
         return;
     };

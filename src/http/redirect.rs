@@ -44,13 +44,11 @@ pub(crate) async fn serve(accepted: Accepted, worker: &Rc<Worker>) {
         let (answered, goes_on) = match waiting.next(&mut framer).await {
             Arrival::Over => return close(framer.stream()).await,
             Arrival::Gone(started) => {
-                let mut exchange = Exchange::open(&conn, started);
-                exchange.refused_head(framer.head_bytes(None));
+                let exchange = Exchange::open_refused(&conn, started, framer.head_bytes(None));
                 (refuse_raw(Reason::ClientGone, exchange), false)
             }
             Arrival::Refused(reason, started) => {
-                let mut exchange = Exchange::open(&conn, started);
-                exchange.refused_head(framer.head_bytes(None));
+                let exchange = Exchange::open_refused(&conn, started, framer.head_bytes(None));
                 (refuse_raw(reason, exchange), false)
             }
             Arrival::Head(head, started) => {

@@ -102,18 +102,20 @@ impl Exchange {
             .cloned();
     }
 
-    /// Notes what can be read of a head that was refused before anything parsed it.
-    pub(crate) fn refused_head(&mut self, bytes: &[u8]) {
+    /// Opens the exchange of a head that was refused before anything parsed it, with what can be read of it.
+    pub(crate) fn open_refused(conn: &Rc<Conn>, started: Instant, bytes: &[u8]) -> Self {
+        let mut exchange = Self::open(conn, started);
         let line = bytes
             .split(|byte| *byte == b'\r' || *byte == b'\n')
             .next()
             .unwrap_or_default();
         let mut words = line.split(|byte| *byte == b' ');
-        self.method = words
+        exchange.method = words
             .next()
             .filter(|word| word.len() <= 32)
             .and_then(|word| Method::from_bytes(word).ok());
-        self.uri = words.next().and_then(|word| Uri::try_from(word).ok());
+        exchange.uri = words.next().and_then(|word| Uri::try_from(word).ok());
+        exchange
     }
 
     /// The id, which is also the request's.
