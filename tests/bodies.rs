@@ -2,7 +2,7 @@ use bytes::Bytes;
 use http::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{App, Client, Sidecar, h2_get, read_answer};
+use crate::support::{App, Client, Sidecar, h2_get, read_answer, read_until};
 
 const GIB: usize = 1 << 30;
 const PIECE: usize = 1 << 18;
@@ -72,10 +72,7 @@ async fn a_gibibyte_each_way_over_http1_needs_little_memory() {
         .write_all(b"GET /down HTTP/1.1\r\nHost: a\r\n\r\n")
         .await
         .unwrap();
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.unwrap());
-    }
+    read_until(&mut stream, b"\r\n\r\n").await.unwrap();
     let (mut room, mut left) = (vec![0; PIECE], GIB);
     while left > 0 {
         let count = stream.read(&mut room).await.unwrap();

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Notify;
 
-use crate::support::{App, Client, Sidecar, h2_get, hello, read_answer};
+use crate::support::{App, Client, Sidecar, h2_get, hello, read_answer, read_until};
 
 #[tokio::test]
 async fn a_request_reaches_the_application_over_http1_and_http2() {
@@ -166,14 +166,9 @@ async fn a_response_streams_before_it_is_complete() {
         .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         .await
         .unwrap();
-    let mut seen = Vec::new();
-    while !seen.ends_with(b"first\r\n") {
-        seen.push(stream.read_u8().await.unwrap());
-    }
+    read_until(&mut stream, b"first\r\n").await.unwrap();
     go_on.notify_one();
-    while !seen.ends_with(b"0\r\n\r\n") {
-        seen.push(stream.read_u8().await.unwrap());
-    }
+    read_until(&mut stream, b"0\r\n\r\n").await.unwrap();
 
     let h2 = Client::new(&sidecar, &["h2"]).h2().await;
     let (response, _) =
@@ -221,10 +216,7 @@ async fn answers_without_a_body_have_none() {
             .write_all(format!("{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes())
             .await
             .unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await.unwrap());
-        }
+        let head = read_until(&mut stream, b"\r\n\r\n").await.unwrap();
         assert!(
             head.starts_with(format!("HTTP/1.1 {status}").as_bytes()),
             "{}",

@@ -4,7 +4,7 @@ use http::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::support::{App, Client, Sidecar, h2_get, read_answer};
+use crate::support::{App, Client, Sidecar, h2_get, read_answer, read_until};
 
 #[tokio::test]
 async fn an_application_that_is_away_gives_503_and_says_when_to_come_back() {
@@ -302,10 +302,7 @@ async fn a_client_that_closes_in_an_orderly_way_ends_an_endless_response() {
         .write_all(b"GET /events HTTP/1.1\r\nHost: a\r\n\r\n")
         .await
         .unwrap();
-    let mut seen = Vec::new();
-    while !seen.ends_with(b"a\n\n\r\n") {
-        seen.push(stream.read_u8().await.unwrap());
-    }
+    read_until(&mut stream, b"a\n\n\r\n").await.unwrap();
     stream.shutdown().await.unwrap();
     tokio::time::timeout(Duration::from_secs(20), told.recv())
         .await

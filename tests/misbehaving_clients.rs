@@ -1,6 +1,6 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{App, Client, Sidecar, eventually, hello, read_answer};
+use crate::support::{App, Client, Sidecar, eventually, hello, read_answer, read_until};
 
 #[tokio::test]
 async fn a_malformed_request_is_refused_before_the_application_sees_a_byte() {
@@ -356,10 +356,7 @@ async fn a_client_that_breaks_its_upload_off_is_blamed_for_the_broken_response()
             )
             .await
             .unwrap();
-        let mut seen = Vec::new();
-        while !seen.ends_with(b"hi\r\n") {
-            seen.push(stream.read_u8().await.unwrap());
-        }
+        read_until(&mut stream, b"hi\r\n").await.unwrap();
         match rest {
             Some(rest) => stream.write_all(rest.as_bytes()).await.unwrap(),
             None => drop(stream.into_inner().0),

@@ -161,6 +161,18 @@ pub(crate) async fn send(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Answer
     read_answer(&mut stream).await.unwrap()
 }
 
+/// Everything up to `end` and not a byte more.
+pub(crate) async fn read_until<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    end: &[u8],
+) -> std::io::Result<Vec<u8>> {
+    let mut seen = Vec::new();
+    while !seen.ends_with(end) {
+        seen.push(stream.read_u8().await?);
+    }
+    Ok(seen)
+}
+
 /// Reads one HTTP/1 answer, by its Content-Length, its chunks, or to the end. An early end is an error.
 pub(crate) async fn read_answer<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
@@ -171,10 +183,7 @@ pub(crate) async fn read_answer<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> std::io::Result<Answer> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await?);
-    }
+    let head = read_until(stream, b"\r\n\r\n").await?;
     let head = String::from_utf8(head).unwrap();
     let status: u16 = head[9..12].parse().unwrap();
     let mut answer = Answer {
