@@ -6,20 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_admin::{admin, probe, serve};
-use portcullis_certs::{Policy, Store, Trigger, watch};
+use portcullis_certs::{Store, Trigger, watch as watch_certificates};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::drain::{Drained, Patience, drain};
 use crate::listener::{Gate, bind};
 use crate::logging::Logging;
+use crate::own_dials::{FrontDoor, OwnDials};
 use crate::phase::Life;
 use crate::signals::{Signals, Wish};
 use crate::upstream::{OwnPorts, Targets};
-use crate::wiring::{self, House};
+use crate::wiring::{House, Teller};
 use crate::worker::{self, Doors, Shared};
 
 /// Everything is bound and nothing runs yet.
@@ -128,13 +129,16 @@ impl Bound {
     /// What kept it from starting, or a thread or runtime that the system refused.
     pub fn run(self, logging: &Logging) -> Result<End, String> {
         let targets = self.targets()?;
-        let policy =
-            Policy::new(self.config.tls_min).map_err(|error| format!("preparing TLS: {error}"))?;
         let life = Arc::new(Life::new());
-        let observer = wiring::observer(self.config.service_name.clone(), Arc::clone(&life));
-        let source = self.config.certificate.clone();
-        let certificates = Store::new(source, policy, observer)
+        let (told, generations) = watch::channel(0);
+        let teller = Teller::new(&self.config, Arc::clone(&life), told);
+        let certificates = Store::new(self.config.certificates.clone(), teller)
             .map_err(|error| format!("preparing TLS: {error}"))?;
+        let own = Arc::<OwnDials>::default();
+        certificates.dials(FrontDoor {
+            address: self.addresses.https,
+            own: Arc::clone(&own),
+        });
         let house = House::new(
             &self.config,
             life,
@@ -142,7 +146,8 @@ impl Bound {
             Arc::new(targets),
             logging,
         );
-        let shared = house.shared(Gate::new(self.config.limits.max_connections));
+        let gate = Gate::new(self.config.limits.max_connections, own);
+        let shared = house.shared(gate, generations);
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
@@ -239,17 +244,23 @@ impl Bound {
             drained = ending => drained,
             never = admin_plane => absurd(never),
             never = probe_plane => absurd(never),
-            never = watch(Arc::clone(&house.certificates)) => absurd(never),
+            never = watch_certificates(Arc::clone(&house.certificates)) => absurd(never),
         }
     }
 }
 
 /// The first load happens before the first accept, so that a good certificate is there for the first client; but a file
-/// system that hangs must not keep probes and signals from being answered.
+/// system that hangs must not keep probes and signals from being answered. The look at what is served comes after.
 async fn first_load(house: &House) {
     let certificates = Arc::clone(&house.certificates);
-    let loading = tokio::task::spawn_blocking(move || certificates.reload(Trigger::Start));
-    if timeout(FIRST_LOAD, loading).await.is_err() {
+    let (looked, loaded) = oneshot::channel();
+    tokio::task::spawn_blocking(move || {
+        certificates.reload(Trigger::Start, || {
+            // Nobody waits any more when it took too long.
+            let _ = looked.send(());
+        })
+    });
+    if timeout(FIRST_LOAD, loaded).await.is_err() {
         tracing::warn!("reading the certificate takes long; going on without");
     }
 }
@@ -262,7 +273,7 @@ async fn until_ending(signals: &mut Signals, house: &House) -> bool {
             Wish::DrainNow => return false,
             Wish::Reload => {
                 let certificates = Arc::clone(&house.certificates);
-                tokio::task::spawn_blocking(move || certificates.reload(Trigger::Signal));
+                tokio::task::spawn_blocking(move || certificates.reload(Trigger::Signal, || {}));
             }
         }
     }

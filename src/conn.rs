@@ -5,8 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
+use http::uri::Authority;
+use portcullis_certs::Generation;
+
+use crate::failure::Reason;
 use crate::metrics::Meter;
 use crate::phase::Life;
+use crate::tenure::Tenure;
 
 /// What all connections of a worker share and their records need.
 #[derive(Clone, Debug)]
@@ -30,6 +36,21 @@ pub(crate) struct Conn {
     pub tls: Option<TlsFacts>,
     /// Taken by the connection's first record.
     pub handshake: Cell<Option<Duration>>,
+    /// Who the client has proven to be.
+    pub peer: Option<Box<Peer>>,
+    /// How long it may stay.
+    pub tenure: Tenure,
+    /// Why it was cut, if it was.
+    pub cut: Cell<Option<Reason>>,
+}
+
+/// A client with a verified certificate.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// For records.
+    pub name: Box<str>,
+    /// `X-Forwarded-Client-Cert`, for the application.
+    pub forwarded: Option<HeaderValue>,
 }
 
 /// What the handshake agreed on.
@@ -46,5 +67,16 @@ pub(crate) struct TlsFacts {
     /// Whether a ticket spared the full handshake.
     pub resumed: bool,
     /// The certificate generation presented.
-    pub generation: u64,
+    pub generation: Arc<Generation>,
+}
+
+impl TlsFacts {
+    /// Whether the authority is a name of another of our certificates than the one shown (RFC 9110, section 15.5.20).
+    pub(crate) fn is_misdirected(&self, authority: Option<&HeaderValue>) -> bool {
+        let host = authority.and_then(|value| Authority::try_from(value.as_bytes()).ok());
+        host.is_some_and(|authority| {
+            let host = authority.host().trim_matches(['[', ']']);
+            self.generation.is_misdirected(self.sni.as_deref(), host)
+        })
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::conn::Conn;
 use crate::forward::forward;
 use crate::http::{serve_h1, serve_h2, serve_redirect};
 use crate::listener::Accepted;
@@ -25,9 +26,24 @@ pub(crate) async fn serve(accepted: Accepted, worker: Rc<Worker>) {
         let worker = Rc::clone(&worker);
         move |request, exchange| forward(request, exchange, Rc::clone(&worker))
     };
-    match protocol {
-        Protocol::Http1 => serve_h1(stream, conn, &worker, next).await,
-        Protocol::Http2 => Box::pin(serve_h2(stream, conn, &worker, next)).await,
+    let watched = conn.tenure.depends_on_trust().then(|| Rc::clone(&conn));
+    let serving = async {
+        match protocol {
+            Protocol::Http1 => serve_h1(stream, conn, &worker, next).await,
+            Protocol::Http2 => Box::pin(serve_h2(stream, conn, &worker, next)).await,
+        }
+    };
+    match watched {
+        None => serving.await,
+        Some(conn) => Box::pin(while_trusted(serving, &conn, &worker)).await,
+    }
+}
+
+/// With `--close-on-trust-change`: what is still there when its time is over is cut.
+async fn while_trusted(serving: impl Future<Output = ()>, conn: &Conn, worker: &Worker) {
+    tokio::select! {
+        () = serving => {}
+        () = worker.outlived_trust(conn) => {}
     }
 }
 

@@ -80,6 +80,26 @@ pub(crate) enum Reason {
     NoCertificate,
     /// The client refused our certificate or gave an alert.
     ClientAlert,
+    /// A client certificate is needed, and none was shown.
+    ClientCertificateMissing,
+    /// Nobody we trust issued the client's certificate.
+    ClientIssuerUnknown,
+    /// The client's certificate is past its end.
+    ClientCertificateExpired,
+    /// The time of the client's certificate has not come.
+    ClientCertificateNotYetValid,
+    /// The client's certificate is revoked.
+    ClientCertificateRevoked,
+    /// No current CRL covers the client's certificate.
+    ClientRevocationUnknown,
+    /// The client's certificate has no name that is allowed.
+    ClientNameNotAllowed,
+    /// Any other fault of the client's certificate.
+    ClientCertificateInvalid,
+    /// The client was let in, and would not be any more.
+    ClientNotTrusted,
+    /// The authority is another certificate's than the one shown.
+    Misdirected,
     /// Any other fault of the handshake.
     HandshakeFailed,
 }
@@ -114,6 +134,16 @@ impl Reason {
             Self::NothingInCommon => "nothing_in_common",
             Self::NoCertificate => "no_certificate",
             Self::ClientAlert => "client_alert",
+            Self::ClientCertificateMissing => "client_certificate_missing",
+            Self::ClientIssuerUnknown => "client_issuer_unknown",
+            Self::ClientCertificateExpired => "client_certificate_expired",
+            Self::ClientCertificateNotYetValid => "client_certificate_not_yet_valid",
+            Self::ClientCertificateRevoked => "client_certificate_revoked",
+            Self::ClientRevocationUnknown => "client_revocation_unknown",
+            Self::ClientNameNotAllowed => "client_name_not_allowed",
+            Self::ClientCertificateInvalid => "client_certificate_invalid",
+            Self::ClientNotTrusted => "client_not_trusted",
+            Self::Misdirected => "misdirected",
             Self::HandshakeFailed => "handshake_failed",
         }
     }
@@ -186,6 +216,18 @@ impl Reason {
                 StatusCode::GATEWAY_TIMEOUT,
                 "the application did not answer in time",
             ),
+            Self::ClientCertificateMissing => (
+                StatusCode::FORBIDDEN,
+                "this path needs a client certificate",
+            ),
+            Self::ClientNotTrusted => (
+                StatusCode::FORBIDDEN,
+                "the client certificate of this connection is not trusted any more",
+            ),
+            Self::Misdirected => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "this host has a certificate of its own; ask for it on a connection of its own",
+            ),
             Self::ClientGone
             | Self::DrainCut
             | Self::UpstreamTruncated
@@ -195,6 +237,13 @@ impl Reason {
             | Self::NothingInCommon
             | Self::NoCertificate
             | Self::ClientAlert
+            | Self::ClientIssuerUnknown
+            | Self::ClientCertificateExpired
+            | Self::ClientCertificateNotYetValid
+            | Self::ClientCertificateRevoked
+            | Self::ClientRevocationUnknown
+            | Self::ClientNameNotAllowed
+            | Self::ClientCertificateInvalid
             | Self::HandshakeFailed => return None,
         })
     }

@@ -5,13 +5,14 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::time::timeout_at;
 use uuid::fmt::Hyphenated;
 
+use crate::conn::Conn;
 use crate::failure::Reason;
 use crate::headers::{self, OwnWords};
 use crate::http::{RequestBody, ResponseBody, refuse};
@@ -59,15 +60,45 @@ fn prepare(
     worker: &Worker,
     target: &Target,
 ) -> Result<(), Reason> {
+    let conn = exchange.conn();
+    admit(request, conn, worker)?;
     let id = exchange.id().hyphenated();
     let mut buffer = [0; Hyphenated::LENGTH];
     let own = OwnWords {
-        client: exchange.conn().client.ip(),
+        client: conn.client.ip(),
         request_id: id.encode_lower(&mut buffer),
         public_port: worker.config.redirect_port,
         default_host: target.url.authority(),
+        client_certificate: conn.peer.as_ref().and_then(|peer| peer.forwarded.as_ref()),
     };
-    headers::to_upstream(request, &own)
+    headers::to_upstream(request, &own)?;
+    let host = request.headers().get(HOST);
+    if conn
+        .tls
+        .as_ref()
+        .is_some_and(|tls| tls.is_misdirected(host))
+    {
+        return Err(Reason::Misdirected);
+    }
+    Ok(())
+}
+
+/// Whether this client may ask for this: what the handshake could not decide, because it did not know the path, or because
+/// it was long ago.
+fn admit(request: &mut Request<RequestBody>, conn: &Conn, worker: &Worker) -> Result<(), Reason> {
+    if conn.tenure.is_distrusted() {
+        return Err(Reason::ClientNotTrusted);
+    }
+    let exempt = &worker.config.client_auth_exempt;
+    if exempt.is_empty() || conn.peer.is_some() {
+        return Ok(());
+    }
+    // As it stands: what the application might make of dots and escapes is not exempt.
+    if !exempt.iter().any(|path| path == request.uri().path()) {
+        return Err(Reason::ClientCertificateMissing);
+    }
+    headers::strip_other_paths(request.headers_mut());
+    Ok(())
 }
 
 /// Sends the request and waits for the head of the response.

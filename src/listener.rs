@@ -10,6 +10,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
+use crate::own_dials::OwnDials;
+
 /// A connection as it comes in.
 #[derive(Debug)]
 pub(crate) struct Accepted {
@@ -17,6 +19,8 @@ pub(crate) struct Accepted {
     pub(crate) client: SocketAddr,
     pub(crate) at: Instant,
     pub(crate) slot: Slot,
+    /// It is the sidecar itself that looks at what it serves.
+    pub(crate) is_own: bool,
 }
 
 /// Binds and listens. A wildcard IPv6 address is dual stack, and IPv4 only where the kernel has no IPv6.
@@ -73,35 +77,39 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// How many connections may be open, over all workers.
+/// How many connections may be open, over all workers; the sidecar's own do not count.
 #[derive(Clone, Debug)]
 pub(crate) struct Gate {
     open: Arc<AtomicUsize>,
     most: usize,
+    own: Arc<OwnDials>,
 }
 
-/// One connection's place; dropped with it.
+/// One connection's place; dropped with it. The sidecar's own connections have none.
 #[derive(Debug)]
-pub(crate) struct Slot(Arc<AtomicUsize>);
+pub(crate) struct Slot(Option<Arc<AtomicUsize>>);
 
 impl Gate {
-    pub(crate) fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize, own: Arc<OwnDials>) -> Self {
         Self {
             open: Arc::default(),
             most,
+            own,
         }
     }
 
     fn enter(&self) -> Option<Slot> {
         let before = self.open.fetch_add(1, Ordering::Relaxed);
-        let slot = Slot(Arc::clone(&self.open));
+        let slot = Slot(Some(Arc::clone(&self.open)));
         (before < self.most).then_some(slot)
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        if let Some(open) = &self.0 {
+            open.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -129,18 +137,25 @@ pub(crate) async fn accept(
             }
         };
         complained = false;
-        let Some(slot) = gate.enter() else {
+        let client = SocketAddr::new(client.ip().to_canonical(), client.port());
+        let is_own = gate.own.contain(client);
+        let slot = if is_own {
+            Some(Slot(None))
+        } else {
+            gate.enter()
+        };
+        let Some(slot) = slot else {
             refused();
             continue;
         };
         // It fails only on a socket that is dead already.
         let _ = stream.set_nodelay(true);
-        let client = SocketAddr::new(client.ip().to_canonical(), client.port());
         serve(Accepted {
             stream,
             client,
             at: Instant::now(),
             slot,
+            is_own,
         });
     }
 }

@@ -384,7 +384,9 @@ fn check_explains_every_value_and_the_certificate() {
     assert!(line("listen").contains("[::]:4443") && line("listen").contains("environment PORT"));
     assert!(line("max-head").contains("32KiB") && line("max-head").contains("flag --max-head"));
     assert!(line("ring").contains("500") && line("ring").ends_with(":1"));
-    assert!(line("tls-min").contains("1.2") && line("tls-min").contains("default"));
+    assert!(
+        line("tls-profile").contains("intermediate") && line("tls-profile").contains("default")
+    );
     assert!(line("names").contains("DNS:localhost"), "{}", ended.stdout);
 
     let mut command = portcullis();

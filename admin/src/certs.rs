@@ -4,27 +4,65 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use serde::Serialize;
 
-use crate::handles::{CertificatesView, Handles};
+use crate::handles::Handles;
+use crate::views::{AttemptView, CertificatesView};
 
 pub(crate) async fn show(State(handles): State<Handles>) -> Json<CertificatesView> {
     Json(handles.certificates.view())
 }
 
-/// Answers with the real outcome: 200 when what is on disk is served now, 409 with the reason when it is not.
+/// Answers with the real outcome: 200 when what is on disk is served now, 409 with the reason when something of it is not.
 pub(crate) async fn reload(State(handles): State<Handles>) -> Response {
-    let attempt = handles.certificates.reload().await;
-    if let Some(error) = attempt.error.clone() {
+    let attempts = handles.certificates.reload().await;
+    let failed: Vec<_> = attempts
+        .iter()
+        .filter(|attempt| attempt.error.is_some())
+        .collect();
+    if let Some(first) = failed.first() {
+        let errors: Vec<_> = failed
+            .iter()
+            .filter_map(|attempt| attempt.error.as_deref())
+            .collect();
+        let what = if attempts.len() == failed.len() {
+            "nothing was changed".to_owned()
+        } else {
+            format!("{} of {} parts failed", failed.len(), attempts.len())
+        };
         let problem = crate::problem::Problem::new(
             StatusCode::CONFLICT,
             format!(
-                "nothing was changed, generation {} is still served: {error}",
-                attempt.generation
+                "{what}, generation {} is still served: {}",
+                first.generation,
+                errors.join("; ")
             ),
         );
         return problem
-            .reason(attempt.reason.unwrap_or("failed"))
+            .reason(first.reason.unwrap_or("failed"))
             .into_response();
     }
-    Json(attempt).into_response()
+    Json(Reloaded::of(attempts)).into_response()
+}
+
+/// The body of a reload that went well: its most telling part, and all of them.
+#[derive(Serialize)]
+struct Reloaded {
+    #[serde(flatten)]
+    telling: Option<AttemptView>,
+    attempts: Vec<AttemptView>,
+}
+
+impl Reloaded {
+    fn of(attempts: Vec<AttemptView>) -> Self {
+        let is_telling = |attempt: &&AttemptView| attempt.result == "published";
+        Self {
+            telling: attempts
+                .iter()
+                .find(is_telling)
+                .or_else(|| attempts.first())
+                .cloned(),
+            attempts,
+        }
+    }
 }

@@ -11,10 +11,14 @@ mod routes;
 mod server;
 mod status;
 mod target;
+mod views;
 
 pub use handles::{
-    AttemptView, Certificates, CertificatesView, ChainElement, Handles, Lifecycle, Metrics,
-    MetricsFormat, Records, Refusal, StatusView, TargetChange, TargetView, Targets, Waiting,
+    Certificates, Handles, Lifecycle, Metrics, MetricsFormat, Records, Targets, Waiting,
 };
 pub use routes::{admin, probe};
 pub use server::serve;
+pub use views::{
+    AttemptView, CertificatesView, ChainElement, ClientAuthView, CrlView, PartView, Refusal,
+    StatusView, TargetChange, TargetView,
+};

@@ -6,8 +6,9 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use http::{HeaderMap, StatusCode, header};
 
-use crate::handles::{Handles, TargetChange, TargetView};
+use crate::handles::Handles;
 use crate::problem::Problem;
+use crate::views::{TargetChange, TargetView};
 
 pub(crate) async fn show(State(handles): State<Handles>) -> Json<TargetView> {
     Json(handles.targets.current())

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use time::OffsetDateTime;
-
 use crate::error::LoadError;
-use crate::store::Generation;
+use crate::facts::Facts;
+use crate::generation::Generation;
 
 /// What made us look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +14,7 @@ pub enum Trigger {
     Admin,
     /// The file system told of a change.
     Notify,
-    /// The periodic look behind the notifications.
+    /// The periodic look behind the notifications, or another one after a failure.
     Poll,
     /// SIGHUP.
     Signal,
@@ -34,12 +33,17 @@ impl Trigger {
             Self::Start => "start",
         }
     }
+
+    /// Somebody asked and wants to be told, however well it is known already.
+    pub fn is_asked_for(self) -> bool {
+        matches!(self, Self::Admin | Self::Signal)
+    }
 }
 
 /// How one attempt ended.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// A new generation is served.
+    /// What is on disk is served from now on.
     Published(Arc<Generation>),
     /// The files are those already served.
     Unchanged,
@@ -47,17 +51,47 @@ pub enum Outcome {
     Failed(Arc<LoadError>),
 }
 
-/// One attempt to reload, whatever came of it.
+/// What dialling the own listener showed after a publication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Confirmation {
+    /// The new certificate was shown.
+    Served,
+    /// Nobody could tell: the dial failed, for this reason. That is no failure of the publication.
+    Unverified(String),
+    /// Another certificate was shown: its SHA-256.
+    Differs(String),
+}
+
+impl Confirmation {
+    /// A short stable word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Served => "served",
+            Self::Unverified(_) => "unverified",
+            Self::Differs(_) => "differs",
+        }
+    }
+}
+
+/// One attempt to reload one part, whatever came of it.
 #[derive(Clone, Debug)]
 pub struct Attempt {
+    /// The part: its folder, or its first file.
+    pub part: Arc<str>,
     /// When it ended.
     pub at: SystemTime,
     /// What made us look.
     pub trigger: Trigger,
-    /// SHA-256 of the leaf served before.
+    /// SHA-256 of the leaf served before (of the client CAs, for a part without a certificate).
     pub old: Option<String>,
+    /// The same of what is served after.
+    pub new: Option<String>,
     /// How it ended.
     pub outcome: Outcome,
+    /// What was published with misgivings, in words.
+    pub warnings: Vec<String>,
+    /// What dialling the own listener showed; none where nothing was published that a dial could show.
+    pub confirmation: Option<Confirmation>,
     /// Failed for the same reason as the attempt before it: known already, not worth a second line.
     pub repeated: bool,
 }
@@ -65,21 +99,26 @@ pub struct Attempt {
 /// How often reloads ended which way, since the start.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
-    /// A new generation was published.
+    /// Something new was published.
     pub published: u64,
     /// The files had not changed.
     pub unchanged: u64,
-    /// Refused.
+    /// Refused. An attempt that fails just as the one before it is not counted again.
     pub failed: u64,
 }
 
-#[derive(Debug, Default)]
+/// What is remembered of one part.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     /// Of the files that are served.
     pub(crate) digest: Option<[u8; 32]>,
     pub(crate) counts: Counts,
     pub(crate) last: Option<Attempt>,
     pub(crate) last_success: Option<SystemTime>,
+    /// Since when what is on disk is not what is served, as far as is known.
+    pub(crate) differs_since: Option<SystemTime>,
+    /// The chain on disk at the last look, as far as it could be read.
+    pub(crate) on_disk: Option<Vec<Facts>>,
 }
 
 impl History {
@@ -88,54 +127,49 @@ impl History {
             Outcome::Published(_) => {
                 self.counts.published += 1;
                 self.last_success = Some(attempt.at);
+                self.differs_since = None;
             }
             Outcome::Unchanged => {
                 self.counts.unchanged += 1;
                 self.last_success = Some(attempt.at);
+                self.differs_since = None;
                 // A look that found nothing new does not replace the account of the last change, but it does end a
                 // failure: what is on disk is what is served.
-                if !matches!(
-                    &self.last,
-                    Some(Attempt {
-                        outcome: Outcome::Failed(_),
-                        ..
-                    })
-                ) {
+                if self.failure().is_none() {
                     return;
                 }
             }
-            Outcome::Failed(_) if attempt.repeated => return,
-            Outcome::Failed(_) => self.counts.failed += 1,
+            Outcome::Failed(_) => {
+                self.differs_since.get_or_insert(attempt.at);
+                if attempt.repeated {
+                    return;
+                }
+                self.counts.failed += 1;
+            }
         }
         self.last = Some(attempt.clone());
     }
 
-    /// Whether this is the failure that is known already.
-    pub(crate) fn fails_as(&self, outcome: &Outcome) -> bool {
-        match (outcome, &self.last) {
-            (
-                Outcome::Failed(new),
-                Some(Attempt {
-                    outcome: Outcome::Failed(old),
-                    ..
-                }),
-            ) => new.to_string() == old.to_string(),
-            _ => false,
+    /// Adds what the dial showed to the account of the attempt it followed.
+    pub(crate) fn confirm(&mut self, attempt: &Attempt) {
+        if let Some(last) = self.last.as_mut().filter(|last| last.at == attempt.at) {
+            last.confirmation.clone_from(&attempt.confirmation);
         }
     }
-}
 
-impl Attempt {
-    /// Warnings on what was published, in words; empty for every other outcome.
-    pub fn warnings(&self) -> Vec<String> {
-        match &self.outcome {
-            Outcome::Published(generation) => {
-                let bundle = generation.bundle.as_ref();
-                bundle
-                    .map(|bundle| bundle.warnings(OffsetDateTime::now_utc()))
-                    .unwrap_or_default()
-            }
-            _ => Vec::new(),
+    /// Why the last attempt failed, if it did.
+    pub(crate) fn failure(&self) -> Option<&Arc<LoadError>> {
+        match &self.last.as_ref()?.outcome {
+            Outcome::Failed(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Whether this is the failure that is known already.
+    pub(crate) fn fails_as(&self, outcome: &Outcome) -> bool {
+        match (outcome, self.failure()) {
+            (Outcome::Failed(new), Some(old)) => new.to_string() == old.to_string(),
+            _ => false,
         }
     }
 }

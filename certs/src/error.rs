@@ -1,12 +1,63 @@
 //! Why a certificate could not be loaded: one variant per cause, each naming the file and what to try.
 
+use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use time::OffsetDateTime;
 
 /// Why a reload changed nothing. `Display` gives one level; causes are in `source()`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
+    /// A certificate of the chain was not issued by the one after it.
+    #[error("the chain in {} is out of order: certificate {number} ({subject}) says it was issued by {issuer}, but the one after it is {next}; put the leaf first, then each issuer in turn", path.display())]
+    ChainOrder {
+        /// The certificate file.
+        path: PathBuf,
+        /// Which one, from 1.
+        number: usize,
+        /// Its subject.
+        subject: String,
+        /// Its issuer, as it says.
+        issuer: String,
+        /// The subject of the one after it.
+        next: String,
+    },
+    /// The names fit, the signature does not: an old intermediate with the same name, or an algorithm nobody accepts.
+    #[error("the chain in {} is broken: certificate {number} ({subject}) is not signed by the key of the one after it (an issuer of the same name but another key, or a signature algorithm like SHA-1?)", path.display())]
+    ChainSignature {
+        /// The certificate file.
+        path: PathBuf,
+        /// Which one, from 1.
+        number: usize,
+        /// Its subject.
+        subject: String,
+    },
+    /// The CRL is past its `nextUpdate`, and one that is not is in force.
+    #[error("the CRL in {} of {issuer} should have been replaced by {next_update}; with it every client of that CA would be refused", path.display())]
+    CrlExpired {
+        /// The CRL file.
+        path: PathBuf,
+        /// Who issued it.
+        issuer: String,
+        /// Its `nextUpdate`.
+        next_update: OffsetDateTime,
+    },
+    /// The CRL is signed by nobody we know.
+    #[error("the CRL in {} says it is from {issuer}, but no CA of the client CA bundle has that name and signed it", path.display())]
+    CrlForeign {
+        /// The CRL file.
+        path: PathBuf,
+        /// Who issued it, as it says.
+        issuer: String,
+    },
+    /// The CA bundle holds no certificate: nobody could come in any more.
+    #[error("no certificate in {}: with an empty client CA bundle every client would be refused", path.display())]
+    EmptyCa {
+        /// The CA file.
+        path: PathBuf,
+    },
     /// The file holds no certificate at all.
     #[error("no certificate in {}: it must hold PEM blocks \"BEGIN CERTIFICATE\", leaf first", path.display())]
     EmptyCertificate {
@@ -24,6 +75,26 @@ pub enum LoadError {
     EncryptedKey {
         /// The key file.
         path: PathBuf,
+    },
+    /// A certificate of the chain has expired, and the one in force has not.
+    #[error("{subject} in {} expired at {not_after}; what is served now is still valid", path.display())]
+    Expired {
+        /// The certificate file.
+        path: PathBuf,
+        /// Whose certificate.
+        subject: String,
+        /// When it expired.
+        not_after: OffsetDateTime,
+    },
+    /// The leaf stands further down in the file.
+    #[error("the key in {} belongs to certificate {number} of {}, not to the first: the leaf must come first", key.display(), path.display())]
+    LeafNotFirst {
+        /// The certificate file.
+        path: PathBuf,
+        /// The key file.
+        key: PathBuf,
+        /// Where the leaf stands, from 1.
+        number: usize,
     },
     /// The PEM armour or the DER inside it is broken.
     #[error("{} does not parse: {detail} (is it half written, or DER instead of PEM?)", path.display())]
@@ -47,6 +118,16 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
     },
+    /// A certificate of the chain is not valid yet, and the one in force is.
+    #[error("{subject} in {} is not valid before {not_before}; what is served now is valid (is this clock slow? it will be looked at again)", path.display())]
+    NotYetValid {
+        /// The certificate file.
+        path: PathBuf,
+        /// Whose certificate.
+        subject: String,
+        /// From when on it is valid.
+        not_before: OffsetDateTime,
+    },
     /// The file could not be read.
     #[error("reading {}: {error}{}", path.display(), hint(error))]
     Read {
@@ -63,6 +144,16 @@ pub enum LoadError {
         /// What rustls said.
         error: rustls::Error,
     },
+    /// The seed is too short to make keys of.
+    #[error("the ticket seed in {} has {length} bytes; it needs at least {least} random ones (openssl rand -base64 48)", path.display())]
+    ShortSeed {
+        /// The seed file.
+        path: PathBuf,
+        /// Its bytes, without the line end.
+        length: usize,
+        /// The least.
+        least: usize,
+    },
     /// The file is larger than any certificate.
     #[error("{} has {size} bytes, more than the {limit} a certificate may have", path.display())]
     TooLarge {
@@ -73,21 +164,48 @@ pub enum LoadError {
         /// The limit in bytes.
         limit: u64,
     },
+    /// A key that can be broken.
+    #[error("the key of {subject} in {} is {kind}: clients refuse RSA below 2048 bits; use ECDSA P-256 or RSA 2048", path.display())]
+    WeakKey {
+        /// The certificate file.
+        path: PathBuf,
+        /// Whose key.
+        subject: String,
+        /// Algorithm and size.
+        kind: String,
+    },
 }
 
 impl LoadError {
+    pub(crate) fn malformed(path: &Path, detail: &dyn fmt::Display) -> Self {
+        Self::Malformed {
+            path: path.into(),
+            detail: detail.to_string(),
+        }
+    }
+
     /// A short stable word for metrics and records.
     pub fn reason(&self) -> &'static str {
         match self {
+            Self::ChainOrder { .. } => "chain_order",
+            Self::ChainSignature { .. } => "chain_signature",
+            Self::CrlExpired { .. } => "crl_expired",
+            Self::CrlForeign { .. } => "crl_foreign",
+            Self::EmptyCa { .. } => "empty_ca",
             Self::EmptyCertificate { .. } => "empty_certificate",
             Self::EmptyKey { .. } => "empty_key",
             Self::EncryptedKey { .. } => "encrypted_key",
+            Self::Expired { .. } => "expired",
+            Self::LeafNotFirst { .. } => "leaf_not_first",
             Self::Malformed { .. } => "malformed",
             Self::Mismatch { .. } => "mismatch",
             Self::NotRegular { .. } => "not_regular",
+            Self::NotYetValid { .. } => "not_yet_valid",
             Self::Read { .. } => "read",
             Self::Refused { .. } => "refused",
+            Self::ShortSeed { .. } => "short_seed",
             Self::TooLarge { .. } => "too_large",
+            Self::WeakKey { .. } => "weak_key",
         }
     }
 }

@@ -1,36 +1,39 @@
 //! What a certificate says of itself, for people.
 
-use std::fmt::Write as _;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
-use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::public_key::PublicKey;
 
-use crate::crypto::sha256;
+use crate::crypto::{hex, sha256};
 use crate::error::LoadError;
+use crate::names::{AltName, alt_names, distinguished};
 
 /// The readable facts of one certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// Distinguished name, RFC 4514 style.
+    /// Distinguished name, as RFC 2253 writes it.
     pub subject: String,
     /// The issuer's distinguished name.
     pub issuer: String,
-    /// Subject alternative names as `DNS:…`, `IP:…`, `URI:…`, `email:…`.
-    pub names: Vec<String>,
+    /// Subject alternative names.
+    pub names: Vec<AltName>,
     /// Serial number, lower-case hex with colons.
     pub serial: String,
     /// SHA-256 over the DER, lower-case hex.
     pub sha256: String,
+    /// Algorithm and size of the key, as in `RSA 2048`.
+    pub key: String,
     /// Start of validity.
     pub not_before: OffsetDateTime,
     /// End of validity.
     pub not_after: OffsetDateTime,
     /// Whether the certificate may sign others. As a leaf that is legal but unwise.
     pub is_ca: bool,
+    /// An RSA key that is too short.
+    pub(crate) is_weak: bool,
 }
 
 impl Facts {
@@ -40,60 +43,60 @@ impl Facts {
     /// [`LoadError::Malformed`] with the name of the file it came from.
     pub(crate) fn read(path: &Path, der: &CertificateDer<'_>) -> Result<Self, LoadError> {
         let (rest, certificate) =
-            X509Certificate::from_der(der).map_err(|error| malformed(path, &error))?;
+            X509Certificate::from_der(der).map_err(|error| LoadError::malformed(path, &error))?;
         if !rest.is_empty() {
-            return Err(malformed(path, &"bytes after the end of the certificate"));
+            return Err(LoadError::malformed(
+                path,
+                &"bytes after the end of the certificate",
+            ));
         }
         let validity = certificate.validity();
+        let (key, is_weak) = key(&certificate);
         Ok(Self {
-            subject: certificate.subject().to_string(),
-            issuer: certificate.issuer().to_string(),
-            names: names(&certificate),
+            subject: distinguished(certificate.subject()),
+            issuer: distinguished(certificate.issuer()),
+            names: alt_names(&certificate),
             serial: certificate.raw_serial_as_string(),
             sha256: hex(&sha256(&[der])),
+            key,
             not_before: validity.not_before.to_datetime(),
             not_after: validity.not_after.to_datetime(),
             is_ca: certificate.is_ca(),
+            is_weak,
+        })
+    }
+
+    /// Its host names.
+    pub fn dns_names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().filter_map(|name| match name {
+            AltName::Dns(dns) => Some(dns.as_str()),
+            _ => None,
         })
     }
 }
 
-fn names(certificate: &X509Certificate<'_>) -> Vec<String> {
-    let Ok(Some(extension)) = certificate.subject_alternative_name() else {
-        return Vec::new();
-    };
-    extension.value.general_names.iter().map(name).collect()
-}
-
-fn name(name: &GeneralName<'_>) -> String {
-    match name {
-        GeneralName::DNSName(dns) => format!("DNS:{dns}"),
-        GeneralName::URI(uri) => format!("URI:{uri}"),
-        GeneralName::RFC822Name(mail) => format!("email:{mail}"),
-        GeneralName::IPAddress(bytes) => {
-            match (<[u8; 4]>::try_from(*bytes), <[u8; 16]>::try_from(*bytes)) {
-                (Ok(v4), _) => format!("IP:{}", Ipv4Addr::from(v4)),
-                (_, Ok(v6)) => format!("IP:{}", Ipv6Addr::from(v6)),
-                _ => "IP:?".to_owned(),
-            }
-        }
-        other => format!("{other}"),
+fn key(certificate: &X509Certificate<'_>) -> (String, bool) {
+    match certificate.public_key().parsed() {
+        Ok(PublicKey::RSA(rsa)) => (
+            format!("RSA {}", rsa.key_size()),
+            rsa.key_size() < LEAST_RSA_BITS,
+        ),
+        // The coordinate of P-521 is rounded up to whole bytes.
+        Ok(PublicKey::EC(point)) => match point.key_size() {
+            528 => ("ECDSA P-521".to_owned(), false),
+            bits => (format!("ECDSA P-{bits}"), false),
+        },
+        _ => (
+            certificate
+                .public_key()
+                .algorithm
+                .algorithm
+                .to_id_string()
+                .replace("1.3.101.112", "Ed25519"),
+            false,
+        ),
     }
 }
 
-fn malformed(path: &Path, detail: &dyn std::fmt::Display) -> LoadError {
-    LoadError::Malformed {
-        path: path.into(),
-        detail: detail.to_string(),
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "{byte:02x}");
-            out
-        })
-}
+/// NIST SP 800-57 and the CA/Browser Forum's baseline: 112 bits of strength.
+const LEAST_RSA_BITS: usize = 2048;

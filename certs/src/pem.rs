@@ -4,7 +4,8 @@
 
 use std::path::Path;
 
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use zeroize::Zeroizing;
 
 use crate::error::LoadError;
 
@@ -13,40 +14,52 @@ pub(crate) fn certificates(
     path: &Path,
     mut pem: &[u8],
 ) -> Result<Vec<CertificateDer<'static>>, LoadError> {
-    let chain: Vec<_> = rustls_pemfile::certs(&mut pem)
+    rustls_pemfile::certs(&mut pem)
         .collect::<Result<_, _>>()
-        .map_err(|error| malformed(path, &error))?;
-    if chain.is_empty() {
-        return Err(LoadError::EmptyCertificate { path: path.into() });
-    }
-    Ok(chain)
+        .map_err(|error| LoadError::malformed(path, &error))
 }
 
-/// The first private key in the file.
+/// All CRLs in the file: PEM, or the one DER that CAs publish.
+pub(crate) fn crls(
+    path: &Path,
+    mut bytes: &[u8],
+) -> Result<Vec<CertificateRevocationListDer<'static>>, LoadError> {
+    let is_der = bytes.first() == Some(&DER_SEQUENCE);
+    if is_der {
+        return Ok(vec![bytes.to_vec().into()]);
+    }
+    let found: Vec<_> = rustls_pemfile::crls(&mut bytes)
+        .collect::<Result<_, _>>()
+        .map_err(|error| LoadError::malformed(path, &error))?;
+    if found.is_empty() {
+        return Err(LoadError::malformed(
+            path,
+            &"no CRL in it: neither a PEM block \"BEGIN X509 CRL\" nor DER",
+        ));
+    }
+    Ok(found)
+}
+
+/// The first private key in the file. Wiped on drop.
 pub(crate) fn private_key(
     path: &Path,
     mut pem: &[u8],
-) -> Result<PrivateKeyDer<'static>, LoadError> {
+) -> Result<Zeroizing<PrivateKeyDer<'static>>, LoadError> {
     let encrypted = pem
         .windows(ENCRYPTED.len())
         .any(|window| window == ENCRYPTED);
     match rustls_pemfile::private_key(&mut pem) {
-        Ok(Some(key)) => Ok(key),
+        Ok(Some(key)) => Ok(Zeroizing::new(key)),
         _ if encrypted => Err(LoadError::EncryptedKey { path: path.into() }),
         Ok(None) => Err(LoadError::EmptyKey { path: path.into() }),
-        Err(error) => Err(malformed(path, &error)),
-    }
-}
-
-fn malformed(path: &Path, error: &std::io::Error) -> LoadError {
-    LoadError::Malformed {
-        path: path.into(),
-        detail: error.to_string(),
+        Err(error) => Err(LoadError::malformed(path, &error)),
     }
 }
 
 /// Stands in both forms: PKCS#8's `BEGIN ENCRYPTED PRIVATE KEY` and OpenSSL's `Proc-Type: 4,ENCRYPTED`.
 const ENCRYPTED: &[u8] = b"ENCRYPTED";
+/// The first byte of a DER sequence.
+const DER_SEQUENCE: u8 = 0x30;
 
 #[cfg(test)]
 mod tests {
@@ -67,7 +80,7 @@ mod tests {
             .unwrap();
         assert_eq!(ours, theirs);
         assert_eq!(
-            private_key(path, key.as_bytes()).unwrap(),
+            *private_key(path, key.as_bytes()).unwrap(),
             PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap()
         );
     }

@@ -1,91 +1,115 @@
-//! A proven bundle and a policy to a rustls configuration.
+//! Proven parts and a policy to a rustls configuration.
 
 use std::fmt;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::crypto::{self, CryptoProvider};
-use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::crypto::CryptoProvider;
+use rustls::server::NoServerSessionStorage;
 use rustls::version::{TLS12, TLS13};
 
 use crate::bundle::Bundle;
-use crate::crypto::provider;
+use crate::crypto::{provider, sha256};
+use crate::resolver::Presented;
+use crate::setup::{MinVersion, Setup};
+use crate::tickets::{TicketKeys, Tickets};
+use crate::trust::Trust;
+use crate::verifier::ClientVerifier;
 
-/// The lowest TLS version spoken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MinVersion {
-    /// TLS 1.2 and 1.3.
-    #[default]
-    Tls12,
-    /// TLS 1.3 only.
-    Tls13,
+/// What stays the same from one generation to the next: policy, provider, ticket keys.
+pub(crate) struct Policy {
+    pub(crate) setup: Setup,
+    pub(crate) provider: Arc<CryptoProvider>,
+    /// One set for all generations, so that a renewed certificate does not cost every client a full handshake.
+    pub(crate) tickets: Arc<TicketKeys>,
 }
 
-/// What stays the same from one generation to the next: versions, ALPN, the ticket keys.
-pub struct Policy {
-    provider: Arc<CryptoProvider>,
-    min: MinVersion,
-    /// One ticketer for all generations, so that a renewed certificate does not cost every client a full handshake.
-    /// It survives renewals because there is no client authentication whose outcome a ticket could carry on.
-    ticketer: Arc<dyn ProducesTickets>,
+/// What a generation is served with.
+pub(crate) struct Made {
+    pub(crate) config: ServerConfig,
+    pub(crate) presented: Arc<Presented>,
+    pub(crate) verifier: Option<Arc<ClientVerifier>>,
+    pub(crate) fingerprint: [u8; 32],
+    /// It is not known yet who may come in.
+    pub(crate) is_closed: bool,
 }
 
 impl Policy {
-    /// Makes a policy with fresh random ticket keys, which rotate in the process.
-    ///
-    /// # Errors
-    /// When the system has no randomness.
-    pub fn new(min: MinVersion) -> Result<Self, rustls::Error> {
-        Ok(Self {
+    pub(crate) fn new(setup: Setup) -> Self {
+        Self {
+            setup,
             provider: provider(),
-            min,
-            ticketer: crypto::aws_lc_rs::Ticketer::new()?,
-        })
+            tickets: Arc::default(),
+        }
     }
 
-    pub(crate) fn provider(&self) -> &CryptoProvider {
-        &self.provider
-    }
-
-    /// The configuration that serves `bundle`, or one that refuses every handshake as long as there is none.
-    pub(crate) fn server_config(
+    /// The configuration that serves these, or one that refuses every handshake as long as something is missing without
+    /// which nobody may come in.
+    pub(crate) fn make(
         &self,
-        bundle: Option<&Bundle>,
-    ) -> Result<ServerConfig, rustls::Error> {
-        let versions: &[_] = match self.min {
+        certificates: &[Option<Arc<Bundle>>],
+        trust: Option<&Arc<Trust>>,
+    ) -> Result<Made, String> {
+        let words = |error: rustls::Error| error.to_string();
+        let versions: &[_] = match self.setup.min {
             MinVersion::Tls12 => &[&TLS12, &TLS13],
             MinVersion::Tls13 => &[&TLS13],
         };
-        let pair = bundle.map(|bundle| Arc::clone(&bundle.pair));
-        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_protocol_versions(versions)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Presented(pair)));
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(versions)
+            .map_err(words)?;
+        let (builder, verifier, is_closed) = match (&self.setup.client_auth, trust) {
+            (None, _) => (builder.with_no_client_auth(), None, false),
+            // Fail closed: nobody comes in before it is known who may.
+            (Some(_), None) => (builder.with_no_client_auth(), None, true),
+            (Some(auth), Some(trust)) => {
+                let verifier =
+                    ClientVerifier::new(trust, &auth.allow, auth.is_required, &self.provider)
+                        .map(Arc::new)?;
+                let builder = builder.with_client_cert_verifier(Arc::clone(&verifier) as _);
+                (builder, Some(verifier), false)
+            }
+        };
+        let presented = Arc::new(if is_closed {
+            Presented::default()
+        } else {
+            Presented::new(certificates)
+        });
+        let fingerprint = self.fingerprint(trust);
+        let mut config = builder.with_cert_resolver(Arc::clone(&presented) as _);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         // Tickets only: the default cache is one mutex that all workers would share.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = Arc::clone(&self.ticketer);
+        config.ticketer = Arc::new(Tickets::new(&self.tickets, fingerprint));
         // rustls sends two by default; one is what a client uses, and each costs a seal and bytes on the wire.
         config.send_tls13_tickets = 1;
-        Ok(config)
+        Ok(Made {
+            config,
+            presented,
+            verifier,
+            fingerprint,
+            is_closed,
+        })
+    }
+
+    /// Who may come in, as a number: a ticket made under one does not open under another. The same for every replica
+    /// with the same policy and the same CAs and CRLs.
+    fn fingerprint(&self, trust: Option<&Arc<Trust>>) -> [u8; 32] {
+        let Some(auth) = &self.setup.client_auth else {
+            return sha256(&[b"nobody is asked"]);
+        };
+        let mut allow: Vec<_> = auth.allow.iter().map(ToString::to_string).collect();
+        allow.sort();
+        let allow = allow.join("\n");
+        let trust = trust.map_or(&[0; 32], |trust| trust.fingerprint());
+        sha256(&[&[u8::from(auth.is_required)], trust, allow.as_bytes()])
     }
 }
 
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Policy")
-            .field("min", &self.min)
+            .field("setup", &self.setup)
             .finish_non_exhaustive()
-    }
-}
-
-/// Presents one pair to everybody, or nothing: fail closed, never a made-up certificate.
-#[derive(Debug)]
-struct Presented(Option<Arc<CertifiedKey>>);
-
-impl ResolvesServerCert for Presented {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.0.clone()
     }
 }

@@ -1,18 +1,15 @@
-//! Where certificate and key are, and reading both from one moment.
-//!
-//! The kubelet replaces a mounted Secret by renaming the symlink `..data` onto a new folder. Two reads through `..data`
-//! can therefore see two different Secrets. So the link is resolved once, and both files are read from that folder.
+//! Where things are on disk, grouped into parts: files that change together, are read in one moment, and are proven or
+//! refused as one.
 
-use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
 use crate::crypto::sha256;
 use crate::error::LoadError;
+use crate::moment::{Moment, data_link, is_open_to_all};
 
-/// Where a certificate comes from.
+/// Where a certificate and its key come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A mounted `kubernetes.io/tls` Secret: `tls.crt` and `tls.key` in a folder.
@@ -26,44 +23,127 @@ pub enum Source {
     },
 }
 
-/// Certificate and key as they stood on disk at one moment. The key's bytes are wiped on drop.
-#[derive(Debug)]
-pub struct Snapshot {
-    pub(crate) certificate: (PathBuf, Vec<u8>),
-    pub(crate) key: (PathBuf, Zeroizing<Vec<u8>>),
+impl Source {
+    /// The certificate's file and the key's.
+    pub(crate) fn files(&self) -> (PathBuf, PathBuf) {
+        match self {
+            Self::Directory(folder) => (folder.join("tls.crt"), folder.join("tls.key")),
+            Self::Files { certificate, key } => (certificate.clone(), key.clone()),
+        }
+    }
+
+    fn label(&self) -> String {
+        match self {
+            Self::Directory(folder) => folder.display().to_string(),
+            Self::Files { certificate, .. } => certificate.display().to_string(),
+        }
+    }
 }
 
-impl Source {
-    /// Reads certificate and key. Refuses what is no regular file and what is larger than 1 MiB.
+/// What a part is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// How people know it: its folder, or its first file.
+    pub(crate) label: String,
+    /// The number of the certificate among all of them, its file and its key's.
+    pub(crate) pair: Option<(usize, PathBuf, PathBuf)>,
+    /// The client CA, and its CRL.
+    pub(crate) trust: Option<(PathBuf, Option<PathBuf>)>,
+    /// The seed of the ticket keys.
+    pub(crate) seed: Option<PathBuf>,
+}
+
+/// The bytes of a part at one moment. Wiped on drop.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// Each file by its configured name, in the order of [`Part::paths`].
+    pub(crate) files: Vec<(PathBuf, Zeroizing<Vec<u8>>)>,
+    /// The key's file is readable by every user of the system.
+    pub(crate) is_key_open: bool,
+}
+
+impl Part {
+    /// Groups what is configured: a client CA that lies in the folder of a certificate changes with that certificate, so
+    /// it belongs to its part; elsewhere it is a part of its own.
+    pub(crate) fn group(
+        sources: &[Source],
+        trust: Option<(&Path, Option<&Path>)>,
+        seed: Option<&Path>,
+    ) -> Vec<Self> {
+        let mut trust = trust.map(|(ca, crl)| (ca.to_owned(), crl.map(Path::to_owned)));
+        let mut parts = Vec::new();
+        for (number, source) in sources.iter().enumerate() {
+            let (certificate, key) = source.files();
+            let is_beside = |ca: &Path| ca.parent() == certificate.parent();
+            parts.push(Self {
+                label: source.label(),
+                trust: trust.take_if(|(ca, _)| is_beside(ca)),
+                pair: Some((number, certificate, key)),
+                seed: None,
+            });
+        }
+        parts.extend(trust.map(|(ca, crl)| Self {
+            label: ca.display().to_string(),
+            pair: None,
+            trust: Some((ca, crl)),
+            seed: None,
+        }));
+        parts.extend(seed.map(|seed| Self {
+            label: seed.display().to_string(),
+            pair: None,
+            trust: None,
+            seed: Some(seed.to_owned()),
+        }));
+        parts
+    }
+
+    /// All its files.
+    pub(crate) fn paths(&self) -> Vec<&Path> {
+        let pair = self
+            .pair
+            .iter()
+            .flat_map(|(_, certificate, key)| [certificate, key]);
+        let trust = self
+            .trust
+            .iter()
+            .flat_map(|(ca, crl)| std::iter::once(ca).chain(crl));
+        pair.chain(trust)
+            .chain(&self.seed)
+            .map(PathBuf::as_path)
+            .collect()
+    }
+
+    /// Reads all files in one moment.
     ///
     /// # Errors
     /// [`LoadError::Read`], [`LoadError::NotRegular`] and [`LoadError::TooLarge`].
-    pub fn read(&self) -> Result<Snapshot, LoadError> {
-        match self {
-            Self::Files { certificate, key } => read_pair(certificate, key),
-            Self::Directory(folder) => {
-                let snapshot = resolve(folder)?;
-                let read = read_in(&snapshot);
-                // The kubelet deletes the old folder right after the swap, perhaps between our two reads.
-                match resolve(folder)? {
-                    now if read.is_err() && now != snapshot => read_in(&now),
-                    _ => read,
-                }
-            }
-        }
+    pub(crate) fn read(&self) -> Result<Snapshot, LoadError> {
+        Moment::look(|moment| {
+            let files = self
+                .paths()
+                .into_iter()
+                .map(|path| Ok((path.to_owned(), moment.read(path)?)))
+                .collect::<Result<_, _>>()?;
+            let secrets = self.pair.iter().map(|(_, _, key)| key).chain(&self.seed);
+            Ok(Snapshot {
+                files,
+                is_key_open: secrets.into_iter().any(|key| is_open_to_all(key)),
+            })
+        })
     }
 
     /// The folders to watch. A watch on a file, or on `..data`, goes silent after the first swap; one on the folder
     /// that holds the name does not (kubernetes/kubernetes#111947, istio/istio#14540).
     pub(crate) fn folders(&self) -> Vec<PathBuf> {
-        match self {
-            Self::Directory(folder) => vec![folder.clone()],
-            Self::Files { certificate, key } => {
-                let mut folders = vec![parent(certificate), parent(key)];
-                folders.dedup();
-                folders
-            }
+        let mut folders = Vec::new();
+        for path in self.paths() {
+            folders.push(parent(path));
+            // The volume's own folder, where an item has one further down.
+            folders.extend(data_link(path).map(|(link, _)| parent(&link)));
         }
+        folders.sort();
+        folders.dedup();
+        folders
     }
 
     /// Whether something that happened to `path` may change what would be read. Other files in the same folder may not.
@@ -77,78 +157,33 @@ impl Source {
 
     /// Whether a rename onto this path completes a replacement, so that there is nothing to wait for.
     pub(crate) fn completes(&self, path: &Path) -> bool {
-        let is = |wanted: &str| path.file_name().is_some_and(|name| name == wanted);
-        match self {
-            Self::Directory(_) => is("..data") || is("tls.crt") || is("tls.key"),
-            Self::Files { certificate, key } => {
-                is("..data")
-                    || path.file_name() == certificate.file_name()
-                    || path.file_name() == key.file_name()
-            }
-        }
+        let name = path.file_name();
+        name.is_some_and(|name| name == "..data")
+            || self.paths().iter().any(|own| own.file_name() == name)
     }
 }
 
 impl Snapshot {
-    /// SHA-256 over both files: tells a change of content from a mere touch.
+    /// SHA-256 over all files: tells a change of content from a mere touch.
     pub(crate) fn digest(&self) -> [u8; 32] {
-        let length = (self.certificate.1.len() as u64).to_be_bytes();
-        sha256(&[&length, &self.certificate.1, &self.key.1])
+        let lengths: Vec<_> = self
+            .files
+            .iter()
+            .map(|(_, bytes)| (bytes.len() as u64).to_be_bytes())
+            .collect();
+        let mut pieces = Vec::new();
+        for ((_, bytes), length) in self.files.iter().zip(&lengths) {
+            pieces.push(&length[..]);
+            pieces.push(&bytes[..]);
+        }
+        sha256(&pieces)
     }
-}
 
-/// The folder to read from: where `..data` points at this moment, else the folder itself.
-fn resolve(folder: &Path) -> Result<PathBuf, LoadError> {
-    let data = folder.join("..data");
-    match fs::canonicalize(&data) {
-        Ok(snapshot) => Ok(snapshot),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(folder.to_owned()),
-        Err(error) => Err(LoadError::Read { path: data, error }),
+    /// A file of the part that was read.
+    pub(crate) fn file<'a>(&'a self, path: &'a Path) -> (&'a Path, &'a [u8]) {
+        let found = self.files.iter().find(|(own, _)| own == path);
+        (path, found.map_or(&[], |(_, bytes)| bytes))
     }
-}
-
-fn read_in(folder: &Path) -> Result<Snapshot, LoadError> {
-    read_pair(&folder.join("tls.crt"), &folder.join("tls.key"))
-}
-
-fn read_pair(certificate: &Path, key: &Path) -> Result<Snapshot, LoadError> {
-    let chain = read_bounded(certificate)?;
-    let secret = Zeroizing::new(read_bounded(key)?);
-    Ok(Snapshot {
-        certificate: (certificate.into(), chain),
-        key: (key.into(), secret),
-    })
-}
-
-/// Reads a regular file of at most [`LIMIT`] bytes. The kind is checked before opening (opening a FIFO would block),
-/// and the size again while reading, because the file may grow in between.
-fn read_bounded(path: &Path) -> Result<Vec<u8>, LoadError> {
-    let failed = |error| LoadError::Read {
-        path: path.into(),
-        error,
-    };
-    let too_large = |size| LoadError::TooLarge {
-        path: path.into(),
-        size,
-        limit: LIMIT,
-    };
-    let meta = fs::metadata(path).map_err(failed)?;
-    if !meta.is_file() {
-        return Err(LoadError::NotRegular { path: path.into() });
-    }
-    if meta.len() > LIMIT {
-        return Err(too_large(meta.len()));
-    }
-    // Room for everything at once: a growing Vec would leave copies of the key behind in freed memory.
-    let mut bytes = Vec::with_capacity(meta.len() as usize + 1);
-    let file = File::open(path).map_err(failed)?;
-    file.take(LIMIT + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    if bytes.len() as u64 > LIMIT {
-        return Err(too_large(bytes.len() as u64));
-    }
-    Ok(bytes)
 }
 
 fn parent(path: &Path) -> PathBuf {
@@ -157,6 +192,3 @@ fn parent(path: &Path) -> PathBuf {
         _ => PathBuf::from("."),
     }
 }
-
-/// A Secret holds at most 1 MiB altogether.
-const LIMIT: u64 = 1 << 20;

@@ -1,70 +1,89 @@
 //! What is served now, and the one way to change it.
 //!
-//! A reload reads, proves, compares, and only then publishes, with one atomic store. Whatever fails before that store
-//! leaves everything as it was. Attempts are serialised; connections never wait for one.
+//! An attempt reads a part, proves it, compares it with what is served, and only then publishes, with one atomic store.
+//! Whatever fails before that store leaves everything as it was. Attempts at one part are serialised, other parts do not
+//! wait for them, and connections wait for nothing.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
+use time::OffsetDateTime;
 
-use crate::attempt::{Attempt, Counts, History, Outcome, Trigger};
-use crate::bundle::Bundle;
+use crate::attempt::{Attempt, Confirmation, History, Outcome, Trigger};
+use crate::confirm::{OwnListener, confirm};
 use crate::error::LoadError;
+use crate::generation::Generation;
+use crate::proven::{Proven, chain_on_disk};
 use crate::server_config::Policy;
-use crate::source::Source;
+use crate::setup::Setup;
+use crate::source::{Part, Snapshot};
 
-/// One proven set of certificate, key and policy. Number 0 is the one before the first certificate: it refuses every
-/// handshake.
-#[derive(Debug)]
-pub struct Generation {
-    /// Counts up from 1 with each published change.
-    pub number: u64,
-    /// What a connection handshakes with. Taken once, at accept.
-    pub config: Arc<ServerConfig>,
-    /// The certificate, or none before the first.
-    pub bundle: Option<Bundle>,
-    /// When it was published.
-    pub since: SystemTime,
+/// Is told what happens in the room. No lock that [`Store::current`] needs is held meanwhile.
+pub trait Observer: Send + Sync {
+    /// An attempt has published a generation, which is served from now on.
+    fn published(&self, attempt: &Attempt, generation: &Generation);
+    /// An attempt has ended, and what it published was dialled.
+    fn ended(&self, attempt: &Attempt);
 }
 
 /// The certificate store.
 pub struct Store {
-    source: Source,
     policy: Policy,
+    pub(crate) shelves: Vec<Shelf>,
     current: ArcSwap<Generation>,
+    /// Held while a generation is put together out of what is served and one new part.
+    publishing: Mutex<()>,
+    listener: OnceLock<Box<dyn OwnListener>>,
+    observer: Box<dyn Observer>,
+}
+
+/// One part and what is known of it.
+pub(crate) struct Shelf {
+    pub(crate) part: Part,
+    pub(crate) label: Arc<str>,
+    /// Why it can never change on disk, if so.
+    pub(crate) dead_mount: Option<String>,
     attempting: Mutex<()>,
+    /// Locked only in between, so that whoever asks never waits for a file system that hangs.
     history: Mutex<History>,
-    observer: Box<dyn Fn(&Attempt) + Send + Sync>,
 }
 
 impl Store {
-    /// An empty store, which refuses every handshake until [`Store::reload`] has succeeded once. `observer` is told of
-    /// every attempt, with no lock that [`Store::current`] needs being held.
+    /// An empty store, which refuses every handshake until there is something to serve.
     ///
     /// # Errors
     /// When the policy itself is impossible.
-    pub fn new(
-        source: Source,
-        policy: Policy,
-        observer: impl Fn(&Attempt) + Send + Sync + 'static,
-    ) -> Result<Self, rustls::Error> {
-        let nothing = Generation {
-            number: 0,
-            config: Arc::new(policy.server_config(None)?),
-            bundle: None,
-            since: SystemTime::now(),
-        };
+    pub fn new(setup: Setup, observer: impl Observer + 'static) -> Result<Self, String> {
+        let shelves = setup
+            .parts()
+            .into_iter()
+            .map(|part| Shelf {
+                label: part.label.as_str().into(),
+                dead_mount: part.dead_mount(),
+                part,
+                attempting: Mutex::default(),
+                history: Mutex::default(),
+            })
+            .collect();
+        let policy = Policy::new(setup);
+        let nothing = vec![None; policy.setup.sources.len()];
+        let nothing = Generation::new(0, nothing, None, &policy)?;
         Ok(Self {
-            source,
             policy,
+            shelves,
             current: ArcSwap::from_pointee(nothing),
-            attempting: Mutex::default(),
-            history: Mutex::default(),
+            publishing: Mutex::default(),
+            listener: OnceLock::new(),
             observer: Box::new(observer),
         })
+    }
+
+    /// How to reach the own listener, so that what is published can be seen with a client's eyes. Said once.
+    pub fn dials(&self, listener: impl OwnListener + 'static) {
+        // A second listener would be a mistake of the caller that changes nothing.
+        let _ = self.listener.set(Box::new(listener));
     }
 
     /// What is served now. Lock-free; a connection calls it once.
@@ -72,112 +91,158 @@ impl Store {
         self.current.load_full()
     }
 
-    /// Where the certificate comes from.
-    pub fn source(&self) -> &Source {
-        &self.source
+    /// What it was told.
+    pub fn setup(&self) -> &Setup {
+        &self.policy.setup
     }
 
-    /// How attempts ended so far.
-    pub fn counts(&self) -> Counts {
-        self.history().counts
+    /// Whether session tickets are made with a shared seed.
+    pub fn has_ticket_seed(&self) -> bool {
+        self.policy.tickets.is_seeded()
     }
 
-    /// The last attempt that was not a mere look at unchanged files.
-    pub fn last_attempt(&self) -> Option<Attempt> {
-        self.history().last.clone()
+    /// Looks at all parts and publishes what changed; calls `looked`; and then looks at what was published with a client's
+    /// eyes. Blocks on the file system: not for a worker.
+    pub fn reload(&self, trigger: Trigger, looked: impl FnOnce()) -> Vec<Attempt> {
+        let attempts: Vec<_> = (0..self.shelves.len())
+            .map(|number| self.attempt(number, trigger))
+            .collect();
+        looked();
+        let conclude = |(number, attempt)| self.conclude(number, attempt);
+        attempts.into_iter().enumerate().map(conclude).collect()
     }
 
-    /// When the files on disk were last found to be what is served.
-    pub fn last_success(&self) -> Option<SystemTime> {
-        self.history().last_success
-    }
-
-    /// Reads the files, proves them and publishes them if they changed. Blocks on the file system: not for a worker.
-    pub fn reload(&self, trigger: Trigger) -> Attempt {
-        let attempt = {
-            // Attempts come one after the other. The history is locked only in between, so that whoever asks for it
-            // never waits for a file system that hangs.
-            let _one_at_a_time = self
-                .attempting
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            self.attempt(trigger)
-        };
-        (self.observer)(&attempt);
+    /// Reads one part, proves it and publishes it if it changed. To be followed by [`Store::conclude`].
+    pub(crate) fn attempt(&self, number: usize, trigger: Trigger) -> Attempt {
+        let attempt = self.try_one(&self.shelves[number], trigger);
+        if let Outcome::Published(generation) = &attempt.outcome {
+            self.observer.published(&attempt, generation);
+        }
         attempt
     }
 
-    fn attempt(&self, trigger: Trigger) -> Attempt {
-        let before = self.current.load();
-        let old = before
-            .bundle
-            .as_ref()
-            .map(|bundle| bundle.leaf().sha256.clone());
-        let served = self.history().digest;
-        let loaded = self.load(served, before.number + 1);
-        let mut history = self.history();
-        let outcome = match loaded {
-            Ok(Some((digest, generation))) => {
-                let generation = Arc::new(generation);
-                self.current.store(Arc::clone(&generation));
-                history.digest = Some(digest);
-                Outcome::Published(generation)
-            }
-            Ok(None) => Outcome::Unchanged,
-            Err(error) => Outcome::Failed(Arc::new(error)),
+    fn try_one(&self, shelf: &Shelf, trigger: Trigger) -> Attempt {
+        let _one_at_a_time = lock(&shelf.attempting);
+        let old = self.fingerprint(shelf);
+        let served = shelf.history().digest;
+        let now = OffsetDateTime::now_utc();
+        let snapshot = shelf.part.read();
+        let is_new = |snapshot: &Snapshot| served != Some(snapshot.digest());
+        let loaded = match &snapshot {
+            Ok(snapshot) if is_new(snapshot) => self.load(&shelf.part, snapshot, now).map(Some),
+            Ok(_) => Ok(None),
+            Err(_) => Ok(None),
         };
-        // Somebody who asks wants to be told, however well it is known already.
-        let is_asked_for = matches!(trigger, Trigger::Admin | Trigger::Signal);
-        let repeated = !is_asked_for && history.fails_as(&outcome);
+        let on_disk = snapshot
+            .as_ref()
+            .ok()
+            .and_then(|snapshot| chain_on_disk(&shelf.part, snapshot));
+        let (outcome, warnings) = match (snapshot, loaded) {
+            (Err(error), _) | (_, Err(error)) => (Outcome::Failed(Arc::new(error)), Vec::new()),
+            (Ok(_), Ok(None)) => (Outcome::Unchanged, Vec::new()),
+            (Ok(snapshot), Ok(Some((generation, warnings)))) => {
+                shelf.history().digest = Some(snapshot.digest());
+                (Outcome::Published(generation), warnings)
+            }
+        };
+        let mut history = shelf.history();
         let attempt = Attempt {
+            part: Arc::clone(&shelf.label),
             at: SystemTime::now(),
             trigger,
             old,
+            new: self.fingerprint(shelf),
+            repeated: !trigger.is_asked_for() && history.fails_as(&outcome),
             outcome,
-            repeated,
+            warnings,
+            confirmation: None,
         };
+        history.on_disk = on_disk;
         history.remember(&attempt);
         attempt
     }
 
-    /// The next generation, or none when the files are those already served.
+    /// Proves a part's bytes against what is served, and publishes.
     fn load(
         &self,
-        served: Option<[u8; 32]>,
-        number: u64,
-    ) -> Result<Option<([u8; 32], Generation)>, LoadError> {
-        let snapshot = self.source.read()?;
-        let digest = snapshot.digest();
-        if served == Some(digest) {
-            return Ok(None);
+        part: &Part,
+        snapshot: &Snapshot,
+        now: OffsetDateTime,
+    ) -> Result<(Arc<Generation>, Vec<String>), LoadError> {
+        let proven = Proven::from(part, snapshot, &self.policy.provider)?;
+        let _one_at_a_time = lock(&self.publishing);
+        let before = self.current();
+        let mut warnings = proven.warnings(now);
+        let (mut certificates, mut trust) = (before.certificates.clone(), before.trust.clone());
+        if let (Some(new), Some((place, _, _))) = (proven.bundle, &part.pair) {
+            let old = certificates[*place].replace(Arc::clone(&new));
+            new.may_follow(old.as_deref(), now)?;
+            warnings.extend(old.iter().flat_map(|old| new.losses(old)));
         }
-        let bundle = Bundle::prove(&snapshot, self.policy.provider())?;
-        let config =
-            self.policy
-                .server_config(Some(&bundle))
-                .map_err(|error| LoadError::Refused {
-                    path: snapshot.certificate.0.clone(),
-                    error,
-                })?;
-        let generation = Generation {
-            number,
-            config: Arc::new(config),
-            bundle: Some(bundle),
-            since: SystemTime::now(),
-        };
-        Ok(Some((digest, generation)))
+        if let (Some(new), Some((ca, crl))) = (proven.trust, &part.trust) {
+            let old = trust.replace(Arc::clone(&new));
+            new.may_follow(crl.as_ref().unwrap_or(ca), old.as_deref(), now)?;
+            warnings.extend(old.iter().flat_map(|old| new.losses(old)));
+        }
+        if let Some(seed) = proven.seed {
+            self.policy.tickets.reseed(seed);
+            return Ok((before, warnings));
+        }
+        let number = before.number + 1;
+        let generation = Generation::new(number, certificates, trust, &self.policy)
+            .map_err(|error| LoadError::malformed(part.paths()[0], &error))?;
+        let generation = Arc::new(generation);
+        self.current.store(Arc::clone(&generation));
+        Ok((generation, warnings))
     }
 
-    fn history(&self) -> std::sync::MutexGuard<'_, History> {
-        // A panic while holding it leaves plain values behind; they are still true.
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Looks at what was published with a client's eyes, and tells the observer how it all went.
+    pub(crate) fn conclude(&self, number: usize, mut attempt: Attempt) -> Attempt {
+        let shelf = &self.shelves[number];
+        if let Outcome::Published(generation) = &attempt.outcome
+            && let Some((place, _, _)) = shelf.part.pair
+        {
+            attempt.confirmation = Some(match self.listener.get() {
+                Some(listener) => confirm(listener.as_ref(), place, generation, || self.current()),
+                None => Confirmation::Unverified("nobody listens".to_owned()),
+            });
+            shelf.history().confirm(&attempt);
+        }
+        self.observer.ended(&attempt);
+        attempt
     }
+
+    /// Of what a part serves now.
+    fn fingerprint(&self, shelf: &Shelf) -> Option<String> {
+        let current = self.current.load();
+        match &shelf.part.pair {
+            Some((place, _, _)) => {
+                let bundle = current.certificates[*place].as_ref()?;
+                Some(bundle.leaf().sha256.clone())
+            }
+            None if shelf.part.trust.is_some() => {
+                current.trust.as_ref().map(|trust| trust.sha256())
+            }
+            None => None,
+        }
+    }
+}
+
+impl Shelf {
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        lock(&self.history)
+    }
+}
+
+/// A panic while holding one of these leaves plain values behind; they are still true.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store")
-            .field("source", &self.source)
+            .field("setup", &self.policy.setup)
             .field("generation", &self.current.load().number)
             .finish_non_exhaustive()
     }

@@ -10,6 +10,7 @@
 //! one half of a write, so quiet is awaited first. Nothing in here ends the loop.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,22 +19,43 @@ use std::time::Duration;
 use notify::event::{EventKind, ModifyKind, RenameMode};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 use crate::attempt::{Outcome, Trigger};
-use crate::source::Source;
+use crate::source::Part;
 use crate::store::Store;
 
-/// Watches the store's source for ever, beginning with a look at it.
+/// Watches all parts for ever, beginning with a look at each. Each has a loop of its own, so that one that is broken, or on
+/// a file system that hangs, does not stop the others.
 pub async fn watch(store: Arc<Store>) -> Infallible {
-    let mut eyes = Eyes::new(store.source().clone());
-    let mut healthy = false;
+    let mut loops = JoinSet::new();
+    for number in 0..store.shelves.len() {
+        let store = Arc::clone(&store);
+        loops.spawn(async move {
+            loop {
+                // A task of its own: a panic would be a defect, and must not be the end of all renewals.
+                let watching = tokio::spawn(watch_part(Arc::clone(&store), number));
+                let Err(error) = watching.await;
+                tracing::error!(%error, "watching a certificate failed; beginning again");
+                sleep(POLL_BLIND).await;
+            }
+        });
+    }
+    while loops.join_next().await.is_some() {}
+    // Only without a part.
+    pending().await
+}
+
+async fn watch_part(store: Arc<Store>, number: usize) -> Infallible {
+    let mut eyes = Eyes::new(store.shelves[number].part.clone());
+    // After a failure, how long until the next look: a write may be in progress.
+    let mut again: Option<Duration> = None;
     loop {
-        let watching = eyes.open();
-        let period = if watching && healthy {
-            POLL
-        } else {
-            POLL_UNTIL_WELL
+        let period = match (eyes.open(), again) {
+            (true, None) => POLL,
+            (true, Some(again)) => again,
+            (false, again) => again.unwrap_or(POLL_BLIND).min(POLL_BLIND),
         };
         let trigger = match timeout(period, eyes.events.recv()).await {
             Err(_) => Trigger::Poll,
@@ -46,15 +68,30 @@ pub async fn watch(store: Arc<Store>) -> Infallible {
             }
         };
         eyes.forget();
-        healthy = reload(&store, trigger).await;
+        again = if reload(&store, number, trigger).await {
+            None
+        } else if trigger == Trigger::Poll {
+            Some(again.map_or(FIRST_AGAIN, |again| (again * 2).min(POLL)))
+        } else {
+            Some(FIRST_AGAIN)
+        };
     }
 }
 
 /// Off the runtime: a hanging network mount must not stop probes and signals. True when what is on disk is served.
-async fn reload(store: &Arc<Store>, trigger: Trigger) -> bool {
+async fn reload(store: &Arc<Store>, number: usize, trigger: Trigger) -> bool {
+    let attempting = {
+        let store = Arc::clone(store);
+        tokio::task::spawn_blocking(move || store.attempt(number, trigger))
+    };
+    let Ok(attempt) = attempting.await else {
+        return false;
+    };
+    let is_well = !matches!(attempt.outcome, Outcome::Failed(_));
+    // Nobody waits for the look at what was published: the next swap may be there already.
     let store = Arc::clone(store);
-    let attempt = tokio::task::spawn_blocking(move || store.reload(trigger)).await;
-    attempt.is_ok_and(|attempt| !matches!(attempt.outcome, Outcome::Failed(_)))
+    tokio::task::spawn_blocking(move || store.conclude(number, attempt));
+    is_well
 }
 
 /// What an event says about the state of a replacement.
@@ -68,7 +105,7 @@ enum Hint {
 
 /// The inotify side: which folders are watched, and what they told.
 struct Eyes {
-    source: Source,
+    part: Part,
     watcher: Option<RecommendedWatcher>,
     watched: Vec<(PathBuf, Identity)>,
     sender: mpsc::UnboundedSender<Hint>,
@@ -80,10 +117,10 @@ struct Eyes {
 type Identity = (u64, u64);
 
 impl Eyes {
-    fn new(source: Source) -> Self {
+    fn new(part: Part) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
         Self {
-            source,
+            part,
             watcher: None,
             watched: Vec::new(),
             sender,
@@ -95,7 +132,7 @@ impl Eyes {
     /// Makes sure that every folder is watched as it is now. False when one cannot be.
     fn open(&mut self) -> bool {
         let now: Option<Vec<_>> = self
-            .source
+            .part
             .folders()
             .into_iter()
             .map(|folder| identity(&folder).map(|identity| (folder, identity)))
@@ -117,7 +154,7 @@ impl Eyes {
             }
             Err(error) => {
                 if !self.complained {
-                    tracing::warn!(%error, "watching the certificate folder failed; polling every {POLL_UNTIL_WELL:?} instead (is fs.inotify.max_user_instances used up?)");
+                    tracing::warn!(%error, "watching the certificate folder failed; polling every {POLL_BLIND:?} instead (is fs.inotify.max_user_instances used up?)");
                 }
                 (self.watcher, self.complained) = (None, true);
                 false
@@ -127,9 +164,9 @@ impl Eyes {
 
     fn start(&self, folders: &[(PathBuf, Identity)]) -> notify::Result<RecommendedWatcher> {
         let sender = self.sender.clone();
-        let source = self.source.clone();
+        let part = self.part.clone();
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if let Some(hint) = hint(&source, event) {
+            if let Some(hint) = hint(&part, event) {
                 // The receiver lives as long as the process.
                 let _ = sender.send(hint);
             }
@@ -160,7 +197,7 @@ impl Eyes {
     }
 }
 
-fn hint(source: &Source, event: notify::Result<Event>) -> Option<Hint> {
+fn hint(part: &Part, event: notify::Result<Event>) -> Option<Hint> {
     let Ok(event) = event else {
         return Some(Hint::Partial);
     };
@@ -168,11 +205,11 @@ fn hint(source: &Source, event: notify::Result<Event>) -> Option<Hint> {
         // notify reports our own opening of the files; acting on it would go round in circles.
         EventKind::Access(_) => None,
         EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both))
-            if event.paths.iter().any(|path| source.completes(path)) =>
+            if event.paths.iter().any(|path| part.completes(path)) =>
         {
             Some(Hint::Complete)
         }
-        _ if event.need_rescan() || event.paths.iter().any(|path| source.concerns(path)) => {
+        _ if event.need_rescan() || event.paths.iter().any(|path| part.concerns(path)) => {
             Some(Hint::Partial)
         }
         _ => None,
@@ -187,8 +224,10 @@ fn identity(folder: &Path) -> Option<Identity> {
 
 /// Behind a working watch.
 const POLL: Duration = Duration::from_secs(30);
-/// Without a watch, without a certificate, or after a failed reload: a write may be in progress.
-const POLL_UNTIL_WELL: Duration = Duration::from_secs(1);
+/// Without a watch.
+const POLL_BLIND: Duration = Duration::from_secs(1);
+/// After a failure; doubled with each failed look that follows, up to [`POLL`].
+const FIRST_AGAIN: Duration = Duration::from_millis(250);
 /// After an event that may be half of a write.
 const QUIET: Duration = Duration::from_millis(150);
 /// The most to wait for quiet.

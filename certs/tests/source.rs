@@ -16,7 +16,7 @@ fn refused(make: impl FnOnce(&Path)) -> (&'static str, String) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("tls.key"), "x").unwrap();
     make(&folder.path().join("tls.crt"));
-    let error = Source::Directory(folder.path().into()).read().unwrap_err();
+    let error = Source::Directory(folder.path().into()).prove().unwrap_err();
     (error.reason(), error.to_string())
 }
 
@@ -62,7 +62,7 @@ fn an_unreadable_file_is_an_error_that_asks_for_the_user() {
         return;
     };
     let error = Source::Directory(folder.path().into())
-        .read()
+        .prove()
         .unwrap_err()
         .to_string();
     assert!(

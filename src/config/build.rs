@@ -1,17 +1,14 @@
 //! Gathered text to a checked [`Config`]; every mistake goes on the list, and parsing goes on.
 
-use std::path::PathBuf;
-
-use portcullis_certs::{MinVersion, Source};
-
-use super::gather::Raw;
-use super::{Config, Limits, parse};
+use super::gather::{Given, Raw};
+use super::{Config, Limits, certificates, parse};
 use crate::machine;
 use crate::upstream::TargetUrl;
 
 /// None when something is missing that nothing can stand in for; `mistakes` then says what.
 pub(super) fn build(raw: &Raw, mistakes: &mut Vec<String>) -> Option<Config> {
     let mut fields = Fields { raw, mistakes };
+    let (certificates, client_auth_exempt) = certificates::read(&mut fields);
     let config = Config {
         service_name: service_name(raw),
         target: fields.parse("target", TargetUrl::parse)?,
@@ -21,14 +18,15 @@ pub(super) fn build(raw: &Raw, mistakes: &mut Vec<String>) -> Option<Config> {
         redirect_port: fields.parse("redirect-port", port)?,
         admin: fields.parse("admin", parse::address)?,
         probe: fields.parse("probe", parse::address)?,
-        certificate: fields.certificate(),
-        tls_min: fields.parse("tls-min", tls_min)?,
+        certificates,
+        client_auth_exempt,
+        close_on_trust_change: fields.parse("close-on-trust-change", parse::switch)?,
         hsts: fields.optional("hsts", parse::duration),
         ring: fields.parse("ring", parse::count)?,
         drain_delay: fields.parse("drain-delay", parse::duration)?,
         drain_timeout: fields.parse("drain-timeout", parse::duration)?,
         workers: fields.parse("workers", |text| auto(text, machine::workers))?,
-        log_level: raw.get("log-level")?.text.clone(),
+        log_level: raw.get("log-level")?.text(),
         limits: fields.limits()?,
     };
     fields.parse("log-format", log_format)?;
@@ -58,27 +56,48 @@ fn cross_check(config: &Config, mistakes: &mut Vec<String>) {
     }
 }
 
-struct Fields<'a> {
-    raw: &'a Raw,
-    mistakes: &'a mut Vec<String>,
+pub(super) struct Fields<'a> {
+    pub(super) raw: &'a Raw,
+    pub(super) mistakes: &'a mut Vec<String>,
 }
 
 impl Fields<'_> {
-    fn optional<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
-        let given = self.raw.get(name)?;
-        match parse(&given.text) {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.mistakes
-                    .push(format!("--{name} ({}): {error}", given.origin));
-                None
+    pub(super) fn optional<T>(
+        &mut self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.all(name, parse).pop()
+    }
+
+    /// For an option that may be given several times.
+    pub(super) fn all<T>(
+        &mut self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
+        let Some(given) = self.raw.get(name) else {
+            return Vec::new();
+        };
+        let mut values = Vec::new();
+        for text in &given.texts {
+            match parse(text) {
+                Ok(value) => values.push(value),
+                Err(error) => self
+                    .mistakes
+                    .push(format!("--{name} ({}): {error}", given.origin)),
             }
         }
+        values
     }
 
     /// For an option that has a default: a mistake stands on the list, and the default's value goes on in its place, so
     /// that later mistakes are found in the same run.
-    fn parse<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    pub(super) fn parse<T>(
+        &mut self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
         if let Some(value) = self.optional(name, &parse) {
             return Some(value);
         }
@@ -87,23 +106,6 @@ impl Fields<'_> {
             .find(|opt| opt.name == name)?
             .default?;
         parse(default).ok()
-    }
-
-    fn certificate(&mut self) -> Source {
-        let path = |name| self.raw.get(name).map(|given| PathBuf::from(&given.text));
-        match (path("cert"), path("key")) {
-            (Some(certificate), Some(key)) => Source::Files { certificate, key },
-            (None, None) => Source::Directory(path("cert-dir").unwrap_or_default()),
-            (certificate, _) => {
-                let (has, lacks) = if certificate.is_some() {
-                    ("cert", "key")
-                } else {
-                    ("key", "cert")
-                };
-                self.mistakes.push(format!("--{has} needs --{lacks}"));
-                Source::Directory(PathBuf::new())
-            }
-        }
     }
 
     fn limits(&mut self) -> Option<Limits> {
@@ -122,6 +124,7 @@ impl Fields<'_> {
                 fits(between(text, 16 << 10, i32::MAX as usize)?)
             })?,
             h2_header_list: self.parse("h2-header-list", |text| fits(parse::size(text)?))?,
+            max_connection_age: self.parse("max-connection-age", parse::duration)?,
             max_connections: self.parse("max-connections", |text| {
                 auto(text, machine::max_connections)
             })?,
@@ -145,7 +148,7 @@ fn service_name(raw: &Raw) -> String {
             .filter(|name| !name.is_empty())
     };
     raw.get("service-name")
-        .map(|given| given.text.clone())
+        .map(Given::text)
         .or_else(hostname)
         .unwrap_or_else(|| "portcullis".to_owned())
 }
@@ -181,14 +184,6 @@ fn port(text: &str) -> Result<u16, String> {
         .ok()
         .filter(|port| *port != 0)
         .ok_or_else(|| format!("{text:?} is not a port (1 to 65535)"))
-}
-
-fn tls_min(text: &str) -> Result<MinVersion, String> {
-    match text {
-        "1.2" => Ok(MinVersion::Tls12),
-        "1.3" => Ok(MinVersion::Tls13),
-        _ => Err(format!("{text:?} is not spoken; use 1.2 or 1.3")),
-    }
 }
 
 fn log_format(text: &str) -> Result<(), String> {

@@ -7,7 +7,8 @@ use std::fmt;
 use clap::ArgMatches;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::options::{LEGACY, OPTIONS, Opt};
+use super::options::{LEGACY, Opt};
+use super::table::OPTIONS;
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,13 +23,42 @@ pub enum Origin {
     Flag(&'static str),
 }
 
-/// One value as it was written.
+/// What was written for one option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given {
-    /// The text.
-    pub text: String,
+    /// One text, or several where an option may be given several times.
+    pub texts: Vec<String>,
     /// Where it comes from.
     pub origin: Origin,
+}
+
+impl Given {
+    fn one(text: impl Into<String>, origin: Origin) -> Self {
+        Self {
+            texts: vec![text.into()],
+            origin,
+        }
+    }
+
+    /// What an option takes out of a text: itself, or the parts between commas where it may be given several times.
+    fn split(opt: &Opt, text: &str, origin: Origin) -> Self {
+        if !opt.many {
+            return Self::one(text, origin);
+        }
+        let parts = text.split(',').map(str::trim);
+        Self {
+            texts: parts
+                .filter(|part| !part.is_empty())
+                .map(str::to_owned)
+                .collect(),
+            origin,
+        }
+    }
+
+    /// As people would write it.
+    pub fn text(&self) -> String {
+        self.texts.join(", ")
+    }
 }
 
 /// The winning value of every option that has one.
@@ -60,17 +90,16 @@ impl Raw {
                 raw.0.insert(opt.name, given);
             }
         }
-        if let Some(path) = raw.0.get("config").map(|given| given.text.clone()) {
+        if let Some(path) = raw.0.get("config").map(Given::text) {
             for (name, given) in from_file(&path, mistakes) {
                 raw.0.entry(name).or_insert(given);
             }
         }
         for opt in OPTIONS {
             if let Some(default) = opt.default {
-                raw.0.entry(opt.name).or_insert_with(|| Given {
-                    text: default.into(),
-                    origin: Origin::Default,
-                });
+                raw.0
+                    .entry(opt.name)
+                    .or_insert_with(|| Given::one(default, Origin::Default));
             }
         }
         raw
@@ -78,12 +107,12 @@ impl Raw {
 }
 
 fn from_flag(opt: &'static Opt, matches: &ArgMatches) -> Option<Given> {
-    let text = match opt.value {
-        Some(_) => matches.get_one::<String>(opt.name)?.clone(),
-        None => matches.get_flag(opt.name).then(|| "true".to_owned())?,
+    let texts = match opt.value {
+        Some(_) => matches.get_many::<String>(opt.name)?.cloned().collect(),
+        None => vec![matches.get_flag(opt.name).then(|| "true".to_owned())?],
     };
     Some(Given {
-        text,
+        texts,
         origin: Origin::Flag(opt.name),
     })
 }
@@ -92,10 +121,7 @@ fn from_environment(opt: &Opt, env: Environment<'_>) -> Option<Given> {
     let read = |name: &str| env(name).filter(|text| !text.is_empty());
     let own = opt.env();
     if let Some(text) = read(&own) {
-        return Some(Given {
-            text,
-            origin: Origin::Environment(own),
-        });
+        return Some(Given::split(opt, &text, Origin::Environment(own)));
     }
     let (legacy, _) = LEGACY.iter().find(|(_, name)| *name == opt.name)?;
     let text = read(legacy)?;
@@ -104,10 +130,7 @@ fn from_environment(opt: &Opt, env: Environment<'_>) -> Option<Given> {
     } else {
         text
     };
-    Some(Given {
-        text,
-        origin: Origin::Environment((*legacy).to_owned()),
-    })
+    Some(Given::one(text, Origin::Environment((*legacy).to_owned())))
 }
 
 fn from_file(path: &str, mistakes: &mut Vec<String>) -> Vec<(&'static str, Given)> {
@@ -133,20 +156,21 @@ fn from_file(path: &str, mistakes: &mut Vec<String>) -> Vec<(&'static str, Given
         let known = OPTIONS
             .iter()
             .find(|opt| opt.name == key && opt.name != "config");
-        match (known, entry.value) {
-            (None, _) => {
-                mistakes.push(format!(
-                    "{path}:{line}: unknown key {key:?}{}",
-                    did_you_mean(&key)
-                ));
-            }
-            (Some(_), Value::Many) => {
-                mistakes.push(format!("{path}:{line}: {key} takes a single value"))
-            }
-            (Some(_), Value::Nothing) => {}
-            (Some(opt), Value::Text(text)) => {
-                let origin = Origin::File(path.to_owned(), line);
-                found.push((opt.name, Given { text, origin }));
+        let Some(opt) = known else {
+            mistakes.push(format!(
+                "{path}:{line}: unknown key {key:?}{}",
+                did_you_mean(&key)
+            ));
+            continue;
+        };
+        let origin = Origin::File(path.to_owned(), line);
+        match entry.value {
+            Value::Nothing => {}
+            Value::Text(text) => found.push((opt.name, Given::one(text, origin))),
+            Value::List(texts) if opt.many => found.push((opt.name, Given { texts, origin })),
+            Value::List(_) | Value::Map => {
+                let takes = if opt.many { "a list" } else { "a single value" };
+                mistakes.push(format!("{path}:{line}: {key} takes {takes}"));
             }
         }
     }
@@ -194,8 +218,10 @@ enum Value {
     Text(String),
     /// As good as unset.
     Nothing,
-    /// A list or a map, where no option takes one.
-    Many,
+    /// For an option that may be given several times.
+    List(Vec<String>),
+    /// No option takes one.
+    Map,
 }
 
 impl<'de> Deserialize<'de> for Value {
@@ -243,13 +269,20 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Value::Many)
+        let mut texts = Vec::new();
+        while let Some(element) = list.next_element::<Self::Value>()? {
+            match element {
+                Value::Text(text) => texts.push(text),
+                Value::Nothing => {}
+                Value::List(_) | Value::Map => return Ok(Value::Map),
+            }
+        }
+        Ok(Value::List(texts))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Value::Many)
+        Ok(Value::Map)
     }
 }
 

@@ -3,7 +3,8 @@
 use clap::builder::Str;
 use clap::{Arg, ArgAction, Command};
 
-use super::options::{OPTIONS, Opt};
+use super::options::Opt;
+use super::table::OPTIONS;
 
 /// The whole command line: `run`, `demo` and `check`.
 pub fn command() -> Command {
@@ -38,7 +39,11 @@ fn arg(opt: &'static Opt) -> Arg {
     };
     let arg = arg
         .value_name(value)
-        .action(ArgAction::Set)
+        .action(if opt.many {
+            ArgAction::Append
+        } else {
+            ArgAction::Set
+        })
         .allow_hyphen_values(false);
     match opt.bare {
         Some(bare) => arg
@@ -54,7 +59,12 @@ fn help(opt: &Opt) -> String {
         (Some(default), Some(_)) => format!(" [default: {default}]"),
         _ => String::new(),
     };
-    format!("{}{default} [env: {}]", opt.help, opt.env())
+    let repeats = if opt.many {
+        " [may be repeated; commas in the environment]"
+    } else {
+        ""
+    };
+    format!("{}{repeats}{default} [env: {}]", opt.help, opt.env())
 }
 
 const AFTER: &str = "\
@@ -63,4 +73,4 @@ DURATION is like 500ms, 5s or 1m 30s; SIZE is like 4096, 64KiB or 1MiB.";
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 drained clean, 1 failed at run time or connections had to be cut, 2 bad flags or configuration.
-Signals: TERM drains, INT drains without the delay, a second of either cuts, HUP re-reads the certificate.";
+Signals: TERM drains, INT drains without the delay, a second of either cuts, HUP re-reads certificates, client CA, CRL and ticket seed.";

@@ -1,25 +1,28 @@
 //! The checked configuration. Past this border nothing is parsed or validated again.
 //!
-//! `options` is the one table of names, defaults and help texts; `gather` collects what flags, environment and file
+//! `table` is the one list of names, defaults and help texts; `gather` collects what flags, environment and file
 //! say, with the origin of each value; `build` turns that into a [`Config`] or into *all* the mistakes at once.
 
 mod build;
+mod certificates;
 mod gather;
 mod help;
 mod options;
 mod parse;
+mod table;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use portcullis_certs::{MinVersion, Source};
+use portcullis_certs::Setup;
 
 use crate::upstream::TargetUrl;
 
 pub use gather::{Given, Origin, Raw};
 pub use help::command;
-pub use options::{OPTIONS, Opt};
+pub use options::Opt;
+pub use table::OPTIONS;
 
 /// Everything the sidecar needs to know to run. Never reloaded.
 #[derive(Clone, Debug)]
@@ -40,10 +43,13 @@ pub struct Config {
     pub admin: SocketAddr,
     /// The probe plane.
     pub probe: SocketAddr,
-    /// Where the certificate is.
-    pub certificate: Source,
-    /// The lowest TLS version spoken.
-    pub tls_min: MinVersion,
+    /// Where certificates are, and by which policy they are used.
+    pub certificates: Setup,
+    /// Paths that are open without a client certificate although one is required everywhere else. The handshake itself
+    /// then lets clients in without.
+    pub client_auth_exempt: Vec<String>,
+    /// Whether a connection ends when its client would not be let in any more.
+    pub close_on_trust_change: bool,
     /// `Strict-Transport-Security: max-age`, when asked for.
     pub hsts: Option<Duration>,
     /// Recent records kept for `/logs`.
@@ -87,6 +93,8 @@ pub struct Limits {
     pub h2_window: u32,
     /// HTTP/2 decoded header list, bytes.
     pub h2_header_list: u32,
+    /// When a connection is told to go and come back; zero is never.
+    pub max_connection_age: Duration,
     /// Downstream connections open at once.
     pub max_connections: usize,
 }

@@ -39,7 +39,7 @@ impl Stage {
             .any(|name| raw.is_explicit(name));
         if made_certificate {
             pki::write(folder.path())?;
-            config.certificate = Source::Directory(folder.path().join("tls"));
+            config.certificates.sources = vec![Source::Directory(folder.path().join("tls"))];
         }
         let mut second = None;
         if !raw.is_explicit("target") {

@@ -5,6 +5,7 @@
 //! that a legacy gateway folds together. Only then our own fields are set.
 
 mod authority;
+mod client_certificate;
 mod strip;
 
 use std::net::IpAddr;
@@ -24,7 +25,8 @@ use authority::{authority, port};
 use strip::{strip_claims, strip_hop_by_hop};
 
 pub(crate) use authority::checked;
-pub(crate) use strip::clean_trailers;
+pub(crate) use client_certificate::client_certificate;
+pub(crate) use strip::{clean_trailers, strip_other_paths};
 
 /// What the sidecar says of a request, in its own name.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub(crate) struct OwnWords<'a> {
     pub(crate) request_id: &'a str,
     /// The port clients see where the authority names none.
     pub(crate) public_port: u16,
+    /// Who the client has proven to be.
+    pub(crate) client_certificate: Option<&'a HeaderValue>,
     /// The Host for an HTTP/1.0 request without one.
     pub(crate) default_host: &'a str,
 }
@@ -140,6 +144,9 @@ fn set_own(headers: &mut HeaderMap, authority: Option<HeaderValue>, own: &OwnWor
     set(FORWARDED, &forwarded);
     set(X_REQUEST_ID, own.request_id);
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+    if let Some(certificate) = own.client_certificate {
+        headers.insert(X_FORWARDED_CLIENT_CERT, certificate.clone());
+    }
     match authority {
         Some(host) => {
             headers.insert(X_FORWARDED_HOST, host.clone());
@@ -170,6 +177,7 @@ fn origin_form(uri: &Uri) -> Uri {
     Uri::from(path)
 }
 
+const X_FORWARDED_CLIENT_CERT: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");

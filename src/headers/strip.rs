@@ -66,6 +66,25 @@ pub(super) fn strip_claims(headers: &mut HeaderMap) {
     }
 }
 
+/// Fields by which some frameworks take another path than the one that was asked for. A path that is open to everybody must
+/// not open others.
+pub(crate) fn strip_other_paths(headers: &mut HeaderMap) {
+    let names: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            let folded = name.as_str().replace(['_', '.'], "-");
+            matches!(
+                folded.as_str(),
+                "x-original-url" | "x-original-uri" | "x-rewrite-url"
+            )
+        })
+        .cloned()
+        .collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
 /// Names we set, names that carry a client's identity, and `Proxy`, which CGI turns into `HTTP_PROXY` (httpoxy).
 fn is_reserved(name: &str) -> bool {
     name.starts_with("x-forwarded-")

@@ -39,7 +39,7 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     let mut framer = Framer::new(stream, HeadLimits::from(&worker.config.limits));
-    let mut waiting = Waiting::new(worker);
+    let mut waiting = Waiting::new(worker, &conn);
     loop {
         let arrival = {
             let _idle = Counted::new(&worker.site.meter.conns.idle);
@@ -97,12 +97,12 @@ where
     F: Future<Output = Result<Response<ResponseBody>, E>> + 'static,
     E: std::error::Error + Send + Sync + 'static,
 {
-    let progress = opened.progress();
+    let (progress, conn) = (opened.progress(), Rc::clone(opened.conn()));
     framer.begin(head, Rc::clone(&progress));
     let opened = Rc::new(RefCell::new(Some(opened)));
     let service = {
-        let (opened, progress, worker) =
-            (Rc::clone(&opened), Rc::clone(&progress), Rc::clone(worker));
+        let (opened, progress) = (Rc::clone(&opened), Rc::clone(&progress));
+        let (worker, conn) = (Rc::clone(worker), Rc::clone(&conn));
         service_fn(move |request: Request<Incoming>| {
             let exchange = opened.borrow_mut().take();
             let answered = exchange.map(|mut exchange| {
@@ -117,13 +117,13 @@ where
                     exchange,
                 )
             });
-            let worker = Rc::clone(&worker);
+            let (worker, conn) = (Rc::clone(&worker), Rc::clone(&conn));
             Box::pin(async move {
                 let mut response = match answered {
                     Some(answered) => answered.await.map_err(Fault::from)?,
                     None => return Err("a second message on a connection for one".into()),
                 };
-                if worker.is_leaving() {
+                if worker.is_leaving_for(&conn) {
                     response
                         .headers_mut()
                         .insert(CONNECTION, HeaderValue::from_static("close"));
@@ -148,7 +148,9 @@ where
     let is_complete = matches!(driven, Driven::Complete) || progress.is_ended();
     match (driven, unseen) {
         (_, Some(exchange)) => unparsed(framer, exchange),
-        (Driven::Complete | Driven::Closed, None) if is_complete && worker.is_closing() => {
+        (Driven::Complete | Driven::Closed, None)
+            if is_complete && worker.is_closing_for(&conn) =>
+        {
             Ended::Close(framer)
         }
         (Driven::Complete | Driven::Closed, None) if is_complete => Ended::KeepAlive(framer),

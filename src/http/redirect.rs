@@ -21,6 +21,7 @@ use crate::failure::Reason;
 use crate::headers::checked;
 use crate::listener::Accepted;
 use crate::records::Exchange;
+use crate::tenure::Tenure;
 use crate::worker::Worker;
 
 /// Serves a connection to its end.
@@ -36,10 +37,13 @@ pub(crate) async fn serve(accepted: Accepted, worker: &Rc<Worker>) {
         client,
         tls: None,
         handshake: Cell::default(),
+        peer: None,
+        tenure: Tenure::default(),
+        cut: Cell::default(),
     };
     let conn = Rc::new(conn);
     let mut framer = Framer::new(stream, HeadLimits::from(&worker.config.limits));
-    let mut waiting = Waiting::new(worker);
+    let mut waiting = Waiting::new(worker, &conn);
     loop {
         let (answered, goes_on) = match waiting.next(&mut framer).await {
             Arrival::Over => return close(framer.stream()).await,

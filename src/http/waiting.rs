@@ -12,16 +12,17 @@ use tokio::sync::futures::Notified;
 use super::framer::{Framer, Next};
 use super::head::Head;
 use super::timer::Timer;
+use crate::conn::Conn;
 use crate::failure::Reason;
 use crate::worker::Worker;
 
 /// One connection's waiting.
 pub(super) struct Waiting<'a> {
     worker: &'a Worker,
+    conn: &'a Conn,
     timer: Timer,
-    /// Registered once for the connection's life.
-    closing: Pin<Box<Notified<'a>>>,
-    woken: bool,
+    /// Registered for the connection's life, and again each time it has woken.
+    changed: Pin<Box<Notified<'a>>>,
 }
 
 /// What came of waiting.
@@ -35,13 +36,13 @@ pub(super) enum Arrival {
 }
 
 impl<'a> Waiting<'a> {
-    pub(super) fn new(worker: &'a Worker) -> Self {
+    pub(super) fn new(worker: &'a Worker, conn: &'a Conn) -> Self {
         let timer = Timer::new(worker.config.limits.idle_timeout);
         Self {
             worker,
+            conn,
             timer,
-            closing: Box::pin(worker.changed().notified()),
-            woken: false,
+            changed: Box::pin(worker.changed().notified()),
         }
     }
 
@@ -73,8 +74,10 @@ impl<'a> Waiting<'a> {
                 }
                 Poll::Pending => {}
             }
-            self.woken = self.woken || self.closing.as_mut().poll(cx).is_ready();
-            if started.is_none() && self.worker.is_closing() {
+            while self.changed.as_mut().poll(cx).is_ready() {
+                self.changed.set(self.worker.changed().notified());
+            }
+            if started.is_none() && self.worker.is_closing_for(self.conn) {
                 return Poll::Ready(Arrival::Over);
             }
             self.timer.poll_expired(cx).map(|()| match started {

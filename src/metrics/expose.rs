@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
+use super::certificates::PartFacts;
 use super::meter::{Meter, Totals};
 use super::process;
 use super::snapshot::{Snapshot, unix};
@@ -21,14 +22,10 @@ pub(crate) struct Metrics {
 /// Numbers that other rooms know.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
-    /// `not_after` of each certificate of the chain: its element's name and Unix time.
-    pub not_after: Vec<(&'static str, i64)>,
+    /// The parts of the certificate room.
+    pub parts: Vec<PartFacts>,
     /// The certificate generation served.
     pub generation: u64,
-    /// Reloads by result.
-    pub reloads: Vec<(&'static str, u64)>,
-    /// When the files on disk were last found to be what is served.
-    pub last_success: Option<SystemTime>,
     /// Whether the target in force is not the configured one.
     pub target_drift: bool,
     /// Record lines dropped.

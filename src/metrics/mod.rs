@@ -1,11 +1,13 @@
 //! Counting. Each worker has a [`Meter`] of its own, so that the request path never waits for another worker; a scrape
 //! sums them up. Labels come from closed sets only: the number of series does not depend on what clients send.
 
+mod certificates;
 mod expose;
 mod meter;
 mod process;
 mod snapshot;
 
+pub(crate) use certificates::PartFacts;
 pub(crate) use expose::{Facts, Metrics};
 pub(crate) use meter::Counted;
 pub(crate) use meter::{ExchangeFacts, HandshakeFacts, Meter};

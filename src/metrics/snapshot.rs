@@ -8,6 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
+use super::certificates;
 use super::expose::Facts;
 use super::meter::{BUCKETS, Histogram, Totals};
 
@@ -24,7 +25,7 @@ impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         self.traffic(&mut encoder)?;
         self.connections(&mut encoder)?;
-        self.certificates(&mut encoder)?;
+        certificates::encode(&mut encoder, &self.facts)?;
         self.operation(&mut encoder)
     }
 }
@@ -135,48 +136,6 @@ impl Snapshot {
         )
     }
 
-    fn certificates(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let facts = &self.facts;
-        let dates = facts.not_after.iter().map(|(element, at)| {
-            (
-                vec![
-                    ("name", "default".to_owned()),
-                    ("element", (*element).to_owned()),
-                ],
-                *at as f64,
-            )
-        });
-        gauge(
-            to,
-            "certificate_not_after_seconds",
-            "End of validity as Unix time",
-            dates,
-        )?;
-        gauge(
-            to,
-            "certificate_generation",
-            "Counts up with each certificate served",
-            [(vec![], facts.generation as f64)],
-        )?;
-        let reloads = facts
-            .reloads
-            .iter()
-            .map(|(result, count)| (vec![("result", (*result).to_owned())], *count));
-        counter(
-            to,
-            "certificate_reloads",
-            "Reloads by result; looks at unchanged files are not counted",
-            reloads,
-        )?;
-        let success = facts.last_success.map(|at| (vec![], unix(at)));
-        gauge(
-            to,
-            "certificate_last_reload_success_seconds",
-            "When the files on disk were last found to be what is served",
-            success,
-        )
-    }
-
     fn operation(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
         gauge(
             to,
@@ -200,9 +159,9 @@ impl Snapshot {
     }
 }
 
-type Labels = Vec<(&'static str, String)>;
+pub(super) type Labels = Vec<(&'static str, String)>;
 
-fn counter(
+pub(super) fn counter(
     to: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
@@ -221,7 +180,7 @@ fn counter(
     Ok(())
 }
 
-fn gauge(
+pub(super) fn gauge(
     to: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,

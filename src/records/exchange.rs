@@ -188,6 +188,7 @@ impl Exchange {
             Outcome::Open if self.conn.site.life.phase() >= Phase::Cutting => {
                 Some(Reason::DrainCut)
             }
+            Outcome::Open if self.conn.cut.get().is_some() => self.conn.cut.get(),
             Outcome::Open => Some(self.progress.failed().unwrap_or(Reason::ClientGone)),
         }
     }

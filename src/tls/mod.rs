@@ -1,14 +1,17 @@
 //! The handshake: one deadline for all of it, the generation taken once, and failures sorted into words.
 
-use std::cell::Cell;
-use std::io;
-use std::rc::Rc;
+mod client;
+mod words;
 
-use rustls::{
-    AlertDescription, HandshakeKind, PeerIncompatible, ProtocolVersion, ServerConnection,
-};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_certs::Generation;
+use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
 use tokio::net::TcpStream;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -18,6 +21,8 @@ use crate::listener::{Accepted, Slot};
 use crate::metrics::{Counted, HandshakeFacts};
 use crate::records::{self, Handshake};
 use crate::worker::Worker;
+use client::{judge_again, peer, tenure};
+use words::sort;
 
 /// A connection after its handshake.
 pub(crate) struct Secured {
@@ -43,17 +48,22 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Sec
         client,
         at,
         slot,
+        is_own,
     } = accepted;
     let site = &worker.site;
     let generation = worker.certificates.current();
+    if is_own {
+        return look(stream, &generation).await;
+    }
     let handshaking = Counted::new(&site.meter.conns.handshaking);
     let deadline = at + worker.config.limits.handshake_timeout;
     // Boxed, so that the room for its state is given back as soon as it is over.
     let shaking = Box::pin(TlsAcceptor::from(generation.config.clone()).accept(stream));
     let shaken = tokio::select! {
         shaken = timeout_at(deadline.into(), shaking) => match shaken {
-            Ok(Ok(stream)) => Ok(Box::new(stream)),
-            Ok(Err(error)) => Err(sort(&error)),
+            Ok(Ok(stream)) => judge_again(stream.get_ref().1, &worker.certificates)
+                .map(|()| Box::new(stream)),
+            Ok(Err(error)) => Err(sort(&error, &generation)),
             Err(_) => Err((Reason::HandshakeTimeout, TOO_SLOW.to_owned())),
         },
         () = worker.given_up() => Err((Reason::DrainCut, GIVEN_UP.to_owned())),
@@ -75,7 +85,9 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Sec
             return None;
         }
     };
-    let (tls, protocol) = facts(stream.get_ref().1, generation.number);
+    let peer = peer(stream.get_ref().1, &generation);
+    let tenure = tenure(stream.get_ref().1, &generation, worker);
+    let (tls, protocol) = facts(stream.get_ref().1, generation);
     site.meter.handshake(&HandshakeFacts {
         reason: None,
         tls: Some(&tls),
@@ -86,6 +98,9 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Sec
         client,
         tls: Some(tls),
         handshake: Cell::new(Some(at.elapsed())),
+        peer: peer.map(Box::new),
+        tenure,
+        cut: Cell::new(None),
     };
     Some(Secured {
         stream,
@@ -95,7 +110,14 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Sec
     })
 }
 
-fn facts(tls: &ServerConnection, generation: u64) -> (TlsFacts, Protocol) {
+/// The sidecar itself looks at what is served, and goes. Nobody is told.
+async fn look(stream: TcpStream, generation: &Generation) -> Option<Secured> {
+    let shaking = Box::pin(TlsAcceptor::from(Arc::clone(&generation.config)).accept(stream));
+    let _ = timeout(LOOK, shaking).await;
+    None
+}
+
+fn facts(tls: &ServerConnection, generation: Arc<Generation>) -> (TlsFacts, Protocol) {
     let protocol = match tls.alpn_protocol() {
         Some(b"h2") => Protocol::Http2,
         _ => Protocol::Http1,
@@ -132,57 +154,7 @@ fn iana(name: &'static str) -> &'static str {
     }
 }
 
-/// What a failed handshake was about, in words.
-fn sort(error: &io::Error) -> (Reason, String) {
-    let Some(tls) = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-    else {
-        return (
-            Reason::HandshakeGone,
-            format!("the client ended the connection in the handshake ({error})"),
-        );
-    };
-    match tls {
-        rustls::Error::InvalidMessage(_) => (
-            Reason::NotTls,
-            format!("the client did not speak TLS; plain HTTP on the HTTPS port? ({tls})"),
-        ),
-        rustls::Error::AlertReceived(alert) => (Reason::ClientAlert, alert_in_words(*alert)),
-        rustls::Error::PeerIncompatible(
-            PeerIncompatible::Tls12NotOffered | PeerIncompatible::Tls13RequiredForQuic,
-        ) => (
-            Reason::NothingInCommon,
-            "the client offered only TLS versions below --tls-min".to_owned(),
-        ),
-        rustls::Error::PeerIncompatible(why) => (
-            Reason::NothingInCommon,
-            format!("client and server have nothing in common: {why:?}"),
-        ),
-        rustls::Error::NoApplicationProtocol => (
-            Reason::NothingInCommon,
-            "the client offered neither h2 nor http/1.1 (ALPN)".to_owned(),
-        ),
-        rustls::Error::General(why) if why.contains("no server certificate chain") => (
-            Reason::NoCertificate,
-            "there is no certificate to present yet".to_owned(),
-        ),
-        _ => (Reason::HandshakeFailed, tls.to_string()),
-    }
-}
-
-fn alert_in_words(alert: AlertDescription) -> String {
-    let why = match alert {
-        AlertDescription::UnknownCA => "the client does not know the CA of our certificate",
-        AlertDescription::BadCertificate | AlertDescription::CertificateUnknown => {
-            "the client refused our certificate"
-        }
-        AlertDescription::CertificateExpired => "the client finds our certificate expired",
-        AlertDescription::ProtocolVersion => "the client refused the TLS version",
-        _ => "the client ended the handshake",
-    };
-    format!("{why} (alert {alert:?})")
-}
-
 const TOO_SLOW: &str = "the handshake did not end within --handshake-timeout";
+/// For the sidecar's own look.
+const LOOK: Duration = Duration::from_secs(2);
 const GIVEN_UP: &str = "the sidecar is ending and accepts no more";

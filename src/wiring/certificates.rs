@@ -1,148 +1,157 @@
-//! The certificate room as the admin plane, the records and the metrics see it.
+//! The certificate room as the admin plane and the metrics see it.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use portcullis_admin::{AttemptView, Certificates, CertificatesView, ChainElement, Waiting};
-use portcullis_certs::{
-    Attempt, Bundle, Facts as CertificateFacts, Generation, Outcome, Source, Store, Trigger,
+use portcullis_admin::{
+    AttemptView, Certificates, CertificatesView, ChainElement, ClientAuthView, CrlView, PartView,
+    Waiting,
 };
+use portcullis_certs::{
+    Account, Attempt, Confirmation, CrlFacts, Facts as CertificateFacts, Outcome, Store, Trigger,
+};
+use time::OffsetDateTime;
 
 use super::House;
-use crate::phase::{Life, Phase};
-use crate::records::audit;
+use crate::metrics::PartFacts;
 
 impl Certificates for House {
     fn view(&self) -> CertificatesView {
-        let current = self.certificates.current();
-        let bundle = current.bundle.as_ref();
-        let last = self
-            .certificates
-            .last_attempt()
-            .map(|attempt| attempt_view(&self.certificates, &attempt));
+        let store = &self.certificates;
+        let current = store.current();
+        let parts: Vec<_> = accounts(store)
+            .iter()
+            .map(|part| part_view(part, current.number))
+            .collect();
         CertificatesView {
-            source: describe(self.certificates.source()),
             generation: current.number,
-            chain: bundle
-                .map(|bundle| bundle.chain.iter().map(element).collect())
-                .unwrap_or_default(),
-            warnings: bundle
-                .map(|bundle| bundle.warnings(SystemTime::now().into()))
-                .unwrap_or_default(),
-            last_error: last.as_ref().and_then(|attempt| attempt.error.clone()),
-            last_attempt: last,
-            last_success: self.certificates.last_success().map(rfc3339),
+            since: rfc3339(current.since),
+            default: parts.first().cloned(),
+            client_auth: store
+                .setup()
+                .client_auth
+                .as_ref()
+                .map(|auth| ClientAuthView {
+                    required: auth.is_required || !self.config.client_auth_exempt.is_empty(),
+                    allow_san: auth.allow.iter().map(ToString::to_string).collect(),
+                    exempt: self.config.client_auth_exempt.clone(),
+                }),
+            ticket_keys: if store.has_ticket_seed() {
+                "seed"
+            } else {
+                "random"
+            },
+            parts,
         }
     }
 
-    fn reload(&self) -> Waiting<'_, AttemptView> {
+    fn reload(&self) -> Waiting<'_, Vec<AttemptView>> {
         Box::pin(async move {
             let store = Arc::clone(&self.certificates);
-            let reload = tokio::task::spawn_blocking(move || store.reload(Trigger::Admin));
+            let number = || self.certificates.current().number;
+            let reload = tokio::task::spawn_blocking(move || store.reload(Trigger::Admin, || {}));
             match reload.await {
-                Ok(attempt) => attempt_view(&self.certificates, &attempt),
-                Err(error) => AttemptView {
+                Ok(attempts) => {
+                    let view = |attempt| attempt_view(attempt, number());
+                    attempts.iter().map(view).collect()
+                }
+                Err(error) => vec![AttemptView {
+                    source: "all".to_owned(),
                     time: rfc3339(SystemTime::now()),
                     trigger: Trigger::Admin.word(),
                     result: "failed",
                     reason: Some("internal"),
                     error: Some(error.to_string()),
-                    generation: self.certificates.current().number,
+                    generation: number(),
                     old: None,
                     new: None,
-                },
+                    seen: None,
+                    warnings: Vec::new(),
+                }],
             }
         })
     }
 }
 
-fn attempt_view(store: &Store, attempt: &Attempt) -> AttemptView {
+/// What keeps clients from being let in, in words.
+pub(super) fn pending(store: &Store) -> Option<String> {
     let current = store.current();
-    let (reason, error) = match &attempt.outcome {
-        Outcome::Failed(error) => (Some(error.reason()), Some(error.to_string())),
-        Outcome::Published(_) | Outcome::Unchanged => (None, None),
+    let (what, is_it): (_, fn(&Account) -> bool) = if !current.has_certificate() {
+        ("no certificate yet", |part| part.source.is_some())
+    } else if current.lacks_trust() {
+        ("no client CA yet", |part| part.trusts)
+    } else {
+        return None;
     };
-    AttemptView {
-        time: rfc3339(attempt.at),
-        trigger: attempt.trigger.word(),
-        result: result(&attempt.outcome),
-        reason,
-        error,
-        generation: current.number,
-        old: attempt.old.clone(),
-        new: fingerprint(&current),
-    }
+    let why = accounts(store)
+        .into_iter()
+        .find(is_it)
+        .and_then(|part| part.failure);
+    Some(match why {
+        Some(error) => format!("{what}: {error}"),
+        None => what.to_owned(),
+    })
 }
 
-/// Tells everybody of an attempt: the own log loudly, the records as an audit, and readiness on the first success.
-pub(crate) fn observer(service: String, life: Arc<Life>) -> impl Fn(&Attempt) + Send + Sync {
-    move |attempt| {
-        let trigger = attempt.trigger.word();
-        match &attempt.outcome {
-            Outcome::Published(generation) => {
-                let (number, leaf) = (
-                    generation.number,
-                    generation.bundle.as_ref().map(Bundle::leaf),
-                );
-                if let Some(leaf) = leaf {
-                    tracing::info!(
-                        generation = number, trigger, subject = %leaf.subject, names = ?leaf.names,
-                        not_after = %leaf.not_after, sha256 = %leaf.sha256, "certificate served from now on"
-                    );
-                }
-                for warning in attempt.warnings() {
-                    tracing::warn!(generation = number, "{warning}");
-                }
-                let detail = format!(
-                    "generation {number}, {} -> {}",
-                    attempt.old.as_deref().unwrap_or("none"),
-                    fingerprint(generation).as_deref().unwrap_or("none")
-                );
-                audit(&service, "certificate_reload", "published", "", &detail);
-                life.advance(Phase::Ready);
-            }
-            // Somebody asked and wants to know; the rest is routine.
-            Outcome::Unchanged if matches!(attempt.trigger, Trigger::Admin | Trigger::Signal) => {
-                tracing::info!(trigger, "certificate unchanged");
-            }
-            Outcome::Unchanged => tracing::debug!(trigger, "certificate unchanged"),
-            Outcome::Failed(error) if attempt.repeated => {
-                tracing::debug!(trigger, %error, "certificate still not loaded")
-            }
-            Outcome::Failed(error) => {
-                let kept = attempt
-                    .old
-                    .as_deref()
-                    .map_or("none is served", |_| "the old one is still served");
-                tracing::error!(trigger, %error, "certificate not loaded, {kept}");
-                audit(
-                    &service,
-                    "certificate_reload",
-                    "failed",
-                    error.reason(),
-                    &error.to_string(),
-                );
-            }
+/// What is wrong although clients are served, in words.
+pub(super) fn degraded(store: &Store) -> Vec<String> {
+    let mut degraded = Vec::new();
+    for part in accounts(store) {
+        if let Some(error) = &part.failure {
+            degraded.push(format!("{}: not loaded: {error}", part.part));
         }
+        if let Some(Confirmation::Differs(seen)) = confirmation(&part) {
+            degraded.push(format!(
+                "{}: {seen} is served, which is another one",
+                part.part
+            ));
+        }
+        let warnings = part.warnings.iter();
+        degraded.extend(warnings.map(|warning| format!("{}: {warning}", part.part)));
     }
+    degraded
 }
 
-/// `not_after` of each kind of element of the chain served, as Unix time. One for all intermediates: the first to expire
-/// is the one that matters.
-pub(super) fn not_after(store: &Store) -> Vec<(&'static str, i64)> {
-    let current = store.current();
-    let chain = current
-        .bundle
-        .as_ref()
-        .map(|bundle| bundle.chain.as_slice())
-        .unwrap_or_default();
+/// What the metrics tell of each part.
+pub(super) fn facts(store: &Store) -> Vec<PartFacts> {
+    let now = SystemTime::now();
+    let part = |part: &Account| PartFacts {
+        name: part.part.to_string(),
+        not_after: not_after(part),
+        differs_for: part
+            .differs_since
+            .map(|since| now.duration_since(since).unwrap_or_default()),
+        is_not_shown: matches!(confirmation(part), Some(Confirmation::Differs(_))),
+        is_mount_dead: part.dead_mount.is_some(),
+        reloads: [
+            ("published", part.counts.published),
+            ("failed", part.counts.failed),
+        ],
+        last_success: part.last_success,
+    };
+    accounts(store).iter().map(part).collect()
+}
+
+fn accounts(store: &Store) -> Vec<Account> {
+    store.accounts(OffsetDateTime::now_utc())
+}
+
+fn confirmation(part: &Account) -> Option<&Confirmation> {
+    part.last_attempt.as_ref()?.confirmation.as_ref()
+}
+
+/// `not_after` of each kind of element, as Unix time. One for all intermediates, and one for all client CAs: the first to
+/// expire is the one that matters.
+fn not_after(part: &Account) -> Vec<(&'static str, i64)> {
+    let mut by_element = Vec::new();
+    let chain = part.served.iter().flat_map(|bundle| &bundle.chain);
+    let authorities = part.trust.iter().flat_map(|trust| &trust.authorities);
     let elements = std::iter::once("leaf").chain(std::iter::repeat("intermediate"));
-    earliest(elements.zip(chain.iter().map(|facts| facts.not_after.unix_timestamp())))
-}
-
-fn earliest(dates: impl Iterator<Item = (&'static str, i64)>) -> Vec<(&'static str, i64)> {
-    let mut by_element: Vec<(&'static str, i64)> = Vec::new();
-    for (element, at) in dates {
+    let dated = elements
+        .zip(chain)
+        .chain(std::iter::repeat("client_ca").zip(authorities));
+    for (element, facts) in dated {
+        let at = facts.not_after.unix_timestamp();
         match by_element.iter_mut().find(|(known, _)| *known == element) {
             Some((_, first)) => *first = at.min(*first),
             None => by_element.push((element, at)),
@@ -151,12 +160,69 @@ fn earliest(dates: impl Iterator<Item = (&'static str, i64)>) -> Vec<(&'static s
     by_element
 }
 
+fn part_view(part: &Account, generation: u64) -> PartView {
+    let elements = |chain: &[CertificateFacts]| chain.iter().map(element).collect::<Vec<_>>();
+    let trust = part.trust.as_ref();
+    let last = part.last_attempt.as_ref();
+    PartView {
+        source: part.part.to_string(),
+        kind: match (&part.source, part.is_seed) {
+            (Some(_), _) => "certificate",
+            (None, true) => "ticket_seed",
+            (None, false) => "client_ca",
+        },
+        chain: part
+            .served
+            .as_ref()
+            .map(|bundle| elements(&bundle.chain))
+            .unwrap_or_default(),
+        on_disk: part.on_disk.as_deref().map(elements),
+        disk_differs_since: part.differs_since.map(rfc3339),
+        client_ca: trust.map(|trust| elements(&trust.authorities)),
+        crls: trust
+            .map(|trust| trust.crls.iter().map(crl).collect())
+            .unwrap_or_default(),
+        warnings: part.warnings.clone(),
+        last_attempt: last.map(|attempt| {
+            let number = match &attempt.outcome {
+                Outcome::Published(published) => published.number,
+                Outcome::Unchanged | Outcome::Failed(_) => generation,
+            };
+            attempt_view(attempt, number)
+        }),
+        last_success: part.last_success.map(rfc3339),
+        last_error: part.failure.as_ref().map(ToString::to_string),
+    }
+}
+
+fn attempt_view(attempt: &Attempt, generation: u64) -> AttemptView {
+    let (result, reason, error) = match &attempt.outcome {
+        Outcome::Published(_) => ("published", None, None),
+        Outcome::Unchanged => ("unchanged", None, None),
+        Outcome::Failed(error) => ("failed", Some(error.reason()), Some(error.to_string())),
+    };
+    AttemptView {
+        source: attempt.part.to_string(),
+        time: rfc3339(attempt.at),
+        trigger: attempt.trigger.word(),
+        result,
+        reason,
+        error,
+        generation,
+        old: attempt.old.clone(),
+        new: attempt.new.clone(),
+        seen: attempt.confirmation.as_ref().map(Confirmation::word),
+        warnings: attempt.warnings.clone(),
+    }
+}
+
 fn element(facts: &CertificateFacts) -> ChainElement {
-    let date = |at: time::OffsetDateTime| rfc3339(SystemTime::from(at));
+    let date = |at: OffsetDateTime| rfc3339(SystemTime::from(at));
     ChainElement {
         subject: facts.subject.clone(),
         issuer: facts.issuer.clone(),
-        names: facts.names.clone(),
+        names: facts.names.iter().map(ToString::to_string).collect(),
+        key: facts.key.clone(),
         serial: facts.serial.clone(),
         sha256: facts.sha256.clone(),
         not_before: date(facts.not_before),
@@ -164,27 +230,13 @@ fn element(facts: &CertificateFacts) -> ChainElement {
     }
 }
 
-fn fingerprint(generation: &Generation) -> Option<String> {
-    generation
-        .bundle
-        .as_ref()
-        .map(|bundle| bundle.leaf().sha256.clone())
-}
-
-fn result(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Published(_) => "published",
-        Outcome::Unchanged => "unchanged",
-        Outcome::Failed(_) => "failed",
-    }
-}
-
-fn describe(source: &Source) -> String {
-    match source {
-        Source::Directory(folder) => folder.display().to_string(),
-        Source::Files { certificate, key } => {
-            format!("{} and {}", certificate.display(), key.display())
-        }
+fn crl(facts: &CrlFacts) -> CrlView {
+    let date = |at: OffsetDateTime| rfc3339(SystemTime::from(at));
+    CrlView {
+        issuer: facts.issuer.clone(),
+        this_update: date(facts.this_update),
+        next_update: facts.next_update.map(date),
+        revoked: facts.revoked,
     }
 }
 

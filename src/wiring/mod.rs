@@ -1,7 +1,8 @@
-//! Between the rooms and the house: gives `admin` the small traits it asks for, and tells the records what the certificate
+//! Between the rooms and the house: gives `admin` the small traits it asks for, and tells everybody what the certificate
 //! store did.
 
 mod certificates;
+mod teller;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,7 +11,8 @@ use portcullis_admin::{
     Certificates, Handles, Lifecycle, MetricsFormat, Records, Refusal, StatusView, TargetChange,
     TargetView, Waiting,
 };
-use portcullis_certs::{Outcome, Store};
+use portcullis_certs::Store;
+use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::listener::Gate;
@@ -21,7 +23,7 @@ use crate::records::{Drops, Ring, audit};
 use crate::upstream::Targets;
 use crate::worker::Shared;
 
-pub(crate) use certificates::observer;
+pub(crate) use teller::Teller;
 
 /// Everything that lives as long as the process.
 #[derive(Clone)]
@@ -64,7 +66,7 @@ impl House {
         }
     }
 
-    pub(crate) fn shared(&self, gate: Gate) -> Shared {
+    pub(crate) fn shared(&self, gate: Gate, generations: watch::Receiver<u64>) -> Shared {
         Shared {
             config: Arc::clone(&self.config),
             certificates: Arc::clone(&self.certificates),
@@ -72,6 +74,7 @@ impl House {
             metrics: Arc::clone(&self.metrics),
             life: Arc::clone(&self.life),
             gate,
+            generations,
         }
     }
 
@@ -91,17 +94,9 @@ impl Lifecycle for House {
     fn pending(&self) -> Vec<String> {
         let mut pending = Vec::new();
         match self.life.phase() {
-            Phase::Starting | Phase::Ready if self.certificates.current().bundle.is_none() => {
-                let why = self
-                    .certificates
-                    .last_attempt()
-                    .map(|attempt| attempt.outcome);
-                pending.push(match why {
-                    Some(Outcome::Failed(error)) => format!("no certificate yet: {error}"),
-                    _ => "no certificate yet".to_owned(),
-                });
+            Phase::Starting | Phase::Ready => {
+                pending.extend(certificates::pending(&self.certificates));
             }
-            Phase::Starting | Phase::Ready => {}
             Phase::Announcing | Phase::Finishing | Phase::Cutting | Phase::Stopped => {
                 pending.push("draining".to_owned());
             }
@@ -124,6 +119,7 @@ impl Lifecycle for House {
             phase: self.life.phase().word(),
             ready: pending.is_empty(),
             pending,
+            degraded: certificates::degraded(&self.certificates),
             uptime_s: self.started.elapsed().unwrap_or_default().as_secs(),
             workers: self.config.workers,
             target: portcullis_admin::Targets::current(self),
@@ -188,12 +184,9 @@ impl portcullis_admin::Targets for House {
 }
 
 fn facts(store: &Store, targets: &Targets, drops: &Drops, started: SystemTime) -> Facts {
-    let counts = store.counts();
     Facts {
-        not_after: certificates::not_after(store),
+        parts: certificates::facts(store),
         generation: store.current().number,
-        reloads: vec![("published", counts.published), ("failed", counts.failed)],
-        last_success: store.last_success(),
         target_drift: targets.current().url != *targets.configured(),
         log_dropped: drops.count(),
         started: Some(started),

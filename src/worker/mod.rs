@@ -1,31 +1,35 @@
-//! A worker thread: one current-thread runtime that accepts from its clone of the listeners and owns its connections and
+//! A worker: a thread with one current-thread runtime that accepts from its clone of the listeners and owns its connections and
 //! its pool. Nothing on the request path waits for another thread.
+
+mod thread;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
 use std::net::TcpListener as StdListener;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
 use portcullis_certs::Store;
 use tokio::net::TcpListener;
-use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, watch};
 use tokio::task::spawn_local;
 
 use crate::config::Config;
-use crate::conn::Site;
+use crate::conn::{Conn, Site};
 use crate::connection;
+use crate::failure::Reason;
 use crate::listener::{Accepted, Gate, accept};
 use crate::metrics::Metrics;
 use crate::phase::{Life, Phase};
 use crate::records;
 use crate::upstream::{OwnPorts, Pool, Target, Targets};
+
+pub(crate) use thread::{End, start};
 
 /// What all workers share: read-only, or atomic.
 #[derive(Clone, Debug)]
@@ -36,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) life: Arc<Life>,
     pub(crate) gate: Gate,
+    /// The number of the generation served.
+    pub(crate) generations: watch::Receiver<u64>,
 }
 
 /// The listeners, of which each worker has a clone.
@@ -82,6 +88,7 @@ impl Worker {
             metrics,
             life,
             gate,
+            generations: _,
         } = shared;
         let site = Site {
             service: config.service_name.as_str().into(),
@@ -116,7 +123,31 @@ impl Worker {
         self.site.life.phase() >= Phase::Finishing
     }
 
-    /// Wakes whoever waits when [`Worker::is_closing`] becomes true.
+    /// The answers on this connection tell its client to come back on a new one.
+    pub(crate) fn is_leaving_for(&self, conn: &Conn) -> bool {
+        self.is_leaving() || conn.tenure.is_over()
+    }
+
+    /// This connection closes when it is idle, and does not go on after its current exchange.
+    pub(crate) fn is_closing_for(&self, conn: &Conn) -> bool {
+        self.is_closing() || conn.tenure.is_distrusted()
+    }
+
+    /// Done when the client of this connection is trusted no more, and has had the time that a drain gives.
+    pub(crate) async fn outlived_trust(&self, conn: &Conn) {
+        loop {
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if conn.tenure.is_distrusted() {
+                tokio::time::sleep(self.config.drain_timeout).await;
+                conn.cut.set(Some(Reason::ClientNotTrusted));
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Wakes whoever waits when [`Worker::is_closing`] becomes true, or the trust in a client may have been lost.
     pub(crate) fn changed(&self) -> &Notify {
         &self.changed
     }
@@ -177,6 +208,13 @@ impl Worker {
         }
     }
 
+    /// Wakes connections when there is a new generation, so that they look whether it still trusts their client.
+    async fn follow(self: Rc<Self>, mut generations: watch::Receiver<u64>) {
+        while generations.changed().await.is_ok() {
+            self.changed.notify_waiters();
+        }
+    }
+
     async fn until_empty(&self) {
         while self.open.get() > 0 {
             self.changed.notified().await;
@@ -203,74 +241,6 @@ impl Drop for Open {
     }
 }
 
-/// How a worker ended: the number of connections it had to cut, or none when it failed.
-pub(crate) type End = Option<usize>;
-
-/// Starts a worker. When it has ended, however it did, it says so.
-///
-/// # Errors
-/// When the thread cannot be started.
-pub(crate) fn start(
-    number: usize,
-    shared: Shared,
-    doors: Doors,
-    ended: mpsc::UnboundedSender<End>,
-) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new()
-        .name(format!("worker-{number}"))
-        .spawn(move || {
-            let mut farewell = Farewell { ended, end: None };
-            records::batch();
-            match live(shared, doors) {
-                Ok(cut) => farewell.end = Some(cut),
-                Err(error) => tracing::error!(%error, number, "a worker failed"),
-            }
-            records::hand_over();
-        })
-}
-
-/// Said on drop, so that a panic says it, too.
-struct Farewell {
-    ended: mpsc::UnboundedSender<End>,
-    end: End,
-}
-
-impl Drop for Farewell {
-    fn drop(&mut self) {
-        // The control thread may have given up waiting.
-        let _ = self.ended.send(self.end);
-    }
-}
-
-fn live(shared: Shared, doors: Doors) -> io::Result<usize> {
-    let runtime = Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .on_thread_park(records::hand_over)
-        .build_local(LocalOptions::default())?;
-    let cut = runtime.block_on(run(Worker::new(shared), doors));
-    // Dropping the runtime drops what is left: each exchange in it leaves its record as cut.
-    drop(runtime);
-    cut
-}
-
-async fn run(worker: Rc<Worker>, doors: Doors) -> io::Result<usize> {
-    let mut accepting = spawn_local(Rc::clone(&worker).accept(doors));
-    let sweeping = spawn_local(Rc::clone(&worker).sweep());
-    tokio::select! {
-        () = worker.site.life.reached(Phase::Finishing) => accepting.abort(),
-        // Accepting never ends by itself.
-        ended = &mut accepting => ended.map_err(io::Error::other)??,
-    }
-    worker.changed.notify_waiters();
-    let cut = tokio::select! {
-        () = worker.until_empty() => 0,
-        () = worker.site.life.reached(Phase::Cutting) => worker.open.get(),
-    };
-    sweeping.abort();
-    Ok(cut)
-}
-
-const SWEEP: Duration = Duration::from_secs(1);
 /// For a client in its handshake when the drain closes the doors.
 const MOMENT: Duration = Duration::from_millis(500);
+const SWEEP: Duration = Duration::from_secs(1);

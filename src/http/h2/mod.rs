@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -49,7 +49,7 @@ where
         return;
     };
     let streams = Rc::new(Streams::default());
-    let mut leaving = Leaving::new(worker);
+    let mut leaving = Leaving::new(worker, &conn);
     while let Some((request, respond)) = accept(&mut connection, &streams, &mut leaving).await {
         let open = Open::new(&streams);
         let exchange = Exchange::open(&conn, Instant::now());
@@ -89,17 +89,31 @@ impl Drop for Open {
 /// When and how the connection is asked to end: first GOAWAY, then, when nothing is left or nothing moves, the close.
 struct Leaving<'a> {
     worker: &'a Worker,
+    conn: &'a Conn,
     timer: Timer,
+    /// Expires when the connection has reached its age.
+    age: Option<Timer>,
     said: bool,
 }
 
 impl<'a> Leaving<'a> {
-    fn new(worker: &'a Worker) -> Self {
+    fn new(worker: &'a Worker, conn: &'a Conn) -> Self {
         Self {
             worker,
+            conn,
+            age: conn.tenure.left().map(Timer::new),
             timer: Timer::new(worker.config.limits.idle_timeout),
             said: false,
         }
+    }
+
+    /// Whether GOAWAY is due.
+    fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_aged = self
+            .age
+            .as_mut()
+            .is_some_and(|age| age.poll_expired(cx).is_ready());
+        !self.said && (is_aged || self.worker.is_closing_for(self.conn))
     }
 }
 
@@ -111,10 +125,9 @@ async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     streams: &Streams,
     leaving: &mut Leaving<'_>,
 ) -> Option<Incoming> {
-    let closing = leaving.worker.changed();
-    let mut closing = pin!(closing.notified());
+    let changes = leaving.worker.changed();
+    let mut changed = pin!(changes.notified());
     let mut none_left = pin!(streams.none_left.notified());
-    let mut woken = false;
     if !leaving.said {
         leaving.timer.set(leaving.worker.config.limits.idle_timeout);
     }
@@ -122,8 +135,10 @@ async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         if let Poll::Ready(accepted) = connection.poll_accept(cx) {
             return Poll::Ready(accepted.and_then(Result::ok));
         }
-        woken = woken || closing.as_mut().poll(cx).is_ready();
-        if leaving.worker.is_closing() && !leaving.said {
+        while changed.as_mut().poll(cx).is_ready() {
+            changed.set(changes.notified());
+        }
+        if leaving.is_due(cx) {
             goaway(connection, leaving);
             cx.waker().wake_by_ref();
         }

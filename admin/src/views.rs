@@ -1,0 +1,188 @@
+//! The plain views that cross the border between this room and the house.
+
+use serde::{Deserialize, Serialize};
+
+/// The body of `GET /status`.
+#[derive(Clone, Debug, Serialize)]
+pub struct StatusView {
+    /// The sidecar's version.
+    pub version: &'static str,
+    /// `--service-name`.
+    pub service: String,
+    /// `starting`, `ready`, `draining` or `stopped`.
+    pub phase: &'static str,
+    /// Whether `/readyz` says 200.
+    pub ready: bool,
+    /// What is pending or wrong.
+    pub pending: Vec<String>,
+    /// What is wrong although clients are served.
+    pub degraded: Vec<String>,
+    /// Seconds since the start.
+    pub uptime_s: u64,
+    /// Worker threads.
+    pub workers: usize,
+    /// What is in force.
+    pub target: TargetView,
+    /// What is served.
+    pub certificate: CertificatesView,
+    /// Counters and gauges.
+    pub counts: serde_json::Value,
+}
+
+/// The body of `GET /target`.
+#[derive(Clone, Debug, Serialize)]
+pub struct TargetView {
+    /// The target in force.
+    pub url: String,
+    /// The one from the configuration.
+    pub configured: String,
+    /// Whether the two differ. A restart returns to the configured one.
+    pub drift: bool,
+}
+
+/// The body of `PUT /target`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetChange {
+    /// The new target, as in `--target`.
+    pub url: String,
+    /// Whether to connect to it before the change.
+    #[serde(default = "yes")]
+    pub probe: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Why a change was refused.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// A short stable word.
+    pub reason: &'static str,
+    /// What was refused, why, and what to try.
+    pub detail: String,
+}
+
+/// The body of `GET /certs`.
+#[derive(Clone, Debug, Serialize)]
+pub struct CertificatesView {
+    /// The number of the generation served; 0 before the first certificate.
+    pub generation: u64,
+    /// Since when it is served (RFC 3339).
+    pub since: String,
+    /// The first part: the certificate for clients that ask for no name.
+    #[serde(flatten)]
+    pub default: Option<PartView>,
+    /// All parts: certificates, client CAs, ticket seed. What lies in one folder is one part.
+    pub parts: Vec<PartView>,
+    /// How clients are asked for a certificate; none when they are not.
+    pub client_auth: Option<ClientAuthView>,
+    /// Where the keys of session tickets come from: `seed` or `random`.
+    pub ticket_keys: &'static str,
+}
+
+/// Files that are loaded together, on disk and served.
+#[derive(Clone, Debug, Serialize)]
+pub struct PartView {
+    /// Its folder, or its first file.
+    pub source: String,
+    /// `certificate`, `client_ca` or `ticket_seed`.
+    pub kind: &'static str,
+    /// The chain served, leaf first.
+    pub chain: Vec<ChainElement>,
+    /// The chain on disk at the last look, as far as it could be read.
+    pub on_disk: Option<Vec<ChainElement>>,
+    /// Since when what is on disk is not what is served (RFC 3339); null when it is.
+    pub disk_differs_since: Option<String>,
+    /// The client CAs served, where they belong to this part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_ca: Option<Vec<ChainElement>>,
+    /// The CRLs in force.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub crls: Vec<CrlView>,
+    /// What is legal but surprising.
+    pub warnings: Vec<String>,
+    /// The last attempt that was more than a look at unchanged files.
+    pub last_attempt: Option<AttemptView>,
+    /// When the files on disk were last found to be what is served (RFC 3339).
+    pub last_success: Option<String>,
+    /// The last error, if the last attempt failed.
+    pub last_error: Option<String>,
+}
+
+/// How clients are asked for a certificate.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClientAuthView {
+    /// Whether requests without one are refused.
+    pub required: bool,
+    /// `--allow-san`; empty allows all names.
+    pub allow_san: Vec<String>,
+    /// `--client-auth-exempt`.
+    pub exempt: Vec<String>,
+}
+
+/// One CRL.
+#[derive(Clone, Debug, Serialize)]
+pub struct CrlView {
+    /// Who issued it.
+    pub issuer: String,
+    /// RFC 3339.
+    pub this_update: String,
+    /// RFC 3339. From then on the clients of its CA are refused.
+    pub next_update: Option<String>,
+    /// How many certificates it revokes.
+    pub revoked: usize,
+}
+
+/// One certificate of the chain.
+#[derive(Clone, Debug, Serialize)]
+pub struct ChainElement {
+    /// Distinguished name.
+    pub subject: String,
+    /// The issuer's.
+    pub issuer: String,
+    /// Subject alternative names.
+    pub names: Vec<String>,
+    /// Algorithm and size of the key.
+    pub key: String,
+    /// Lower-case hex with colons.
+    pub serial: String,
+    /// Over the DER, lower-case hex.
+    pub sha256: String,
+    /// RFC 3339.
+    pub not_before: String,
+    /// RFC 3339.
+    pub not_after: String,
+}
+
+/// How one attempt to reload one part ended.
+#[derive(Clone, Debug, Serialize)]
+pub struct AttemptView {
+    /// The part: its folder, or its first file.
+    pub source: String,
+    /// RFC 3339.
+    pub time: String,
+    /// `start`, `notify`, `poll`, `signal` or `admin`.
+    pub trigger: &'static str,
+    /// `published`, `unchanged` or `failed`.
+    pub result: &'static str,
+    /// A short stable word, when it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// The error in words, when it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The generation served after it; the one that it published, where it did.
+    pub generation: u64,
+    /// SHA-256 of the leaf served before (of the client CAs, for a part without a certificate).
+    pub old: Option<String>,
+    /// The same, after.
+    pub new: Option<String>,
+    /// What a look with a client's eyes showed after a publication: `served`, `unverified` or `differs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seen: Option<&'static str>,
+    /// What was published with misgivings.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}

@@ -1,0 +1,83 @@
+//! The account of a part for operators: on disk versus served, and how attempts went.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use time::OffsetDateTime;
+
+use crate::attempt::{Attempt, Counts};
+use crate::bundle::Bundle;
+use crate::error::LoadError;
+use crate::facts::Facts;
+use crate::source::Source;
+use crate::store::{Shelf, Store};
+use crate::trust::Trust;
+
+/// What is known of one part.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Its folder, or its first file.
+    pub part: Arc<str>,
+    /// Where its certificate comes from; none for a part without one.
+    pub source: Option<Source>,
+    /// The certificate served.
+    pub served: Option<Arc<Bundle>>,
+    /// Whether the client CAs belong to this part.
+    pub trusts: bool,
+    /// The client CAs served, where they belong to this part.
+    pub trust: Option<Arc<Trust>>,
+    /// Whether it is the ticket seed.
+    pub is_seed: bool,
+    /// The chain on disk at the last look, as far as it could be read.
+    pub on_disk: Option<Vec<Facts>>,
+    /// Since when what is on disk is not what is served.
+    pub differs_since: Option<SystemTime>,
+    /// The last attempt that was not a mere look at unchanged files.
+    pub last_attempt: Option<Attempt>,
+    /// When the files on disk were last found to be what is served.
+    pub last_success: Option<SystemTime>,
+    /// Why the last attempt failed, if it did.
+    pub failure: Option<Arc<LoadError>>,
+    /// How attempts ended so far.
+    pub counts: Counts,
+    /// What is legal but will surprise somebody, in words.
+    pub warnings: Vec<String>,
+    /// Why it can never change on disk, if so.
+    pub dead_mount: Option<String>,
+}
+
+impl Store {
+    /// What is known of each part, in the order of the configuration.
+    pub fn accounts(&self, now: OffsetDateTime) -> Vec<Account> {
+        let current = self.current();
+        let account = |shelf: &Shelf| {
+            let history = shelf.history().clone();
+            let place = shelf.part.pair.as_ref().map(|(place, _, _)| *place);
+            let served = place.and_then(|place| current.certificates[place].clone());
+            let trust = current.trust.clone().filter(|_| shelf.part.trust.is_some());
+            let mut warnings: Vec<_> = served
+                .iter()
+                .flat_map(|bundle| bundle.warnings(now))
+                .chain(trust.iter().flat_map(|trust| trust.warnings(now)))
+                .collect();
+            warnings.extend(shelf.dead_mount.clone());
+            Account {
+                part: Arc::clone(&shelf.label),
+                source: place.map(|place| self.setup().sources[place].clone()),
+                trusts: shelf.part.trust.is_some(),
+                is_seed: shelf.part.seed.is_some(),
+                failure: history.failure().cloned(),
+                on_disk: history.on_disk,
+                differs_since: history.differs_since,
+                last_attempt: history.last,
+                last_success: history.last_success,
+                counts: history.counts,
+                dead_mount: shelf.dead_mount.clone(),
+                served,
+                trust,
+                warnings,
+            }
+        };
+        self.shelves.iter().map(account).collect()
+    }
+}

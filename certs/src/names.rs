@@ -1,0 +1,129 @@
+//! Distinguished names and alternative names as text.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use x509_parser::extensions::GeneralName;
+use x509_parser::objects::{oid_registry, oid2abbrev};
+use x509_parser::prelude::{AttributeTypeAndValue, X509Certificate, X509Name};
+
+/// One subject alternative name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AltName {
+    /// A host name.
+    Dns(String),
+    /// A URI; SPIFFE identities are URIs.
+    Uri(String),
+    /// An e-mail address.
+    Email(String),
+    /// An address.
+    Ip(IpAddr),
+    /// Anything else, for people only.
+    Other(String),
+}
+
+impl std::fmt::Display for AltName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Dns(name) => write!(f, "DNS:{name}"),
+            Self::Uri(uri) => write!(f, "URI:{uri}"),
+            Self::Email(mail) => write!(f, "email:{mail}"),
+            Self::Ip(ip) => write!(f, "IP:{ip}"),
+            Self::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+/// The subject alternative names of a certificate; none when the extension is missing or does not parse.
+pub(crate) fn alt_names(certificate: &X509Certificate<'_>) -> Vec<AltName> {
+    let Ok(Some(extension)) = certificate.subject_alternative_name() else {
+        return Vec::new();
+    };
+    let names = extension.value.general_names.iter();
+    names.map(alt_name).collect()
+}
+
+fn alt_name(name: &GeneralName<'_>) -> AltName {
+    match name {
+        GeneralName::DNSName(dns) => AltName::Dns((*dns).to_owned()),
+        GeneralName::URI(uri) => AltName::Uri((*uri).to_owned()),
+        GeneralName::RFC822Name(mail) => AltName::Email((*mail).to_owned()),
+        GeneralName::IPAddress(bytes) => {
+            match (<[u8; 4]>::try_from(*bytes), <[u8; 16]>::try_from(*bytes)) {
+                (Ok(v4), _) => AltName::Ip(Ipv4Addr::from(v4).into()),
+                (_, Ok(v6)) => AltName::Ip(Ipv6Addr::from(v6).into()),
+                _ => AltName::Other("IP:?".to_owned()),
+            }
+        }
+        other => AltName::Other(other.to_string()),
+    }
+}
+
+/// A distinguished name as RFC 2253 writes it, which is what OpenSSL's `-nameopt RFC2253` and Envoy show: last part first,
+/// everything that could be taken for syntax escaped, and what is not printable ASCII as `\XX`.
+pub(crate) fn distinguished(name: &X509Name<'_>) -> String {
+    let parts: Vec<_> = name.iter_rdn().collect();
+    let mut out = String::new();
+    for (number, part) in parts.into_iter().rev().enumerate() {
+        if number > 0 {
+            out.push(',');
+        }
+        for (number, attribute) in part.iter().enumerate() {
+            if number > 0 {
+                out.push('+');
+            }
+            write_attribute(&mut out, attribute);
+        }
+    }
+    out
+}
+
+fn write_attribute(out: &mut String, attribute: &AttributeTypeAndValue<'_>) {
+    let oid = attribute.attr_type();
+    match oid2abbrev(oid, oid_registry()) {
+        Ok(short) => out.push_str(short),
+        Err(_) => out.push_str(&oid.to_id_string()),
+    }
+    out.push('=');
+    let value = attribute
+        .as_str()
+        .map_or(attribute.as_slice(), str::as_bytes);
+    for (at, byte) in value.iter().enumerate() {
+        let is_edge_space = *byte == b' ' && (at == 0 || at + 1 == value.len());
+        // Writing to a String cannot fail.
+        let _ = match byte {
+            b',' | b'+' | b'"' | b'\\' | b'<' | b'>' | b';' => write!(out, "\\{}", *byte as char),
+            b'#' if at == 0 => out.write_str("\\#"),
+            b' ' if is_edge_space => out.write_str("\\ "),
+            b' '..=b'~' => out.write_char(*byte as char),
+            _ => write!(out, "\\{byte:02X}"),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, DnType, KeyPair};
+    use x509_parser::prelude::FromDer;
+
+    use super::*;
+
+    #[test]
+    fn what_could_be_taken_for_syntax_is_escaped() {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, "A, \"B\"; C");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, " x\r\nO=evil\u{e9}");
+        let key = KeyPair::generate().unwrap();
+        let made = params.self_signed(&key).unwrap();
+        let (_, parsed) = X509Certificate::from_der(made.der()).unwrap();
+        assert_eq!(
+            distinguished(parsed.subject()),
+            "CN=\\ x\\0D\\0AO=evil\\C3\\A9,O=A\\, \\\"B\\\"\\; C"
+        );
+    }
+}

@@ -1,0 +1,143 @@
+//! Which certificate a client is shown: by the name it asks for (SNI, RFC 6066), and by what it can verify.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rustls::SignatureAlgorithm;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+use crate::bundle::Bundle;
+use crate::names::AltName;
+
+/// The certificates of one generation by name. Fail closed: where there is none, nothing is presented, never something
+/// made up.
+#[derive(Debug, Default)]
+pub(crate) struct Presented {
+    pairs: Vec<Option<Arc<CertifiedKey>>>,
+    exact: HashMap<String, Vec<usize>>,
+    /// `*.example.org` by `example.org`: one label, RFC 9525.
+    wildcard: HashMap<String, Vec<usize>>,
+    /// For no name, and for a name nobody has: the first certificate, and those of other algorithms for the same names.
+    default: Vec<usize>,
+}
+
+impl Presented {
+    pub(crate) fn new(certificates: &[Option<Arc<Bundle>>]) -> Self {
+        let mut presented = Self {
+            pairs: certificates
+                .iter()
+                .map(|bundle| bundle.as_ref().map(|bundle| Arc::clone(&bundle.pair)))
+                .collect(),
+            ..Self::default()
+        };
+        for (number, bundle) in certificates.iter().enumerate() {
+            let names = bundle.iter().flat_map(|bundle| &bundle.leaf().names);
+            for name in names {
+                presented.add(name, number);
+            }
+        }
+        if let Some(Some(first)) = certificates.first() {
+            let has_same_names = |other: &Bundle| {
+                let (first, other) = (&first.leaf().names, &other.leaf().names);
+                first.len() == other.len() && first.iter().all(|name| other.contains(name))
+            };
+            presented.default = (0..certificates.len())
+                .filter(|number| {
+                    *number == 0
+                        || certificates[*number]
+                            .as_ref()
+                            .is_some_and(|bundle| has_same_names(bundle))
+                })
+                .collect();
+        }
+        let pairs = &presented.pairs;
+        let lists = presented
+            .exact
+            .values_mut()
+            .chain(presented.wildcard.values_mut())
+            .chain(std::iter::once(&mut presented.default));
+        for list in lists {
+            // Cheaper and smaller first; within one algorithm, as configured.
+            list.sort_by_key(|number| is_rsa(pairs[*number].as_ref()));
+        }
+        presented
+    }
+
+    fn add(&mut self, name: &AltName, number: usize) {
+        let list = match name {
+            AltName::Dns(dns) => {
+                let dns = dns.to_ascii_lowercase();
+                match dns.strip_prefix("*.") {
+                    Some(parent) => self.wildcard.entry(parent.to_owned()),
+                    None => self.exact.entry(dns),
+                }
+            }
+            // Never asked for by SNI, but in an authority.
+            AltName::Ip(ip) => self.exact.entry(ip.to_string()),
+            _ => return,
+        };
+        let list = list.or_default();
+        if !list.contains(&number) {
+            list.push(number);
+        }
+    }
+
+    /// Those that have a name.
+    fn holders(&self, name: &str) -> Option<&[usize]> {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        let by_wildcard = || self.wildcard.get(name.split_once('.')?.1);
+        self.exact
+            .get(&name)
+            .or_else(by_wildcard)
+            .map(Vec::as_slice)
+    }
+
+    /// Those that a client may be shown, best first.
+    pub(crate) fn candidates(&self, sni: Option<&str>) -> &[usize] {
+        sni.and_then(|name| self.holders(name))
+            .unwrap_or(&self.default)
+    }
+
+    /// Whether `host` is a name of a certificate, but of none that a client who asked for `sni` is shown (RFC 9110,
+    /// section 15.5.20).
+    pub(crate) fn is_misdirected(&self, sni: Option<&str>, host: &str) -> bool {
+        let Some(holders) = self.holders(host) else {
+            return false;
+        };
+        let shown = self.candidates(sni);
+        !shown
+            .iter()
+            .any(|number| holders.contains(number) || self.has(*number, host))
+    }
+
+    /// Whether one certificate has a name, be it hidden behind another one's closer match.
+    fn has(&self, number: usize, host: &str) -> bool {
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let contains = |list: Option<&Vec<usize>>| list.is_some_and(|list| list.contains(&number));
+        contains(self.exact.get(&host))
+            || contains(
+                host.split_once('.')
+                    .and_then(|(_, parent)| self.wildcard.get(parent)),
+            )
+    }
+}
+
+impl ResolvesServerCert for Presented {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let candidates = self.candidates(hello.server_name());
+        let pairs = || {
+            candidates
+                .iter()
+                .filter_map(|number| self.pairs.get(*number)?.as_ref())
+        };
+        let fits =
+            |pair: &&Arc<CertifiedKey>| pair.key.choose_scheme(hello.signature_schemes()).is_some();
+        // Where none fits, rustls finds the words for it.
+        pairs().find(fits).or_else(|| pairs().next()).cloned()
+    }
+}
+
+fn is_rsa(pair: Option<&Arc<CertifiedKey>>) -> bool {
+    pair.is_some_and(|pair| pair.key.algorithm() == SignatureAlgorithm::RSA)
+}

@@ -1,0 +1,54 @@
+//! The client's side of a handshake that went well: who it is, and for how long that holds.
+
+use std::sync::Arc;
+
+use portcullis_certs::{Generation, Identity, Store};
+use rustls::pki_types::CertificateDer;
+use rustls::{HandshakeKind, ServerConnection};
+
+use super::words::refused_client;
+use crate::conn::Peer;
+use crate::failure::Reason;
+use crate::headers;
+use crate::tenure::Tenure;
+use crate::worker::Worker;
+
+/// rustls checks neither dates nor CRLs of a client that resumes a session, so the current verifier judges its chain again
+/// (promise 2).
+pub(super) fn judge_again(tls: &ServerConnection, store: &Store) -> Result<(), (Reason, String)> {
+    if tls.handshake_kind() != Some(HandshakeKind::Resumed) {
+        return Ok(());
+    }
+    let chain = tls.peer_certificates().unwrap_or_default();
+    store.current().judge(chain).map_err(refused_client)
+}
+
+pub(super) fn peer(tls: &ServerConnection, generation: &Generation) -> Option<Peer> {
+    let leaf = tls.peer_certificates()?.first()?;
+    let identity = Identity::read(leaf)?;
+    let own = generation.shown(tls.server_name());
+    Some(Peer {
+        name: identity.name().into(),
+        forwarded: headers::client_certificate(&identity, own),
+    })
+}
+
+pub(super) fn tenure(
+    tls: &ServerConnection,
+    generation: &Arc<Generation>,
+    worker: &Worker,
+) -> Tenure {
+    let tenure = Tenure::aged(worker.config.limits.max_connection_age);
+    match tls.peer_certificates() {
+        Some(chain) if worker.config.close_on_trust_change => tenure.trusting(
+            chain
+                .iter()
+                .cloned()
+                .map(CertificateDer::into_owned)
+                .collect(),
+            Arc::clone(generation),
+            Arc::clone(&worker.certificates),
+        ),
+        _ => tenure,
+    }
+}

@@ -1,0 +1,87 @@
+//! What a failed handshake was about: a reason, and a sentence.
+
+use std::io;
+
+use portcullis_certs::{Generation, Refusal, RefusedFor, take_refusal};
+use rustls::{AlertDescription, PeerIncompatible};
+
+use crate::failure::Reason;
+
+/// What a failed handshake was about, in words.
+pub(super) fn sort(error: &io::Error, generation: &Generation) -> (Reason, String) {
+    let Some(tls) = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+    else {
+        return (
+            Reason::HandshakeGone,
+            format!("the client ended the connection in the handshake ({error})"),
+        );
+    };
+    match tls {
+        rustls::Error::InvalidMessage(_) => (
+            Reason::NotTls,
+            format!("the client did not speak TLS; plain HTTP on the HTTPS port? ({tls})"),
+        ),
+        rustls::Error::AlertReceived(alert) => (Reason::ClientAlert, alert_in_words(*alert)),
+        rustls::Error::PeerIncompatible(
+            PeerIncompatible::Tls12NotOffered | PeerIncompatible::Tls13RequiredForQuic,
+        ) => (
+            Reason::NothingInCommon,
+            "the client offered only TLS versions below --tls-min".to_owned(),
+        ),
+        rustls::Error::PeerIncompatible(why) => (
+            Reason::NothingInCommon,
+            format!("client and server have nothing in common: {why:?}"),
+        ),
+        rustls::Error::NoApplicationProtocol => (
+            Reason::NothingInCommon,
+            "the client offered neither h2 nor http/1.1 (ALPN)".to_owned(),
+        ),
+        rustls::Error::General(why) if why.contains("no server certificate chain") => (
+            Reason::NoCertificate,
+            if generation.lacks_trust() {
+                "there is no client CA yet, so nobody is let in".to_owned()
+            } else if generation.has_certificate() {
+                "the certificate for this name is not there yet".to_owned()
+            } else {
+                "there is no certificate to present yet".to_owned()
+            },
+        ),
+        rustls::Error::NoCertificatesPresented => (
+            Reason::ClientCertificateMissing,
+            "the client showed no certificate, and --client-auth is required".to_owned(),
+        ),
+        rustls::Error::InvalidCertificate(why) => match take_refusal() {
+            Some(refusal) => refused_client(refusal),
+            None => (Reason::ClientCertificateInvalid, why.to_string()),
+        },
+        _ => (Reason::HandshakeFailed, tls.to_string()),
+    }
+}
+
+pub(super) fn refused_client(refusal: Refusal) -> (Reason, String) {
+    let reason = match refusal.why {
+        RefusedFor::UnknownIssuer => Reason::ClientIssuerUnknown,
+        RefusedFor::Expired => Reason::ClientCertificateExpired,
+        RefusedFor::NotYetValid => Reason::ClientCertificateNotYetValid,
+        RefusedFor::Revoked => Reason::ClientCertificateRevoked,
+        RefusedFor::RevocationUnknown => Reason::ClientRevocationUnknown,
+        RefusedFor::NameNotAllowed => Reason::ClientNameNotAllowed,
+        RefusedFor::Invalid => Reason::ClientCertificateInvalid,
+    };
+    (reason, refusal.detail)
+}
+
+fn alert_in_words(alert: AlertDescription) -> String {
+    let why = match alert {
+        AlertDescription::UnknownCA => "the client does not know the CA of our certificate",
+        AlertDescription::BadCertificate | AlertDescription::CertificateUnknown => {
+            "the client refused our certificate"
+        }
+        AlertDescription::CertificateExpired => "the client finds our certificate expired",
+        AlertDescription::ProtocolVersion => "the client refused the TLS version",
+        _ => "the client ended the handshake",
+    };
+    format!("{why} (alert {alert:?})")
+}

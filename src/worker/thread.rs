@@ -1,0 +1,89 @@
+//! The thread of a worker, from its start to its last word.
+
+use std::io;
+use std::rc::Rc;
+use std::thread::{self, JoinHandle};
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_local;
+
+use super::{Doors, Shared, Worker};
+use crate::phase::Phase;
+use crate::records;
+
+/// How a worker ended: the number of connections it had to cut, or none when it failed.
+pub(crate) type End = Option<usize>;
+
+/// Starts a worker. When it has ended, however it did, it says so.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub(crate) fn start(
+    number: usize,
+    shared: Shared,
+    doors: Doors,
+    ended: mpsc::UnboundedSender<End>,
+) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new()
+        .name(format!("worker-{number}"))
+        .spawn(move || {
+            let mut farewell = Farewell { ended, end: None };
+            records::batch();
+            match live(shared, doors) {
+                Ok(cut) => farewell.end = Some(cut),
+                Err(error) => tracing::error!(%error, number, "a worker failed"),
+            }
+            records::hand_over();
+        })
+}
+
+/// Said on drop, so that a panic says it, too.
+struct Farewell {
+    ended: mpsc::UnboundedSender<End>,
+    end: End,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        // The control thread may have given up waiting.
+        let _ = self.ended.send(self.end);
+    }
+}
+
+fn live(shared: Shared, doors: Doors) -> io::Result<usize> {
+    let runtime = Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .on_thread_park(records::hand_over)
+        .build_local(LocalOptions::default())?;
+    let generations = shared.generations.clone();
+    let cut = runtime.block_on(run(Worker::new(shared), doors, generations));
+    // Dropping the runtime drops what is left: each exchange in it leaves its record as cut.
+    drop(runtime);
+    cut
+}
+
+async fn run(
+    worker: Rc<Worker>,
+    doors: Doors,
+    generations: watch::Receiver<u64>,
+) -> io::Result<usize> {
+    let mut accepting = spawn_local(Rc::clone(&worker).accept(doors));
+    let sweeping = spawn_local(Rc::clone(&worker).sweep());
+    if worker.config.close_on_trust_change {
+        spawn_local(Rc::clone(&worker).follow(generations));
+    }
+    tokio::select! {
+        () = worker.site.life.reached(Phase::Finishing) => accepting.abort(),
+        // Accepting never ends by itself.
+        ended = &mut accepting => ended.map_err(io::Error::other)??,
+    }
+    worker.changed.notify_waiters();
+    let cut = tokio::select! {
+        () = worker.until_empty() => 0,
+        () = worker.site.life.reached(Phase::Cutting) => worker.open.get(),
+    };
+    sweeping.abort();
+    Ok(cut)
+}
