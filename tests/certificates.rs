@@ -1,67 +1,10 @@
 use std::fs;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::os::unix::fs::PermissionsExt;
 
 use rustix::process::Signal;
-use tokio::io::AsyncWriteExt;
+use time::{Duration, OffsetDateTime};
 
-use crate::support::{Ca, Client, Sidecar, eventually, h2_get, hello, portcullis, read_answer};
-
-#[tokio::test]
-async fn rotation_by_data_swap_fails_no_request_on_old_or_new_connections() {
-    let app = hello("Hello you!").await;
-    let mut sidecar = Sidecar::start(&app, &[]).await;
-    let stop = Arc::new(AtomicBool::new(false));
-    let done = Arc::new(AtomicU64::new(0));
-    let mut load = tokio::task::JoinSet::new();
-    for kept in [true, false, true, false] {
-        let (client, stop, done) = (Client::h1(&sidecar), Arc::clone(&stop), Arc::clone(&done));
-        load.spawn(async move {
-            let mut stream = client.connect().await.unwrap();
-            while !stop.load(Ordering::Relaxed) {
-                if !kept {
-                    stream = client.connect().await.unwrap();
-                }
-                stream
-                    .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-                    .await
-                    .unwrap();
-                assert_eq!(read_answer(&mut stream).await.unwrap().text(), "Hello you!");
-                done.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-    }
-    let h2 = Client::new(&sidecar, &["h2"]).h2().await;
-    let client = Client::h1(&sidecar);
-    for generation in 2..=10 {
-        let leaf = sidecar.ca.leaf();
-        let before = done.load(Ordering::Relaxed);
-        sidecar.secret.swap(&leaf);
-        eventually("the new certificate", async || {
-            (client.served().await == leaf.der).then_some(())
-        })
-        .await;
-        assert_eq!(h2.exchange(h2_get("/"), None).await.unwrap().0, 200);
-        eventually("the load goes on", async || {
-            (done.load(Ordering::Relaxed) > before).then_some(())
-        })
-        .await;
-        assert_eq!(
-            sidecar.admin("/certs").await.json()["generation"],
-            generation
-        );
-    }
-    stop.store(true, Ordering::Relaxed);
-    while let Some(finished) = load.join_next().await {
-        finished.unwrap();
-    }
-    assert!(
-        sidecar
-            .records()
-            .iter()
-            .all(|record| record["kind"] != "exchange" || record["status"] == 200)
-    );
-}
+use crate::support::{Ca, Client, Sidecar, eventually, hello, portcullis};
 
 #[tokio::test]
 async fn a_bad_pair_is_refused_loudly_and_the_old_one_served_until_a_good_one_comes() {
@@ -129,6 +72,172 @@ async fn a_bad_pair_is_refused_loudly_and_the_old_one_served_until_a_good_one_co
 }
 
 #[tokio::test]
+async fn a_chain_must_lead_from_the_leaf_upwards_and_be_signed_all_the_way() {
+    let app = hello("hi").await;
+    let mut sidecar = Sidecar::start(&app, &[]).await;
+    let root = Ca::named("root");
+    let (upper, other_upper) = (root.intermediate("upper"), root.intermediate("upper"));
+    let lower = upper.intermediate("lower");
+    let leaf = lower.leaf();
+    let upside_down = format!("{}{}{}", upper.pem, lower.pem, leaf.certificate);
+    for (chain, reason, words) in [
+        (upside_down, "leaf_not_first", "certificate 3"),
+        (
+            leaf.chain(&[&upper, &lower]),
+            "chain_order",
+            "issued by CN=lower",
+        ),
+        (
+            leaf.chain(&[&lower, &other_upper]),
+            "chain_signature",
+            "certificate 2 (CN=lower)",
+        ),
+        (
+            leaf.chain(&[&lower, &upper, &lower]),
+            "chain_order",
+            "certificate 3",
+        ),
+        (WEAK.0.to_owned(), "weak_key", "RSA 1024"),
+    ] {
+        let key = if reason == "weak_key" {
+            WEAK.1
+        } else {
+            &leaf.key
+        };
+        sidecar.secret.swap_files(&chain, key);
+        let certs = eventually("the refusal", async || {
+            let certs = sidecar.admin("/certs").await.json();
+            (certs["last_attempt"]["reason"] == reason).then_some(certs)
+        })
+        .await;
+        let error = certs["last_error"].as_str().unwrap();
+        assert!(error.contains(words), "{error}");
+        // On disk and served stand side by side.
+        assert_ne!(certs["on_disk"][0]["sha256"], certs["chain"][0]["sha256"]);
+        assert_eq!(certs["chain"][0]["sha256"], sidecar.leaf.sha256());
+        assert!(!certs["disk_differs_since"].is_null());
+    }
+    sidecar
+        .secret
+        .swap_files(&leaf.chain(&[&lower, &upper]), &leaf.key);
+    let certs = eventually("the good chain", async || {
+        let certs = sidecar.admin("/certs").await.json();
+        (certs["generation"] == 2).then_some(certs)
+    })
+    .await;
+    assert_eq!(certs["chain"].as_array().unwrap().len(), 3);
+    assert!(certs["disk_differs_since"].is_null());
+    let metrics = sidecar.probe("/metrics").await.text();
+    assert!(metrics.contains("element=\"intermediate\""), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_certificate_outside_its_dates_never_takes_the_place_of_one_inside() {
+    let app = hello("hi").await;
+    let mut sidecar = Sidecar::start(&app, &[]).await;
+    let client = Client::h1(&sidecar);
+    let now = OffsetDateTime::now_utc();
+    let expired = sidecar.ca.leaf_with(&["localhost"], |params| {
+        params.not_before = now - Duration::days(9);
+        params.not_after = now - Duration::days(1);
+    });
+    sidecar.secret.swap(&expired);
+    let record = sidecar
+        .record("refused", |record| record["reason"] == "expired")
+        .await;
+    let detail = record["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("what is served now is still valid"),
+        "{detail}"
+    );
+    assert_eq!(client.served().await, sidecar.leaf.der);
+
+    // A clock that is behind the CA's: refused as long as that is so, and taken without another change on disk.
+    let early = sidecar.ca.leaf_with(&["localhost"], |params| {
+        params.not_before = now + Duration::seconds(3);
+    });
+    sidecar.secret.swap(&early);
+    sidecar
+        .record("refused", |record| record["reason"] == "not_yet_valid")
+        .await;
+    eventually("its time has come", async || {
+        let served = Client::curious(&sidecar, &[], &["http/1.1"]).served().await;
+        (served == early.der).then_some(())
+    })
+    .await;
+    assert!(OffsetDateTime::now_utc() >= now + Duration::seconds(2));
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_better_than_none_and_said_to_be_expired() {
+    let app = hello("hi").await;
+    let now = OffsetDateTime::now_utc();
+    let ca = Ca::new();
+    let expired = |days| {
+        ca.leaf_with(&["localhost"], |params| {
+            params.not_before = now - Duration::days(99);
+            params.not_after = now - Duration::days(days);
+        })
+    };
+    let (first, second) = (expired(2), expired(1));
+    let mut sidecar = Sidecar::start_with(&app, &[], |secret| secret.swap(&first)).await;
+    eventually("ready", async || {
+        (sidecar.probe("/readyz").await.status == 200).then_some(())
+    })
+    .await;
+    let client = Client::curious(&sidecar, &[], &["http/1.1"]);
+    assert_eq!(client.get("/").await.status, 200);
+    let status = sidecar.admin("/status").await.json();
+    assert_eq!(status["ready"], true);
+    assert!(
+        status["degraded"][0]
+            .as_str()
+            .unwrap()
+            .contains("expired at"),
+        "{status}"
+    );
+    // There is nothing better to keep.
+    sidecar.secret.swap(&second);
+    eventually("the other one", async || {
+        (client.served().await == second.der).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_new_certificate_loses_is_said_and_no_reason_to_refuse_it() {
+    let app = hello("hi").await;
+    let mut sidecar = Sidecar::start(&app, &[]).await;
+    let leaf = Ca::named("another CA").leaf_with(&["localhost"], |params| {
+        params.not_after = OffsetDateTime::now_utc() + Duration::days(1);
+    });
+    sidecar.secret.swap(&leaf);
+    let record = sidecar
+        .record("the change", |record| {
+            let detail = record["detail"].as_str().unwrap_or_default();
+            record["result"] == "published" && detail.contains("generation 2")
+        })
+        .await;
+    let detail = record["detail"].as_str().unwrap();
+    for words in [
+        "no longer has the names IP:127.0.0.1",
+        "the issuer changed from CN=test CA to CN=another CA",
+        "before the old one",
+        "trigger notify",
+        &sidecar.leaf.sha256(),
+        &leaf.sha256(),
+    ] {
+        assert!(detail.contains(words), "{detail}");
+    }
+    let warnings = sidecar.admin("/certs").await.json()["last_attempt"]["warnings"].to_string();
+    assert!(warnings.contains("issuer changed"), "{warnings}");
+    eventually("the log says so, too", async || {
+        sidecar.log().contains("issuer changed").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_missing_secret_leaves_the_process_not_ready_until_it_comes() {
     let app = hello("hi").await;
     let mut sidecar = Sidecar::start_with(&app, &[], |secret| {
@@ -193,15 +302,23 @@ async fn plain_files_are_reloaded_on_rename_and_on_writing_in_place() {
     let client = Client::h1(&sidecar);
     assert_eq!(client.served().await, first.der);
 
+    // Files like any others, and everybody may read the key.
+    let degraded = sidecar.admin("/status").await.json()["degraded"].to_string();
+    assert!(degraded.contains("readable by every user"), "{degraded}");
+    let mode = fs::Permissions::from_mode(0o600);
     // Renamed one after the other: in between the pair does not match, and nothing is published.
     fs::write(sidecar.secret.file("new.crt"), &second.certificate).unwrap();
     fs::write(sidecar.secret.file("new.key"), &second.key).unwrap();
+    fs::set_permissions(sidecar.secret.file("new.key"), mode).unwrap();
     fs::rename(sidecar.secret.file("new.crt"), &certificate).unwrap();
     fs::rename(sidecar.secret.file("new.key"), &key).unwrap();
     eventually("the renamed pair", async || {
         (client.served().await == second.der).then_some(())
     })
     .await;
+
+    let status = sidecar.admin("/status").await.json();
+    assert_eq!(status["degraded"], serde_json::json!([]));
 
     fs::write(&certificate, &third.certificate[..100]).unwrap();
     fs::write(&key, &third.key).unwrap();
@@ -300,3 +417,37 @@ async fn hangup_and_the_admin_plane_reload_and_say_how_it_went() {
         "{text}"
     );
 }
+
+/// A certificate with a key of 1,024 bits, and that key: nothing makes one any more but OpenSSL.
+const WEAK: (&str, &str) = (
+    "-----BEGIN CERTIFICATE-----\n\
+     MIICEjCCAXugAwIBAgIUQvrN7X1czzf4CBGMS9c2If4GbYMwDQYJKoZIhvcNAQEL\n\
+     BQAwDzENMAsGA1UEAwwEd2VhazAgFw0yNjExMjIxNjM3NTZaGA8yMTI2MTAyOTE2\n\
+     Mzc1NlowDzENMAsGA1UEAwwEd2VhazCBnzANBgkqhkiG9w0BAQEFAAOBjQAwgYkC\n\
+     gYEAv7ui6n8J2U3dTuvGXbAKqLA3vM4+dxB02Nj9UAHehtSHv2xRoEUlEGgKieHa\n\
+     E42kopjab5vGTTAH/y0ljPOyq2pvtjomtR6AVkMwqZhwHLK/Wo6PETR5zqUj6p7S\n\
+     djjtQyqU47mTx4XP8yqwlskpOrIczvD38Rrkf/X65LFHlx8CAwEAAaNpMGcwHQYD\n\
+     VR0OBBYEFDY892Bh+cLeqztZFU3rFV1nZ7lCMB8GA1UdIwQYMBaAFDY892Bh+cLe\n\
+     qztZFU3rFV1nZ7lCMA8GA1UdEwEB/wQFMAMBAf8wFAYDVR0RBA0wC4IJbG9jYWxo\n\
+     b3N0MA0GCSqGSIb3DQEBCwUAA4GBAFN3gt96fIe7zetc5GhkqThp7zH7REAPrNIC\n\
+     4uH2Pfe82fyHszuL/LV7eSQxSBPJBCCPKzc4WIFnZ5n1xCCWGGFqnY87KJj1Rsxt\n\
+     DA5qhDxDVum2EG5KWcca+jVi5KVFvsNlISj81zFprSGvyPUX/jcvmlHkRx1EECta\n\
+     lLFgKjHq\n\
+     -----END CERTIFICATE-----\n",
+    "-----BEGIN PRIVATE KEY-----\n\
+     MIICdQIBADANBgkqhkiG9w0BAQEFAASCAl8wggJbAgEAAoGBAL+7oup/CdlN3U7r\n\
+     xl2wCqiwN7zOPncQdNjY/VAB3obUh79sUaBFJRBoConh2hONpKKY2m+bxk0wB/8t\n\
+     JYzzsqtqb7Y6JrUegFZDMKmYcByyv1qOjxE0ec6lI+qe0nY47UMqlOO5k8eFz/Mq\n\
+     sJbJKTqyHM7w9/Ea5H/1+uSxR5cfAgMBAAECgYBXJNZgVItKbDyJMVqAnJHLqAQ9\n\
+     WVRE04L4SG+h3KeiipiEZZwYBzVYZqFbl/6BYqCQkn69uYSA8rK/xWpKzTzIJ2Ug\n\
+     EjPU8jcPMYc0qfHC4C4nF+OVGJlpgklmauZyYSU37xquSkEfdZ8DmLUUE1g1nvxI\n\
+     lZvTyrXwQ2dxHwJKyQJBAPs1UGRPNMLLC0oPvGG4jfjpNVVWHa/5Xy6qcI4D5Z4b\n\
+     66Vfq7FA9yDMDQeVhoGtTwo9lcBGyV1Dxqp6dDIXYksCQQDDY+VbAxudZQ+h+EhC\n\
+     0qPO8amEG5w5Iim7FYKFGSchOD3Lb4c2fSKVp7szv0cbiedh92CSCWYLkFFB4OpG\n\
+     Ynn9AkAmIqDSqYeL7sEG/D6P4zGCUPzsuIcHOOcvMWam2IaaKwjp8Q0ieodJrlBo\n\
+     D1X9B69REapTJyvYgbp+FNrg49XjAkASjNNjlqHyiXu4duf1YCYpKYxcfHqSegnY\n\
+     NyyTElZCsyI6xDXkGHFGIAyH1ysbFDaheGj0tGu5wVPVm1Lip8rJAkBABkioSSzD\n\
+     GhGsFkOoK/ImAV9MvlsSP9oNkb8WC5gfv6dD3FNwLZ5xST5/KmDejcztnUShMqyd\n\
+     1DnlapcGOssJ\n\
+     -----END PRIVATE KEY-----\n",
+);

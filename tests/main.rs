@@ -12,6 +12,8 @@ mod admin;
 mod bodies;
 /// Rotation, refusal and late arrival of certificates.
 mod certificates;
+/// Who is let in, by certificate.
+mod client_auth;
 /// Requests and responses on their way, over HTTP/1 and HTTP/2.
 mod forwarding;
 /// TLS versions, ALPN, deadlines.
@@ -28,3 +30,11 @@ mod process;
 mod records;
 /// The plain HTTP listener.
 mod redirect;
+/// Connections that end although the sidecar stays.
+mod retirement;
+/// Certificates renewed under load, and seen with a client's eyes.
+mod rotation;
+/// Several certificates, chosen by name.
+mod sni;
+/// Sessions resumed, by whom and for how long.
+mod tickets;

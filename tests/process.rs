@@ -245,6 +245,96 @@ fn all_configuration_mistakes_are_reported_in_one_run() {
 }
 
 #[test]
+fn mistakes_about_client_certificates_are_found_before_anybody_relies_on_them() {
+    let with = |args: &[&str], env: &[(&str, &str)]| {
+        let mut command = portcullis();
+        command.arg("check").args(args).envs(env.iter().copied());
+        let ended = Ended::of(command);
+        assert_eq!(ended.code, Some(2), "{args:?}: {}", ended.stderr);
+        ended.stderr
+    };
+    let mistaken = with(
+        &[
+            "--client-ca",
+            "/ca.pem",
+            "--client-crl",
+            "/crl",
+            "--allow-san",
+            "DNS:a/b",
+            "--tls-profile",
+            "modern",
+            "--tls-min",
+            "1.2",
+            "--client-auth-exempt",
+            "healthz",
+        ],
+        &[("PORTCULLIS_CERT_DIR", "/a, /b,/a")],
+    );
+    for part in [
+        "--client-ca without --client-auth",
+        "--client-crl without --client-auth",
+        "--allow-san without --client-auth",
+        "--allow-san (flag --allow-san): \"DNS:a/b\" is not a host name",
+        "--tls-min 1.2 is below --tls-profile modern",
+        "\"healthz\" is not a path",
+        "names the same folder twice",
+    ] {
+        assert!(mistaken.contains(part), "{part:?} is missing in {mistaken}");
+    }
+    let mistaken = with(&["--client-auth", "always"], &[]);
+    assert!(mistaken.contains("one mistake") && mistaken.contains("off, optional or required"));
+    let mistaken = with(
+        &[
+            "--client-auth",
+            "optional",
+            "--client-auth-exempt",
+            "/x",
+            "--cert",
+            "/c",
+            "--key",
+            "/k",
+        ],
+        &[],
+    );
+    assert!(mistaken.contains("--client-auth-exempt needs --client-auth required"));
+    assert!(mistaken.contains("--client-auth with --cert needs --client-ca"));
+}
+
+#[test]
+fn an_option_that_may_be_repeated_is_a_list_everywhere() {
+    let config = file(
+        "cert-dir: [/one, /two]\nclient-auth: required\nallow-san:\n  - DNS:*.a.test\n  - DNS:*.b.test\n",
+    );
+    let check = |args: &[&str], env: &[(&str, &str)]| {
+        let mut command = portcullis();
+        command.arg("check").arg("--config").arg(config.path());
+        command.args(args).envs(env.iter().copied());
+        Ended::of(command).stdout
+    };
+    let line = |text: &str, name: &str| {
+        let found = text
+            .lines()
+            .find(|line| line.trim_start().starts_with(name));
+        found.unwrap_or_default().to_owned()
+    };
+    let text = check(&[], &[]);
+    assert!(line(&text, "cert-dir").contains("/one, /two"), "{text}");
+    assert!(line(&text, "allow-san").contains("DNS:*.a.test, DNS:*.b.test"));
+    let text = check(&[], &[("PORTCULLIS_CERT_DIR", "/three, /four")]);
+    assert!(
+        line(&text, "cert-dir").contains("/three, /four  "),
+        "{text}"
+    );
+    let text = check(&["--cert-dir", "/five", "--cert-dir", "/six"], &[]);
+    assert!(line(&text, "cert-dir").contains("/five, /six"), "{text}");
+    // Every part that cannot be read is named, the client CA with the folder it lies in.
+    assert!(
+        text.contains("/five/tls.crt") && text.contains("/six/tls.crt"),
+        "{text}"
+    );
+}
+
+#[test]
 fn flags_that_are_not_known_end_with_2_and_a_suggestion() {
     for (args, part) in [
         (&["run", "--targt", "x"][..], "--target"),

@@ -22,10 +22,10 @@ use crate::source::{Part, Snapshot};
 
 /// Is told what happens in the room. No lock that [`Store::current`] needs is held meanwhile.
 pub trait Observer: Send + Sync {
-    /// An attempt has published a generation, which is served from now on.
-    fn published(&self, attempt: &Attempt, generation: &Generation);
-    /// An attempt has ended, and what it published was dialled.
-    fn ended(&self, attempt: &Attempt);
+    /// An attempt has ended; what it published is served from now on. Told in the order of the attempts at a part.
+    fn attempted(&self, attempt: &Attempt);
+    /// What an attempt published was looked at with a client's eyes.
+    fn looked(&self, attempt: &Attempt, seen: &Confirmation);
 }
 
 /// The certificate store.
@@ -108,21 +108,20 @@ impl Store {
             .map(|number| self.attempt(number, trigger))
             .collect();
         looked();
-        let conclude = |(number, attempt)| self.conclude(number, attempt);
-        attempts.into_iter().enumerate().map(conclude).collect()
+        let look = |(number, attempt)| self.look(number, attempt);
+        attempts.into_iter().enumerate().map(look).collect()
     }
 
-    /// Reads one part, proves it and publishes it if it changed. To be followed by [`Store::conclude`].
+    /// Reads one part, proves it and publishes it if it changed. To be followed by [`Store::look`].
     pub(crate) fn attempt(&self, number: usize, trigger: Trigger) -> Attempt {
-        let attempt = self.try_one(&self.shelves[number], trigger);
-        if let Outcome::Published(generation) = &attempt.outcome {
-            self.observer.published(&attempt, generation);
-        }
+        let shelf = &self.shelves[number];
+        let _one_at_a_time = lock(&shelf.attempting);
+        let attempt = self.try_one(shelf, trigger);
+        self.observer.attempted(&attempt);
         attempt
     }
 
     fn try_one(&self, shelf: &Shelf, trigger: Trigger) -> Attempt {
-        let _one_at_a_time = lock(&shelf.attempting);
         let old = self.fingerprint(shelf);
         let served = shelf.history().digest;
         let now = OffsetDateTime::now_utc();
@@ -196,19 +195,20 @@ impl Store {
         Ok((generation, warnings))
     }
 
-    /// Looks at what was published with a client's eyes, and tells the observer how it all went.
-    pub(crate) fn conclude(&self, number: usize, mut attempt: Attempt) -> Attempt {
+    /// Looks at what was published with a client's eyes.
+    pub(crate) fn look(&self, number: usize, mut attempt: Attempt) -> Attempt {
         let shelf = &self.shelves[number];
         if let Outcome::Published(generation) = &attempt.outcome
             && let Some((place, _, _)) = shelf.part.pair
         {
-            attempt.confirmation = Some(match self.listener.get() {
+            let seen = match self.listener.get() {
                 Some(listener) => confirm(listener.as_ref(), place, generation, || self.current()),
                 None => Confirmation::Unverified("nobody listens".to_owned()),
-            });
+            };
+            self.observer.looked(&attempt, &seen);
+            attempt.confirmation = Some(seen);
             shelf.history().confirm(&attempt);
         }
-        self.observer.ended(&attempt);
         attempt
     }
 

@@ -19,10 +19,10 @@ use std::time::Duration;
 use notify::event::{EventKind, ModifyKind, RenameMode};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
-use crate::attempt::{Outcome, Trigger};
+use crate::attempt::{Attempt, Outcome, Trigger};
 use crate::source::Part;
 use crate::store::Store;
 
@@ -68,7 +68,16 @@ async fn watch_part(store: Arc<Store>, number: usize) -> Infallible {
             }
         };
         eyes.forget();
-        again = if reload(&store, number, trigger).await {
+        let attempted = attempt(&store, number, trigger).await;
+        let is_well = attempted
+            .as_ref()
+            .is_some_and(|attempt| !matches!(attempt.outcome, Outcome::Failed(_)));
+        if let Some(attempt) = attempted {
+            // Nobody waits for that: the next swap may be there already.
+            let store = Arc::clone(&store);
+            spawn_blocking(move || store.look(number, attempt));
+        }
+        again = if is_well {
             None
         } else if trigger == Trigger::Poll {
             Some(again.map_or(FIRST_AGAIN, |again| (again * 2).min(POLL)))
@@ -78,20 +87,12 @@ async fn watch_part(store: Arc<Store>, number: usize) -> Infallible {
     }
 }
 
-/// Off the runtime: a hanging network mount must not stop probes and signals. True when what is on disk is served.
-async fn reload(store: &Arc<Store>, number: usize, trigger: Trigger) -> bool {
-    let attempting = {
-        let store = Arc::clone(store);
-        tokio::task::spawn_blocking(move || store.attempt(number, trigger))
-    };
-    let Ok(attempt) = attempting.await else {
-        return false;
-    };
-    let is_well = !matches!(attempt.outcome, Outcome::Failed(_));
-    // Nobody waits for the look at what was published: the next swap may be there already.
+/// Off the runtime: a hanging network mount must not stop probes and signals.
+async fn attempt(store: &Arc<Store>, number: usize, trigger: Trigger) -> Option<Attempt> {
     let store = Arc::clone(store);
-    tokio::task::spawn_blocking(move || store.conclude(number, attempt));
-    is_well
+    spawn_blocking(move || store.attempt(number, trigger))
+        .await
+        .ok()
 }
 
 /// What an event says about the state of a replacement.
@@ -232,3 +233,41 @@ const FIRST_AGAIN: Duration = Duration::from_millis(250);
 const QUIET: Duration = Duration::from_millis(150);
 /// The most to wait for quiet.
 const LONGEST_QUIET: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{CreateKind, DataChange, Flag};
+
+    use super::*;
+
+    fn part() -> Part {
+        let source = crate::Source::Directory("/tls".into());
+        Part::group(&[source], None, None).remove(0)
+    }
+
+    fn told(kind: EventKind, path: &str) -> Option<Hint> {
+        hint(&part(), Ok(Event::new(kind).add_path(path.into())))
+    }
+
+    #[test]
+    fn an_atomic_rename_needs_no_quiet_and_a_write_does() {
+        let renamed = EventKind::Modify(ModifyKind::Name(RenameMode::To));
+        let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        let created = EventKind::Create(CreateKind::Any);
+        assert_eq!(told(renamed, "/tls/..data"), Some(Hint::Complete));
+        assert_eq!(told(renamed, "/tls/tls.crt"), Some(Hint::Complete));
+        assert_eq!(told(written, "/tls/tls.crt"), Some(Hint::Partial));
+        assert_eq!(told(created, "/tls/..2026_11_22"), Some(Hint::Partial));
+        assert_eq!(told(written, "/tls/unrelated"), None);
+        let opened = EventKind::Access(notify::event::AccessKind::Any);
+        assert_eq!(told(opened, "/tls/tls.crt"), None);
+    }
+
+    #[test]
+    fn a_queue_that_overflowed_or_failed_makes_us_look() {
+        let overflowed = Event::new(EventKind::Other).set_flag(Flag::Rescan);
+        assert_eq!(hint(&part(), Ok(overflowed)), Some(Hint::Partial));
+        let failed = notify::Error::generic("gone");
+        assert_eq!(hint(&part(), Err(failed)), Some(Hint::Partial));
+    }
+}

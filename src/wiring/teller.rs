@@ -27,41 +27,29 @@ impl Teller {
         }
     }
 
-    fn succeeded(&self, attempt: &Attempt, generation: &Generation) {
+    fn published(&self, attempt: &Attempt, generation: &Generation) {
         let (number, trigger, part) = (generation.number, attempt.trigger.word(), &*attempt.part);
-        let names = |name: &Option<String>| name.as_deref().unwrap_or("none").to_owned();
-        let (old, new) = (names(&attempt.old), names(&attempt.new));
+        let none = || "none".to_owned();
+        let old = attempt.old.clone().unwrap_or_else(none);
+        let new = attempt.new.clone().unwrap_or_else(none);
+        tracing::info!(
+            part,
+            generation = number,
+            trigger,
+            old,
+            new,
+            "served from now on"
+        );
         let mut detail = format!("{part}: generation {number}, trigger {trigger}, {old} -> {new}");
-        let mut reason = "";
-        match &attempt.confirmation {
-            None => {}
-            Some(Confirmation::Served) => detail.push_str(", seen to be served"),
-            Some(Confirmation::Unverified(why)) => {
-                tracing::warn!(
-                    part,
-                    generation = number,
-                    why,
-                    "nobody could see whether it is served"
-                );
-                reason = "unverified";
-                detail.push_str(&format!(", unverified: {why}"));
-            }
-            Some(Confirmation::Differs(seen)) => {
-                tracing::error!(
-                    part,
-                    generation = number,
-                    seen,
-                    new,
-                    "another certificate is served than was published"
-                );
-                reason = "differs";
-                detail.push_str(&format!(", but {seen} is served"));
-            }
-        }
         for warning in &attempt.warnings {
+            tracing::warn!(part, generation = number, "{warning}");
             detail.push_str(&format!("; warning: {warning}"));
         }
-        audit(&self.service, ACTION, "published", reason, &detail);
+        audit(&self.service, RELOAD, "published", "", &detail);
+        if generation.has_certificate() && !generation.lacks_trust() {
+            self.life.advance(Phase::Ready);
+        }
+        self.generations.send_replace(number);
     }
 
     fn failed(&self, attempt: &Attempt, error: &LoadError) {
@@ -76,35 +64,14 @@ impl Teller {
         tracing::error!(part, trigger, %error, "not loaded, {kept}");
         let old = attempt.old.as_deref().unwrap_or("none");
         let detail = format!("{part}: trigger {trigger}, {old} kept: {error}");
-        audit(&self.service, ACTION, "failed", error.reason(), &detail);
+        audit(&self.service, RELOAD, "failed", error.reason(), &detail);
     }
 }
 
 impl Observer for Teller {
-    fn published(&self, attempt: &Attempt, generation: &Generation) {
-        let (number, part) = (generation.number, &*attempt.part);
-        let trigger = attempt.trigger.word();
-        let (old, new) = (attempt.old.as_deref(), attempt.new.as_deref());
-        tracing::info!(
-            part,
-            generation = number,
-            trigger,
-            old,
-            new,
-            "served from now on"
-        );
-        for warning in &attempt.warnings {
-            tracing::warn!(part, generation = number, "{warning}");
-        }
-        if generation.has_certificate() && !generation.lacks_trust() {
-            self.life.advance(Phase::Ready);
-        }
-        self.generations.send_replace(generation.number);
-    }
-
-    fn ended(&self, attempt: &Attempt) {
+    fn attempted(&self, attempt: &Attempt) {
         match &attempt.outcome {
-            Outcome::Published(generation) => self.succeeded(attempt, generation),
+            Outcome::Published(generation) => self.published(attempt, generation),
             Outcome::Failed(error) => self.failed(attempt, error),
             // Somebody asked and wants to know; the rest is routine, and no attempt to change anything.
             Outcome::Unchanged => {
@@ -112,13 +79,36 @@ impl Observer for Teller {
                 if attempt.trigger.is_asked_for() {
                     tracing::info!(trigger, part, "certificate unchanged");
                     let detail = format!("{part}: trigger {trigger}");
-                    audit(&self.service, ACTION, "unchanged", "", &detail);
+                    audit(&self.service, RELOAD, "unchanged", "", &detail);
                 } else {
-                    tracing::debug!(part, trigger, "certificate unchanged");
+                    tracing::debug!(trigger, part, "certificate unchanged");
                 }
             }
         }
     }
+
+    fn looked(&self, attempt: &Attempt, seen: &Confirmation) {
+        let (part, new) = (&*attempt.part, attempt.new.as_deref().unwrap_or("none"));
+        let detail = match seen {
+            Confirmation::Served => format!("{part}: {new} is shown to clients"),
+            Confirmation::Unverified(why) => {
+                tracing::warn!(part, new, why, "nobody could see whether it is served");
+                format!("{part}: {new}: {why}")
+            }
+            Confirmation::Differs(other) => {
+                tracing::error!(
+                    part,
+                    new,
+                    other,
+                    "another certificate is served than was published"
+                );
+                format!("{part}: {new} was published, {other} is shown to clients")
+            }
+        };
+        audit(&self.service, LOOK, seen.word(), "", &detail);
+    }
 }
 
-const ACTION: &str = "certificate_reload";
+const RELOAD: &str = "certificate_reload";
+/// A look at the own listener with a client's eyes, after a publication.
+const LOOK: &str = "certificate_look";

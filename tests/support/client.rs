@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::client::WantsClientCert;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::pki::Leaf;
 use super::sidecar::Sidecar;
 use super::wait::PATIENCE;
 
@@ -48,6 +51,7 @@ impl Answer {
 pub(crate) struct Client {
     address: SocketAddr,
     config: Arc<ClientConfig>,
+    name: &'static str,
 }
 
 impl Client {
@@ -63,16 +67,114 @@ impl Client {
     ) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(sidecar.ca.certificate.clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
+        Self::of(sidecar, config, alpn)
+    }
+
+    /// One that shows a certificate.
+    pub(crate) fn showing(
+        sidecar: &Sidecar,
+        chain: &[&CertificateDer<'static>],
+        key: &Leaf,
+        alpn: &[&str],
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(sidecar.ca.certificate.clone()).unwrap();
+        let chain = chain.iter().map(|der| (*der).clone()).collect();
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key.private_key())
+            .unwrap();
+        Self::of(sidecar, config, alpn)
+    }
+
+    /// One that takes whatever certificate it is shown, and can verify only these kinds: `rsa`, `ecdsa`; none is all.
+    pub(crate) fn curious(sidecar: &Sidecar, kinds: &[&str], alpn: &[&str]) -> Self {
+        let is_wanted = |scheme: &SignatureScheme| {
+            let name = format!("{scheme:?}").to_lowercase();
+            kinds.is_empty() || kinds.iter().any(|kind| name.starts_with(kind))
+        };
+        let builder = believing(rustls::ALL_VERSIONS, is_wanted);
+        Self::of(sidecar, builder.with_no_client_auth(), alpn)
+    }
+
+    /// One that takes whatever certificate it is shown, to go from one sidecar to another.
+    pub(crate) fn credulous(
+        sidecar: &Sidecar,
+        leaf: Option<&Leaf>,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> Self {
+        let builder = believing(versions, |_| true);
+        let config = match leaf {
+            None => builder.with_no_client_auth(),
+            Some(leaf) => builder
+                .with_client_auth_cert(vec![leaf.der.clone()], leaf.private_key())
+                .unwrap(),
+        };
+        Self::of(sidecar, config, &["http/1.1"])
+    }
+
+    /// The same over HTTP/1 and any version of TLS.
+    pub(crate) fn as_client(sidecar: &Sidecar, leaf: &Leaf) -> Self {
+        let alpn = &["http/1.1"];
+        Self::showing(sidecar, &[&leaf.der], leaf, alpn, rustls::ALL_VERSIONS)
+    }
+
+    fn of(sidecar: &Sidecar, mut config: ClientConfig, alpn: &[&str]) -> Self {
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         Self {
             address: sidecar.https,
             config: Arc::new(config),
+            name: "localhost",
+        }
+    }
+
+    /// The same client, with all that it remembers, at another sidecar.
+    pub(crate) fn at(&self, sidecar: &Sidecar) -> Self {
+        Self {
+            address: sidecar.https,
+            ..self.clone()
+        }
+    }
+
+    /// The same client, asking for another name.
+    pub(crate) fn asking(&self, name: &'static str) -> Self {
+        Self {
+            name,
+            ..self.clone()
+        }
+    }
+
+    /// Whether a request on a new connection was served over a resumed session. The answer is read, so that the next ticket
+    /// has come.
+    pub(crate) async fn resumes(&self) -> bool {
+        let mut stream = self.connect().await.unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        assert_eq!(read_answer(&mut stream).await.unwrap().status, 200);
+        stream.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
+    }
+
+    /// Tries a request on a new connection, which must not be let in: in TLS 1.3 a client learns that only when it reads.
+    pub(crate) async fn is_refused(&self) {
+        let tried = async {
+            let mut stream = self.connect().await?;
+            stream
+                .write_all(b"GET /refused HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                .await?;
+            read_answer(&mut stream).await
+        };
+        if let Ok(answer) = tried.await {
+            panic!("let in: {}", answer.head);
         }
     }
 
@@ -83,7 +185,7 @@ impl Client {
     pub(crate) async fn connect(&self) -> std::io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
-        let name = ServerName::try_from("localhost").unwrap();
+        let name = ServerName::try_from(self.name).unwrap();
         TlsConnector::from(Arc::clone(&self.config))
             .connect(name, stream)
             .await
@@ -119,6 +221,65 @@ impl Client {
         });
         H2(send)
     }
+}
+
+fn believing(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    is_wanted: impl Fn(&SignatureScheme) -> bool,
+) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    let provider = provider();
+    let mut schemes = provider
+        .signature_verification_algorithms
+        .supported_schemes();
+    schemes.retain(is_wanted);
+    ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Curious(schemes)))
+}
+
+/// Believes everything.
+#[derive(Debug)]
+struct Curious(Vec<SignatureScheme>);
+
+impl ServerCertVerifier for Curious {
+    fn verify_server_cert(
+        &self,
+        _leaf: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.clone()
+    }
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 /// An HTTP/2 connection.

@@ -1,0 +1,407 @@
+use rcgen::{DnType, SanType};
+use time::{Duration, OffsetDateTime};
+
+use crate::support::{App, Ca, Client, Leaf, Sidecar, eventually, h2_get, hello, tomorrow};
+
+/// A sidecar whose Secret holds this client CA, and perhaps a CRL, beside the certificate.
+async fn start(app: &App, files: &[(&str, &str)], args: &[&str]) -> Sidecar {
+    let mut sidecar = Sidecar::start_with(app, args, |_| {}).await;
+    swap(&mut sidecar, files);
+    eventually("ready", async || {
+        (sidecar.probe("/readyz").await.status == 200).then_some(())
+    })
+    .await;
+    sidecar
+}
+
+/// Renews nothing but what is beside the certificate.
+fn swap(sidecar: &mut Sidecar, files: &[(&str, &str)]) {
+    let leaf = sidecar.leaf.clone();
+    let mut all = vec![("tls.crt", &*leaf.certificate), ("tls.key", &*leaf.key)];
+    all.extend(files);
+    sidecar.secret.swap_all(&all);
+}
+
+/// The record of a handshake that failed for this reason.
+async fn refusal(sidecar: &Sidecar, reason: &str) -> String {
+    let record = sidecar
+        .record(reason, |record| {
+            record["kind"] == "handshake" && record["reason"] == reason
+        })
+        .await;
+    record["detail"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn nobody_is_let_in_before_it_is_known_who_may() {
+    let app = hello("hi").await;
+    let ca = Ca::new();
+    let mut sidecar = Sidecar::start_with(&app, &["--client-auth", "required"], |_| {}).await;
+    let answer = sidecar.probe("/readyz").await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.text().contains("ca.crt"), "{}", answer.text());
+    Client::as_client(&sidecar, &ca.client("a", &[], 1))
+        .is_refused()
+        .await;
+    Client::h1(&sidecar).is_refused().await;
+    swap(&mut sidecar, &[("ca.crt", &ca.pem)]);
+    eventually("ready", async || {
+        (sidecar.probe("/readyz").await.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(
+        Client::as_client(&sidecar, &ca.client("a", &[], 1))
+            .get("/")
+            .await
+            .status,
+        200
+    );
+    assert_eq!(app.heads().len(), 1);
+}
+
+#[tokio::test]
+async fn a_verified_client_is_in_the_record_and_named_to_the_application_in_envoys_format() {
+    let app = hello("hi").await;
+    let ca = Ca::named("client CA");
+    let sidecar = start(&app, &[("ca.crt", &ca.pem)], &["--client-auth", "required"]).await;
+    let uri = "spiffe://corp.test/ns/prod/sa/web";
+    let leaf = ca.leaf_with(&["web.corp.test", "www.corp.test"], |params| {
+        params
+            .subject_alt_names
+            .push(SanType::URI(uri.try_into().unwrap()));
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, "Corp; \"By=evil\", Inc");
+        params.distinguished_name.push(DnType::CommonName, "web");
+    });
+    let forged = "X-Forwarded-Client-Cert: By=x;Hash=y\r\nx_forwarded_client.cert: z\r\nX-SSL-Client-Verify: SUCCESS\r\n";
+    let answer = Client::as_client(&sidecar, &leaf)
+        .send(format!(
+            "GET /who HTTP/1.1\r\nHost: localhost\r\n{forged}Connection: close\r\n\r\n"
+        ))
+        .await;
+    assert_eq!(answer.status, 200);
+    let head = app.heads().remove(0).to_lowercase();
+    let fields: Vec<_> = head
+        .lines()
+        .filter(|line| line.contains("client"))
+        .collect();
+    let wanted = format!(
+        "x-forwarded-client-cert: hash={};subject=\"o=corp\\\\; \\\\\\\"by=evil\\\\\\\"\\\\, inc,cn=web\";uri={uri};dns=web.corp.test;dns=www.corp.test",
+        leaf.sha256()
+    );
+    assert_eq!(fields, [&*wanted]);
+    let record = sidecar.exchange("/who").await;
+    assert_eq!(record["client_id"], uri);
+}
+
+#[tokio::test]
+async fn required_optional_and_off_differ_in_who_comes_in() {
+    let app = hello("hi").await;
+    let ca = Ca::named("client CA");
+    let (known, stranger) = (
+        ca.client("a", &[], 1),
+        Ca::named("stranger").client("b", &[], 1),
+    );
+    let files = [("ca.crt", &*ca.pem)];
+    for (mode, without) in [("required", false), ("optional", true), ("off", true)] {
+        let sidecar = start(&app, &files, &["--client-auth", mode]).await;
+        assert_eq!(
+            Client::as_client(&sidecar, &known)
+                .get("/known")
+                .await
+                .status,
+            200
+        );
+        let id = &sidecar.exchange("/known").await["client_id"];
+        // A client that is not asked shows nothing.
+        assert_eq!(id.is_null(), mode == "off", "{mode}: {id}");
+        if without {
+            assert_eq!(Client::h1(&sidecar).get("/").await.status, 200, "{mode}");
+        } else {
+            Client::h1(&sidecar).is_refused().await;
+            let detail = refusal(&sidecar, "client_certificate_missing").await;
+            assert!(detail.contains("--client-auth"), "{detail}");
+        }
+        if mode != "off" {
+            // Shown and refused is refused, be it required or not.
+            Client::as_client(&sidecar, &stranger).is_refused().await;
+            let detail = refusal(&sidecar, "client_issuer_unknown").await;
+            assert!(
+                detail.contains("unknown CA: issuer=CN=stranger"),
+                "{detail}"
+            );
+        }
+    }
+    assert!(
+        app.heads()
+            .iter()
+            .all(|head| !head.starts_with("GET /refused"))
+    );
+}
+
+#[tokio::test]
+async fn a_refused_client_is_told_of_in_plain_words() {
+    let app = hello("hi").await;
+    let ca = Ca::named("client CA");
+    let crl = ca.crl(&[13], tomorrow());
+    let files = [("ca.crt", &*ca.pem), ("ca.crl", &*crl)];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.crl");
+    std::fs::write(&path, &crl).unwrap();
+    let args = [
+        "--client-auth",
+        "required",
+        "--allow-san",
+        "URI:spiffe://corp.test/*",
+        "--allow-san",
+        "DNS:*.corp.test",
+        "--client-crl",
+        path.to_str().unwrap(),
+    ];
+    let sidecar = start(&app, &files, &args).await;
+    let uri = "spiffe://corp.test/web";
+    assert_eq!(
+        Client::as_client(&sidecar, &ca.client("a", &[uri], 12))
+            .get("/")
+            .await
+            .status,
+        200
+    );
+    let dated = |from: OffsetDateTime, to: OffsetDateTime| {
+        ca.leaf_with(&["a.corp.test"], |params| {
+            params.not_before = from;
+            params.not_after = to;
+        })
+    };
+    let now = OffsetDateTime::now_utc();
+    let server = ca.leaf_with(&["a.corp.test"], |params| {
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    });
+    for (leaf, reason, words) in [
+        (
+            ca.client("revoked", &[uri], 13),
+            "client_certificate_revoked",
+            "is revoked",
+        ),
+        (
+            ca.client("misnamed", &["spiffe://other.test/web"], 14),
+            "client_name_not_allowed",
+            "URI:spiffe://other.test/web",
+        ),
+        (
+            dated(now - Duration::days(9), now - Duration::days(2)),
+            "client_certificate_expired",
+            "expired at 2",
+        ),
+        (
+            dated(now + Duration::days(2), now + Duration::days(9)),
+            "client_certificate_not_yet_valid",
+            "not valid yet",
+        ),
+        (
+            server,
+            "client_certificate_invalid",
+            "not for client authentication",
+        ),
+    ] {
+        Client::as_client(&sidecar, &leaf).is_refused().await;
+        let detail = refusal(&sidecar, reason).await;
+        assert!(detail.contains(words), "{detail}");
+    }
+    let metrics = sidecar.probe("/metrics").await.text();
+    assert!(
+        metrics.contains("reason=\"client_certificate_revoked\""),
+        "{metrics}"
+    );
+    assert_eq!(app.heads().len(), 1);
+}
+
+#[tokio::test]
+async fn a_chain_with_an_intermediate_needs_a_crl_of_every_ca_in_it() {
+    let app = hello("hi").await;
+    let root = Ca::named("root");
+    let middle = root.intermediate("middle");
+    let leaf = middle.client("a", &[], 5);
+    let bundle = format!("{}{}", root.pem, middle.pem);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("crl");
+    std::fs::write(&path, root.crl(&[], tomorrow())).unwrap();
+    let args = [
+        "--client-auth",
+        "required",
+        "--client-crl",
+        path.to_str().unwrap(),
+    ];
+    let sidecar = start(&app, &[("ca.crt", &bundle)], &args).await;
+    let client = Client::as_client(&sidecar, &leaf);
+    client.is_refused().await;
+    let detail = refusal(&sidecar, "client_revocation_unknown").await;
+    assert!(
+        detail.contains("no CRL covers") && detail.contains("CN=middle"),
+        "{detail}"
+    );
+    let degraded = sidecar.admin("/status").await.json()["degraded"].to_string();
+    assert!(degraded.contains("no CRL of the client CA"), "{degraded}");
+
+    let both = format!(
+        "{}{}",
+        root.crl(&[], tomorrow()),
+        middle.crl(&[6], tomorrow())
+    );
+    std::fs::write(&path, both).unwrap();
+    eventually("let in", async || client.connect().await.ok()).await;
+    eventually("the trust that covers all", async || {
+        (sidecar.admin("/status").await.json()["degraded"] == serde_json::json!([])).then_some(())
+    })
+    .await;
+    assert_eq!(client.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn another_client_ca_lets_others_in_without_a_restart() {
+    let app = hello("hi").await;
+    let (one, two) = (Ca::named("one"), Ca::named("two"));
+    let mut sidecar = start(
+        &app,
+        &[("ca.crt", &one.pem)],
+        &["--client-auth", "required"],
+    )
+    .await;
+    let (old, new) = (one.client("old", &[], 1), two.client("new", &[], 1));
+    assert_eq!(Client::as_client(&sidecar, &old).get("/").await.status, 200);
+    swap(&mut sidecar, &[("ca.crt", &two.pem)]);
+    let record = sidecar
+        .record("the change", |record| {
+            let detail = record["detail"].as_str().unwrap_or_default();
+            record["result"] == "published" && detail.contains("no longer trusted")
+        })
+        .await;
+    assert!(
+        record["detail"].as_str().unwrap().contains("CN=one"),
+        "{record}"
+    );
+    Client::as_client(&sidecar, &old).is_refused().await;
+    assert_eq!(Client::as_client(&sidecar, &new).get("/").await.status, 200);
+    let certs = sidecar.admin("/certs").await.json();
+    assert_eq!(certs["client_ca"][0]["subject"], "CN=two");
+    assert_eq!(certs["client_auth"]["required"], true);
+    let metrics = sidecar.probe("/metrics").await.text();
+    assert!(metrics.contains("element=\"client_ca\""), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_bad_ca_bundle_or_crl_is_refused_and_the_old_trust_kept() {
+    let app = hello("hi").await;
+    let ca = Ca::named("client CA");
+    let mut holder = crate::support::Secret::empty();
+    let crl = ca.crl(&[], tomorrow());
+    holder.swap_all(&[("ca.crt", &ca.pem), ("ca.crl", &crl)]);
+    let (ca_file, crl_file) = (holder.file("ca.crt"), holder.file("ca.crl"));
+    let args = [
+        "--client-auth",
+        "required",
+        "--client-ca",
+        ca_file.to_str().unwrap(),
+        "--client-crl",
+        crl_file.to_str().unwrap(),
+    ];
+    let sidecar = Sidecar::start(&app, &args).await;
+    let client = Client::as_client(&sidecar, &ca.client("a", &[], 1));
+    let stranger = Ca::named("client CA");
+    let ended = ca.crl(&[], OffsetDateTime::now_utc() - Duration::hours(1));
+    let half = &crl[..crl.len() / 2];
+    for (bundle, list, reason) in [
+        ("", &*crl, "empty_ca"),
+        ("no PEM at all", &*crl, "empty_ca"),
+        (&ca.pem[..ca.pem.len() / 2], &*crl, "malformed"),
+        (&*ca.pem, "garbage", "malformed"),
+        (&*ca.pem, "", "malformed"),
+        (&*ca.pem, half, "malformed"),
+        (&*ca.pem, "0\u{1}\u{1}", "malformed"),
+        // The right name, another key.
+        (&*ca.pem, &*stranger.crl(&[], tomorrow()), "crl_foreign"),
+        (&*ca.pem, &*ended, "crl_expired"),
+    ] {
+        holder.swap_all(&[("ca.crt", bundle), ("ca.crl", list)]);
+        let part = eventually("the refusal", async || {
+            let certs = sidecar.admin("/certs").await.json();
+            let part = certs["parts"][1].clone();
+            (part["last_attempt"]["reason"] == reason).then_some(part)
+        })
+        .await;
+        assert_eq!(part["kind"], "client_ca");
+        assert!(!part["disk_differs_since"].is_null(), "{part}");
+        assert_eq!(client.get("/").await.status, 200, "{reason}");
+    }
+    // Back to what is served: nothing differs any more.
+    holder.swap_all(&[("ca.crt", &ca.pem), ("ca.crl", &crl)]);
+    eventually("it is the same again", async || {
+        let part = sidecar.admin("/certs").await.json()["parts"][1].clone();
+        (part["disk_differs_since"].is_null() && part["last_error"].is_null()).then_some(())
+    })
+    .await;
+    // A good one revokes the client without a restart.
+    let revoking = ca.crl(&[1], tomorrow());
+    holder.swap_all(&[("ca.crt", &ca.pem), ("ca.crl", &revoking)]);
+    refused_from_now_on(&client).await;
+    refusal(&sidecar, "client_certificate_revoked").await;
+}
+
+/// Waits until new connections are refused.
+async fn refused_from_now_on(client: &Client) {
+    eventually("refused", async || {
+        let mut stream = client.connect().await.ok()?;
+        let _ = tokio::io::AsyncWriteExt::write_all(
+            &mut stream,
+            b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        )
+        .await;
+        match crate::support::read_answer(&mut stream).await {
+            Ok(_) => None,
+            Err(_) => Some(()),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_exempt_path_is_open_and_every_other_spelling_of_it_is_not() {
+    let app = hello("hi").await;
+    let ca = Ca::new();
+    let args = [
+        "--client-auth",
+        "required",
+        "--client-auth-exempt",
+        "/healthz",
+    ];
+    let sidecar = start(&app, &[("ca.crt", &ca.pem)], &args).await;
+    let anybody = Client::h1(&sidecar);
+    let tricky = "GET /healthz?x=1 HTTP/1.1\r\nHost: localhost\r\nX-Original-URL: /admin\r\nX_Rewrite_Url: /admin\r\nConnection: close\r\n\r\n";
+    assert_eq!(anybody.send(tricky).await.status, 200);
+    for path in [
+        "/",
+        "/healthz/",
+        "//healthz",
+        "/healthz/../secret",
+        "/%68ealthz",
+        "/Healthz",
+        "/healthz;x",
+    ] {
+        let answer = anybody.get(path).await;
+        assert_eq!(answer.status, 403, "{path}");
+    }
+    let record = sidecar.exchange("/healthz/").await;
+    assert_eq!(record["reason"], "client_certificate_missing");
+    let h2 = Client::new(&sidecar, &["h2"]).h2().await;
+    assert_eq!(h2.exchange(h2_get("/healthz"), None).await.unwrap().0, 200);
+    assert_eq!(h2.exchange(h2_get("/secret"), None).await.unwrap().0, 403);
+    let known = Client::as_client(&sidecar, &ca.client("a", &[], 1));
+    assert_eq!(known.get("/secret").await.status, 200);
+    let stranger: Leaf = Ca::named("stranger").client("b", &[], 1);
+    Client::as_client(&sidecar, &stranger).is_refused().await;
+    let heads = app.heads();
+    assert_eq!(heads.len(), 3, "{heads:?}");
+    let first = heads[0].to_lowercase();
+    assert!(!first.contains("/admin"), "{first}");
+}
