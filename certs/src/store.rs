@@ -96,6 +96,13 @@ impl Store {
         &self.policy.setup
     }
 
+    /// Which parts can never change on disk, and why.
+    pub fn dead_mounts(&self) -> impl Iterator<Item = &str> {
+        self.shelves
+            .iter()
+            .filter_map(|shelf| shelf.dead_mount.as_deref())
+    }
+
     /// Whether session tickets are made with a shared seed.
     pub fn has_ticket_seed(&self) -> bool {
         self.policy.tickets.is_seeded()
