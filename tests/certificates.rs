@@ -113,7 +113,7 @@ async fn a_chain_must_lead_from_the_leaf_upwards_and_be_signed_all_the_way() {
         let error = certs["last_error"].as_str().unwrap();
         assert!(error.contains(words), "{error}");
         // On disk and served stand side by side.
-        assert_ne!(certs["on_disk"][0]["sha256"], certs["chain"][0]["sha256"]);
+        assert_ne!(certs["on_disk"]["sha256"], certs["chain"][0]["sha256"]);
         assert_eq!(certs["chain"][0]["sha256"], sidecar.leaf.sha256());
         assert!(!certs["disk_differs_since"].is_null());
     }

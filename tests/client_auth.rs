@@ -87,7 +87,7 @@ async fn a_verified_client_is_in_the_record_and_named_to_the_application_in_envo
         .filter(|line| line.contains("client"))
         .collect();
     let wanted = format!(
-        "x-forwarded-client-cert: hash={};subject=\"o=corp\\\\; \\\\\\\"by=evil\\\\\\\"\\\\, inc,cn=web\";uri={uri};dns=web.corp.test;dns=www.corp.test",
+        "x-forwarded-client-cert: hash={};subject=\"o=corp\\; \\22by=evil\\22\\, inc,cn=web\";uri={uri};dns=web.corp.test;dns=www.corp.test",
         leaf.sha256()
     );
     assert_eq!(fields, [&*wanted]);

@@ -19,6 +19,6 @@ pub use handles::{
 pub use routes::{admin, probe};
 pub use server::serve;
 pub use views::{
-    AttemptView, CertificatesView, ChainElement, ClientAuthView, CrlView, PartView, Refusal,
-    StatusView, TargetChange, TargetView,
+    AttemptView, CertificateSummary, CertificatesView, ChainElement, ClientAuthView, CrlView,
+    PartSummary, PartView, Refusal, StatusView, TargetChange, TargetView,
 };

@@ -23,8 +23,8 @@ pub struct StatusView {
     pub workers: usize,
     /// What is in force.
     pub target: TargetView,
-    /// What is served.
-    pub certificate: CertificatesView,
+    /// What is served, in short.
+    pub certificate: CertificateSummary,
     /// Counters and gauges.
     pub counts: serde_json::Value,
 }
@@ -82,6 +82,69 @@ pub struct CertificatesView {
     pub ticket_keys: &'static str,
 }
 
+/// What `GET /status` says of certificates; `GET /certs` has the rest.
+#[derive(Clone, Debug, Serialize)]
+pub struct CertificateSummary {
+    /// The number of the generation served; 0 before the first certificate.
+    pub generation: u64,
+    /// Since when it is served (RFC 3339).
+    pub since: String,
+    /// The first part: the certificate for clients that ask for no name.
+    #[serde(flatten)]
+    pub default: Option<PartView>,
+    /// All parts, in short.
+    pub parts: Vec<PartSummary>,
+}
+
+/// One part in short.
+#[derive(Clone, Debug, Serialize)]
+pub struct PartSummary {
+    /// Its folder, or its first file.
+    pub source: String,
+    /// `certificate`, `client_ca` or `ticket_seed`.
+    pub kind: &'static str,
+    /// The names of the leaf served.
+    pub names: Vec<String>,
+    /// When the leaf served ends (RFC 3339).
+    pub not_after: Option<String>,
+    /// SHA-256 of the leaf served.
+    pub served: Option<String>,
+    /// SHA-256 of the leaf on disk.
+    pub on_disk: Option<String>,
+    /// Since when what is on disk is not what is served (RFC 3339); null when it is.
+    pub disk_differs_since: Option<String>,
+    /// The last error, if the last attempt failed.
+    pub last_error: Option<String>,
+}
+
+impl From<&PartView> for PartSummary {
+    fn from(part: &PartView) -> Self {
+        let leaf = part.chain.first();
+        let sha256 = |leaf: &ChainElement| leaf.sha256.clone();
+        Self {
+            source: part.source.clone(),
+            kind: part.kind,
+            names: leaf.map(|leaf| leaf.names.clone()).unwrap_or_default(),
+            not_after: leaf.map(|leaf| leaf.not_after.clone()),
+            served: leaf.map(sha256),
+            on_disk: part.on_disk.as_ref().map(sha256),
+            disk_differs_since: part.disk_differs_since.clone(),
+            last_error: part.last_error.clone(),
+        }
+    }
+}
+
+impl From<CertificatesView> for CertificateSummary {
+    fn from(view: CertificatesView) -> Self {
+        Self {
+            generation: view.generation,
+            since: view.since,
+            default: view.default,
+            parts: view.parts.iter().map(PartSummary::from).collect(),
+        }
+    }
+}
+
 /// Files that are loaded together, on disk and served.
 #[derive(Clone, Debug, Serialize)]
 pub struct PartView {
@@ -91,8 +154,8 @@ pub struct PartView {
     pub kind: &'static str,
     /// The chain served, leaf first.
     pub chain: Vec<ChainElement>,
-    /// The chain on disk at the last look, as far as it could be read.
-    pub on_disk: Option<Vec<ChainElement>>,
+    /// The leaf on disk at the last look, as far as it could be read.
+    pub on_disk: Option<ChainElement>,
     /// Since when what is on disk is not what is served (RFC 3339); null when it is.
     pub disk_differs_since: Option<String>,
     /// The client CAs served, where they belong to this part.

@@ -28,8 +28,8 @@ pub struct Account {
     pub trust: Option<Arc<Trust>>,
     /// Whether it is the ticket seed.
     pub is_seed: bool,
-    /// The chain on disk at the last look, as far as it could be read.
-    pub on_disk: Option<Vec<Facts>>,
+    /// The leaf on disk at the last look, as far as it could be read.
+    pub on_disk: Option<Facts>,
     /// Since when what is on disk is not what is served.
     pub differs_since: Option<SystemTime>,
     /// The last attempt that was not a mere look at unchanged files.

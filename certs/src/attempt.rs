@@ -117,8 +117,8 @@ pub(crate) struct History {
     pub(crate) last_success: Option<SystemTime>,
     /// Since when what is on disk is not what is served, as far as is known.
     pub(crate) differs_since: Option<SystemTime>,
-    /// The chain on disk at the last look, as far as it could be read.
-    pub(crate) on_disk: Option<Vec<Facts>>,
+    /// The leaf on disk at the last look, as far as it could be read.
+    pub(crate) on_disk: Option<Facts>,
 }
 
 impl History {

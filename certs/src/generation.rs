@@ -69,11 +69,6 @@ impl Generation {
         self.is_closed
     }
 
-    /// The certificate for clients that ask for no name.
-    pub fn default_bundle(&self) -> Option<&Arc<Bundle>> {
-        self.certificates.first()?.as_ref()
-    }
-
     /// The certificate that a client is shown who asks for `sni`; of several for the same name, the first.
     pub fn shown(&self, sni: Option<&str>) -> Option<&Bundle> {
         let first = self.presented.candidates(sni).first()?;

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use rustls_pki_types::CertificateDer;
-use time::OffsetDateTime;
 
 use crate::facts::Facts;
 use crate::names::AltName;
@@ -50,10 +49,5 @@ impl Identity {
     /// All its names.
     pub fn names(&self) -> &[AltName] {
         &self.0.names
-    }
-
-    /// When its certificate ends.
-    pub fn not_after(&self) -> OffsetDateTime {
-        self.0.not_after
     }
 }

@@ -92,7 +92,9 @@ fn write_attribute(out: &mut String, attribute: &AttributeTypeAndValue<'_>) {
         let is_edge_space = *byte == b' ' && (at == 0 || at + 1 == value.len());
         // Writing to a String cannot fail.
         let _ = match byte {
-            b',' | b'+' | b'"' | b'\\' | b'<' | b'>' | b';' => write!(out, "\\{}", *byte as char),
+            // As hex pairs, which RFC 2253 allows: nothing can then end the quotes that somebody puts around the name.
+            b'"' | b'\\' => write!(out, "\\{byte:02X}"),
+            b',' | b'+' | b'<' | b'>' | b';' => write!(out, "\\{}", *byte as char),
             b'#' if at == 0 => out.write_str("\\#"),
             b' ' if is_edge_space => out.write_str("\\ "),
             b' '..=b'~' => out.write_char(*byte as char),
@@ -123,7 +125,7 @@ mod tests {
         let (_, parsed) = X509Certificate::from_der(made.der()).unwrap();
         assert_eq!(
             distinguished(parsed.subject()),
-            "CN=\\ x\\0D\\0AO=evil\\C3\\A9,O=A\\, \\\"B\\\"\\; C"
+            "CN=\\ x\\0D\\0AO=evil\\C3\\A9,O=A\\, \\22B\\22\\; C"
         );
     }
 }

@@ -1,6 +1,5 @@
 //! A part's bytes, proven.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
@@ -11,7 +10,7 @@ use crate::error::LoadError;
 use crate::facts::Facts;
 use crate::pem;
 use crate::setup::Setup;
-use crate::source::{Part, Snapshot, Source};
+use crate::source::{Part, Snapshot};
 use crate::tickets::Seed;
 use crate::trust::Trust;
 
@@ -59,16 +58,12 @@ impl Proven {
     }
 }
 
-/// The chain in a part's bytes as far as it can be read, for people who compare it with what is served.
-pub(crate) fn chain_on_disk(part: &Part, snapshot: &Snapshot) -> Option<Vec<Facts>> {
+/// The leaf in a part's bytes as far as it can be read, for people who compare it with what is served.
+pub(crate) fn leaf_on_disk(part: &Part, snapshot: &Snapshot) -> Option<Facts> {
     let (_, certificate, _) = part.pair.as_ref()?;
     let (path, bytes) = snapshot.file(certificate);
     let chain = pem::certificates(path, bytes).ok()?;
-    let facts = chain.iter().map(|der| Facts::read(path, der));
-    facts
-        .collect::<Result<Vec<_>, _>>()
-        .ok()
-        .filter(|chain| !chain.is_empty())
+    Facts::read(path, chain.first()?).ok()
 }
 
 /// One part looked at without being served, for `check`.
@@ -128,23 +123,5 @@ impl Setup {
             self.trust_files(),
             self.ticket_seed.as_deref(),
         )
-    }
-}
-
-impl Source {
-    /// Reads and proves a pair, and serves it not.
-    ///
-    /// # Errors
-    /// Why it could not be served.
-    pub fn prove(&self) -> Result<Bundle, LoadError> {
-        let part = Part::group(std::slice::from_ref(self), None, None).remove(0);
-        let proven = Proven::from(&part, &part.read()?, &crate::crypto::provider())?;
-        // A part with a pair proves to a bundle.
-        proven
-            .bundle
-            .and_then(Arc::into_inner)
-            .ok_or_else(|| LoadError::EmptyCertificate {
-                path: PathBuf::new(),
-            })
     }
 }

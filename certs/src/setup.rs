@@ -42,16 +42,6 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Certificates from these sources, and nothing else.
-    pub fn plain(sources: Vec<Source>) -> Self {
-        Self {
-            sources,
-            min: MinVersion::default(),
-            client_auth: None,
-            ticket_seed: None,
-        }
-    }
-
     pub(crate) fn trust_files(&self) -> Option<(&Path, Option<&Path>)> {
         self.client_auth
             .as_ref()

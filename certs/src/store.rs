@@ -15,7 +15,7 @@ use crate::attempt::{Attempt, Confirmation, History, Outcome, Trigger};
 use crate::confirm::{OwnListener, confirm};
 use crate::error::LoadError;
 use crate::generation::Generation;
-use crate::proven::{Proven, chain_on_disk};
+use crate::proven::{Proven, leaf_on_disk};
 use crate::server_config::Policy;
 use crate::setup::Setup;
 use crate::source::{Part, Snapshot};
@@ -142,7 +142,7 @@ impl Store {
         let on_disk = snapshot
             .as_ref()
             .ok()
-            .and_then(|snapshot| chain_on_disk(&shelf.part, snapshot));
+            .and_then(|snapshot| leaf_on_disk(&shelf.part, snapshot));
         let (outcome, warnings) = match (snapshot, loaded) {
             (Err(error), _) | (_, Err(error)) => (Outcome::Failed(Arc::new(error)), Vec::new()),
             (Ok(_), Ok(None)) => (Outcome::Unchanged, Vec::new()),

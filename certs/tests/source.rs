@@ -5,7 +5,20 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use portcullis_certs::Source;
+use portcullis_certs::{LoadError, MinVersion, Setup, Source, examine};
+
+/// Reads and proves a folder as `check` does.
+fn prove(folder: &Path) -> Result<(), LoadError> {
+    let setup = Setup {
+        sources: vec![Source::Directory(folder.into())],
+        min: MinVersion::default(),
+        client_auth: None,
+        ticket_seed: None,
+    };
+    let examined = examine(&setup, std::time::SystemTime::now().into());
+    let found = examined.into_iter().map(|part| part.found.map(|_| ()));
+    found.collect()
+}
 
 #[expect(
     clippy::unwrap_used,
@@ -16,7 +29,7 @@ fn refused(make: impl FnOnce(&Path)) -> (&'static str, String) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("tls.key"), "x").unwrap();
     make(&folder.path().join("tls.crt"));
-    let error = Source::Directory(folder.path().into()).prove().unwrap_err();
+    let error = prove(folder.path()).unwrap_err();
     (error.reason(), error.to_string())
 }
 
@@ -61,10 +74,7 @@ fn an_unreadable_file_is_an_error_that_asks_for_the_user() {
         // For root nothing is unreadable.
         return;
     };
-    let error = Source::Directory(folder.path().into())
-        .prove()
-        .unwrap_err()
-        .to_string();
+    let error = prove(folder.path()).unwrap_err().to_string();
     assert!(
         error.contains("may the container's user read it"),
         "{error}"

@@ -9,20 +9,19 @@ use portcullis_certs::{AltName, Bundle, Identity};
 pub(crate) fn client_certificate(client: &Identity, own: Option<&Bundle>) -> Option<HeaderValue> {
     let mut out = String::new();
     if let Some(by) = own.and_then(|own| own.leaf().names.iter().find_map(uri)) {
-        element(&mut out, "By", &quoted(by));
+        element(&mut out, "By", by);
     }
     element(&mut out, "Hash", client.sha256());
-    // Always in quotes: a name is full of commas.
-    element(&mut out, "Subject", &in_quotes(client.subject()));
+    // Always in quotes: a name is full of commas. There is no quote in it, RFC 2253 writes that as a hex pair.
+    let _ = write!(out, ";Subject=\"{}\"", client.subject());
     for uri in client.names().iter().filter_map(uri) {
-        element(&mut out, "URI", &quoted(uri));
+        element(&mut out, "URI", uri);
     }
     for name in client.names() {
         if let AltName::Dns(dns) = name {
-            element(&mut out, "DNS", &quoted(dns));
+            element(&mut out, "DNS", dns);
         }
     }
-    // What is not visible ASCII has been refused or escaped on the way; if not, it is nothing for a header.
     HeaderValue::from_str(&out).ok()
 }
 
@@ -33,23 +32,21 @@ fn uri(name: &AltName) -> Option<&str> {
     }
 }
 
+/// A name that no URI and no host could be, with quotes or spaces in it, is nobody's identity and left out. Where a reader
+/// would take a character for syntax, the value stands in quotes.
 fn element(out: &mut String, key: &str, value: &str) {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+    if !value.bytes().all(is_plain) {
+        return;
+    }
     if !out.is_empty() {
         out.push(';');
     }
-    // Writing to a String cannot fail.
-    let _ = write!(out, "{key}={value}");
-}
-
-/// In quotes where a reader would take a character for syntax.
-fn quoted(value: &str) -> String {
-    if value.contains([',', ';', '=', '"', '\\']) {
-        in_quotes(value)
+    let quote = if value.contains([',', ';', '=']) {
+        "\""
     } else {
-        value.to_owned()
-    }
-}
-
-fn in_quotes(value: &str) -> String {
-    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+        ""
+    };
+    // Writing to a String cannot fail.
+    let _ = write!(out, "{key}={quote}{value}{quote}");
 }

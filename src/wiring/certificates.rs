@@ -176,7 +176,7 @@ fn part_view(part: &Account, generation: u64) -> PartView {
             .as_ref()
             .map(|bundle| elements(&bundle.chain))
             .unwrap_or_default(),
-        on_disk: part.on_disk.as_deref().map(elements),
+        on_disk: part.on_disk.as_ref().map(element),
         disk_differs_since: part.differs_since.map(rfc3339),
         client_ca: trust.map(|trust| elements(&trust.authorities)),
         crls: trust

@@ -123,7 +123,7 @@ impl Lifecycle for House {
             uptime_s: self.started.elapsed().unwrap_or_default().as_secs(),
             workers: self.config.workers,
             target: portcullis_admin::Targets::current(self),
-            certificate: self.view(),
+            certificate: self.view().into(),
             counts: serde_json::json!({
                 "requests": requests,
                 "requests_failed": failed.sum::<u64>(),
