@@ -152,7 +152,6 @@ impl Part {
             || path
                 .file_name()
                 .is_some_and(|name| name.as_encoded_bytes().starts_with(b".."))
-            || self.folders().iter().any(|folder| folder == path)
     }
 
     /// Whether a rename onto this path completes a replacement, so that there is nothing to wait for.

@@ -52,7 +52,9 @@ async fn watch_part(store: Arc<Store>, number: usize) -> Infallible {
     // After a failure, how long until the next look: a write may be in progress.
     let mut again: Option<Duration> = None;
     loop {
-        let period = match (eyes.open(), again) {
+        let is_watching;
+        (eyes, is_watching) = open(eyes).await;
+        let period = match (is_watching, again) {
             (true, None) => POLL,
             (true, Some(again)) => again,
             (false, again) => again.unwrap_or(POLL_BLIND).min(POLL_BLIND),
@@ -87,7 +89,18 @@ async fn watch_part(store: Arc<Store>, number: usize) -> Infallible {
     }
 }
 
-/// Off the runtime: a hanging network mount must not stop probes and signals.
+/// Off the runtime, as everything that touches the file system: a hanging network mount must not stop probes and signals.
+async fn open(mut eyes: Eyes) -> (Eyes, bool) {
+    let opened = spawn_blocking(move || {
+        let is_watching = eyes.open();
+        (eyes, is_watching)
+    });
+    match opened.await {
+        Ok(opened) => opened,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
 async fn attempt(store: &Arc<Store>, number: usize, trigger: Trigger) -> Option<Attempt> {
     let store = Arc::clone(store);
     spawn_blocking(move || store.attempt(number, trigger))
@@ -166,8 +179,9 @@ impl Eyes {
     fn start(&self, folders: &[(PathBuf, Identity)]) -> notify::Result<RecommendedWatcher> {
         let sender = self.sender.clone();
         let part = self.part.clone();
+        let watched: Vec<_> = folders.iter().map(|(folder, _)| folder.clone()).collect();
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if let Some(hint) = hint(&part, event) {
+            if let Some(hint) = hint(&part, &watched, event) {
                 // The receiver lives as long as the process.
                 let _ = sender.send(hint);
             }
@@ -198,7 +212,7 @@ impl Eyes {
     }
 }
 
-fn hint(part: &Part, event: notify::Result<Event>) -> Option<Hint> {
+fn hint(part: &Part, watched: &[PathBuf], event: notify::Result<Event>) -> Option<Hint> {
     let Ok(event) = event else {
         return Some(Hint::Partial);
     };
@@ -210,7 +224,12 @@ fn hint(part: &Part, event: notify::Result<Event>) -> Option<Hint> {
         {
             Some(Hint::Complete)
         }
-        _ if event.need_rescan() || event.paths.iter().any(|path| part.concerns(path)) => {
+        _ if event.need_rescan()
+            || event
+                .paths
+                .iter()
+                .any(|path| part.concerns(path) || watched.contains(path)) =>
+        {
             Some(Hint::Partial)
         }
         _ => None,
@@ -246,7 +265,7 @@ mod tests {
     }
 
     fn told(kind: EventKind, path: &str) -> Option<Hint> {
-        hint(&part(), Ok(Event::new(kind).add_path(path.into())))
+        hint(&part(), &[], Ok(Event::new(kind).add_path(path.into())))
     }
 
     #[test]
@@ -266,8 +285,8 @@ mod tests {
     #[test]
     fn a_queue_that_overflowed_or_failed_makes_us_look() {
         let overflowed = Event::new(EventKind::Other).set_flag(Flag::Rescan);
-        assert_eq!(hint(&part(), Ok(overflowed)), Some(Hint::Partial));
+        assert_eq!(hint(&part(), &[], Ok(overflowed)), Some(Hint::Partial));
         let failed = notify::Error::generic("gone");
-        assert_eq!(hint(&part(), Err(failed)), Some(Hint::Partial));
+        assert_eq!(hint(&part(), &[], Err(failed)), Some(Hint::Partial));
     }
 }

@@ -11,6 +11,7 @@ use portcullis_certs::{
     Account, Attempt, Confirmation, CrlFacts, Facts as CertificateFacts, Outcome, Store, Trigger,
 };
 use time::OffsetDateTime;
+use tokio::time::timeout;
 
 use super::House;
 use crate::metrics::PartFacts;
@@ -50,25 +51,28 @@ impl Certificates for House {
             let store = Arc::clone(&self.certificates);
             let number = || self.certificates.current().number;
             let reload = tokio::task::spawn_blocking(move || store.reload(Trigger::Admin, || {}));
-            match reload.await {
-                Ok(attempts) => {
+            // What goes wrong here is no refusal of a part: a panic, or a file system that hangs.
+            let error = match timeout(PATIENCE, reload).await {
+                Ok(Ok(attempts)) => {
                     let view = |attempt| attempt_view(attempt, number());
-                    attempts.iter().map(view).collect()
+                    return attempts.iter().map(view).collect();
                 }
-                Err(error) => vec![AttemptView {
-                    source: "all".to_owned(),
-                    time: rfc3339(SystemTime::now()),
-                    trigger: Trigger::Admin.word(),
-                    result: "failed",
-                    reason: Some("internal"),
-                    error: Some(error.to_string()),
-                    generation: number(),
-                    old: None,
-                    new: None,
-                    seen: None,
-                    warnings: Vec::new(),
-                }],
-            }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("reading the files has not ended in {PATIENCE:?}; it goes on"),
+            };
+            vec![AttemptView {
+                source: "all".to_owned(),
+                time: rfc3339(SystemTime::now()),
+                trigger: Trigger::Admin.word(),
+                result: "failed",
+                reason: Some("internal"),
+                error: Some(error),
+                generation: number(),
+                old: None,
+                new: None,
+                seen: None,
+                warnings: Vec::new(),
+            }]
         })
     }
 }
@@ -245,3 +249,6 @@ fn rfc3339(at: SystemTime) -> String {
     let at = at.max(SystemTime::UNIX_EPOCH + Duration::ZERO);
     humantime::format_rfc3339_millis(at).to_string()
 }
+
+/// For a reload that somebody waits for.
+const PATIENCE: Duration = Duration::from_secs(15);
