@@ -1,5 +1,7 @@
 """What the end-to-end check stands on: the app, the sidecar, certificates, and the tools that look at them."""
 
+import hashlib
+import http.server
 import json
 import os
 import random
@@ -7,11 +9,14 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
+import threading
 import time
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+BINARY = Path(os.environ.get("PORTCULLIS_BIN") or CHECKOUT / "target/release/portcullis").resolve()
 CLEAN = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
 
 
@@ -25,6 +30,17 @@ class Ended(Exception):
 
 class Skipped(Exception):
     """A check cannot be made here; the text says why."""
+
+
+class Checks(list):
+    """Checks, in the order in which they are written and run: `@check("a sentence about behaviour")`."""
+
+    def __call__(self, sentence):
+        def register(function):
+            self.append((sentence, function))
+            return function
+
+        return register
 
 
 def expect(holds, *seen):
@@ -61,11 +77,11 @@ def free_port():
             continue
 
 
-def run(*command, timeout=30, env=CLEAN, cwd=None):
-    """Runs a tool without input; never raises for its exit code. Line endings stay as they are."""
+def run(*command, timeout=30, env=CLEAN, cwd=None, text=""):
+    """Runs a tool with this text as its input; never raises for its exit code. Line endings stay as they are."""
     done = subprocess.run(
-        [str(part) for part in command], stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, env=env,
-        cwd=cwd, check=False,
+        [str(part) for part in command], input=text.encode(), capture_output=True, timeout=timeout, env=env, cwd=cwd,
+        check=False,
     )
     done.stdout, done.stderr = (text.decode(errors="replace") for text in (done.stdout, done.stderr))
     return done
@@ -182,60 +198,148 @@ class App:
         self.process.kill()
 
 
+class Echo:
+    """An app that answers with the request's own fields: a list of names and values, as JSON."""
+
+    def __init__(self):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            # One write for head and body: two would wait for each other.
+            wbufsize = -1
+
+            def do_GET(self):
+                body = json.dumps([*self.headers.items()]).encode()
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+def openssl(*arguments):
+    done = run("openssl", *arguments)
+    expect(done.returncode == 0, told(done))
+    return done.stdout
+
+
+ECDSA = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+RSA = ("-newkey", "rsa:2048")
+
+
+class Authority:
+    """A CA with `openssl ca` behind it, which alone can revoke and set every date."""
+
+    def __init__(self, folder, name, issuer=None):
+        folder.mkdir(parents=True)
+        self.folder, self.name = folder, name
+        self.crt, self.key, self.crl = folder / "ca.crt", folder / "ca.key", folder / "ca.crl"
+        self.config = folder / "ca.conf"
+        settings = {
+            "database": folder / "index", "new_certs_dir": folder, "rand_serial": "yes", "unique_subject": "no",
+            "default_md": "sha256", "policy": "policy", "certificate": self.crt, "private_key": self.key,
+            # Without a number it would be a v1 CRL.
+            "crlnumber": folder / "crlnumber",
+        }
+        lines = [f"{key} = {value}" for key, value in settings.items()]
+        policy = [f"{key} = optional" for key in ("O", "OU", "CN")]
+        self.config.write_text("\n".join(["[ca]", "default_ca = this", "[this]", *lines, "[policy]", *policy, ""]))
+        (folder / "index").touch()
+        (folder / "crlnumber").write_text("01\n")
+        extensions = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n"
+        if issuer:
+            issuer.sign(f"/CN={name}", self.crt, self.key, extensions)
+        else:
+            added = (part for line in extensions.split() for part in ("-addext", line))
+            openssl(
+                "req", "-x509", *ECDSA, "-nodes", "-days", "2", "-subj", f"/CN={name}", *added, "-keyout", self.key,
+                "-out", self.crt,
+            )
+
+    def sign(self, subject, crt, key, extensions, kind=ECDSA, days=("-days", "1")):
+        """A new key and its certificate; without extensions it is X.509 v1."""
+        request, wanted = crt.with_suffix(".request"), crt.with_suffix(".extensions")
+        wanted.write_text(extensions)
+        openssl("req", "-new", *kind, "-nodes", "-subj", subject, "-keyout", key, "-out", request)
+        self.ca("-in", request, "-out", crt, *days, *(("-extfile", wanted) if extensions else ()))
+        request.unlink()
+        wanted.unlink()
+
+    def client(self, name, names="", subject=None, **more):
+        """A client's certificate and key; `names` are subject alternative names."""
+        crt, key = self.folder / f"{name}.crt", self.folder / f"{name}.key"
+        extensions = "basicConstraints=CA:FALSE\nextendedKeyUsage=clientAuth\n"
+        extensions += f"subjectAltName={names}\n" if names else ""
+        self.sign(subject or f"/CN={name}", crt, key, **{"extensions": extensions, **more})
+        return Client(crt, key)
+
+    def revoke(self, client):
+        self.ca("-revoke", client.crt)
+
+    def gencrl(self):
+        """The present CRL, as PEM."""
+        self.ca("-gencrl", "-crldays", "1", "-out", self.crl)
+        return self.crl.read_text()
+
+    def ca(self, *arguments):
+        openssl("ca", "-batch", "-notext", "-config", self.config, *arguments)
+
+
+class Client:
+    """A client's certificate, as the tools want it."""
+
+    def __init__(self, crt, key):
+        self.crt, self.key = crt, key
+        self.curl = ("--cert", crt, "--key", key)
+        self.s_client = ("-cert", crt, "-key", key)
+
+
 class Secret:
     """A `kubernetes.io/tls` Secret as the kubelet mounts it, and the CA behind it."""
 
-    def __init__(self, folder):
+    NAMES = "DNS:localhost,IP:127.0.0.1,IP:::1"
+
+    def __init__(self, folder, authority=None, names=NAMES, kind=ECDSA, **others):
         self.dir = folder / "tls"
-        self.dir.mkdir()
-        self.ca, self.ca_key = folder / "ca.crt", folder / "ca.key"
-        self.openssl(
-            "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-            "-subj", "/CN=throw-away CA", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
-            "-keyout", self.ca_key, "-out", self.ca,
-        )
-        self.write("..v1")
+        self.dir.mkdir(parents=True)
+        self.authority = authority or Authority(folder / "authority", "throw-away CA")
+        self.ca, self.names, self.kind = self.authority.crt, names, kind
+        self.write("..v1", **others)
         os.symlink("..v1", self.dir / "..data")
-        for name in ("tls.crt", "tls.key"):
-            os.symlink(f"..data/{name}", self.dir / name)
+        for file in (self.dir / "..v1").iterdir():
+            os.symlink(f"..data/{file.name}", self.dir / file.name)
 
-    @staticmethod
-    def openssl(*arguments):
-        done = run("openssl", *arguments)
-        expect(done.returncode == 0, told(done))
-        return done.stdout
-
-    def write(self, version):
-        """A new leaf and its key in a folder of their own; returns the SHA-256 fingerprint."""
+    def write(self, version, chain="", **others):
+        """A new leaf and its key in a folder of their own, and other files by their names (`ca_crt`); returns the SHA-256
+        fingerprint."""
         into = self.dir / version
         into.mkdir()
-        request, names = into / "request", into / "names"
-        names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1\nextendedKeyUsage=serverAuth\n")
-        self.openssl(
-            "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
-            f"/CN={version.lstrip('.')}", "-keyout", into / "tls.key", "-out", request,
-        )
-        self.openssl(
-            "x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.ca_key, "-CAcreateserial", "-days", "2",
-            "-extfile", names, "-out", into / "tls.crt",
-        )
-        request.unlink()
-        names.unlink()
+        crt, key = into / "tls.crt", into / "tls.key"
+        extensions = f"subjectAltName={self.names}\nextendedKeyUsage=serverAuth\n"
+        self.authority.sign(f"/CN={version.lstrip('.')}", crt, key, extensions, self.kind)
+        crt.write_text(crt.read_text() + chain)
+        for name, text in others.items():
+            (into / name.replace("_", ".")).write_text(text)
         return self.fingerprint(version)
 
     def fingerprint(self, version):
-        return fingerprint(self.openssl("x509", "-in", self.dir / version / "tls.crt", "-noout", "-sha256", "-fingerprint"))
+        return fingerprint(self.dir / version / "tls.crt")
 
     def publish(self, version):
         """What the kubelet does: a new link, renamed onto the old one."""
-        for command in (["ln", "-s", version, "..data_tmp"], ["mv", "-T", "..data_tmp", "..data"]):
-            done = run(*command, cwd=self.dir)
-            expect(done.returncode == 0, told(done))
+        os.symlink(version, self.dir / "..data_tmp")
+        os.rename(self.dir / "..data_tmp", self.dir / "..data")
 
 
-def fingerprint(text):
-    found = re.search(r"sha256 Fingerprint=([0-9A-F:]+)", text, re.IGNORECASE)
-    return found and found[1].replace(":", "").lower()
+def fingerprint(crt):
+    """SHA-256 over the first certificate in a file, as openssl tells it."""
+    told_so = openssl("x509", "-in", crt, "-noout", "-sha256", "-fingerprint")
+    return told_so.strip().rpartition("=")[2].replace(":", "").lower()
 
 
 class Sidecar(Process):
@@ -298,25 +402,33 @@ class Answer:
         return told(self.command)
 
 
-def s_client(port, *options):
-    """A handshake by openssl: what was negotiated, as a dict; `text` is all of it."""
-    done = run("openssl", "s_client", "-connect", f"localhost:{port}", "-servername", "localhost", *options)
+def s_client(port, *options, name="localhost", request=""):
+    """A handshake by openssl, and perhaps a request: what was negotiated, as a dict; `leaf` is the SHA-256 fingerprint of
+    what was shown, `text` all of it."""
+    options = (*options, *(("-ign_eof",) if request else ()))
+    done = run("openssl", "s_client", "-connect", f"localhost:{port}", "-servername", name, *options, text=request)
     text = told(done)
     fields = {
-        "version": r"^New, (\S+), Cipher",
+        "version": r"^(?:New|Reused), (\S+), Cipher",
+        "session": r"^(New|Reused), \S+, Cipher",
         "alpn": r"^ALPN protocol: (\S+)",
         "verified": r"Verify return code: (\d+)",
         "group": r"Negotiated TLS1\.3 group: (\S+)",
+        "signature": r"^Peer signature type: (\S+)",
     }
     found = {name: re.search(pattern, text, re.MULTILINE) for name, pattern in fields.items()}
-    return {"code": done.returncode, "text": text, **{name: match and match[1] for name, match in found.items()}}
+    leaf = re.search(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", text, re.DOTALL)
+    return {
+        "code": done.returncode, "text": text, "leaf": leaf and sha256(ssl.PEM_cert_to_DER_cert(leaf[0])),
+        **{name: match and match[1] for name, match in found.items()},
+    }
 
 
-def served_fingerprint(port):
-    handshake = run("openssl", "s_client", "-connect", f"localhost:{port}", "-servername", "localhost")
-    leaf = re.search(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", handshake.stdout, re.DOTALL)
-    expect(leaf, told(handshake))
-    shown = subprocess.run(
-        ["openssl", "x509", "-noout", "-sha256", "-fingerprint"], input=leaf[0], capture_output=True, text=True, check=True
-    )
-    return fingerprint(shown.stdout)
+def sha256(der):
+    return hashlib.sha256(der).hexdigest()
+
+
+def served_fingerprint(port, *options):
+    seen = s_client(port, *options)
+    expect(seen["leaf"], seen["text"])
+    return seen["leaf"]

@@ -134,9 +134,6 @@ impl Bound {
         let teller = Teller::new(&self.config, Arc::clone(&life), told);
         let certificates = Store::new(self.config.certificates.clone(), teller)
             .map_err(|error| format!("preparing TLS: {error}"))?;
-        for why in certificates.dead_mounts() {
-            tracing::warn!("{why}");
-        }
         let own = Arc::<OwnDials>::default();
         certificates.dials(FrontDoor {
             address: self.addresses.https,

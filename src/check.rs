@@ -26,19 +26,19 @@ pub fn explain(config: &Config, raw: &Raw) -> Account {
             Some(given) if opt.name == "cert-dir" && raw.is_explicit("cert") => {
                 writeln!(
                     text,
-                    "  {:<20} {:<28} not used: --cert is",
+                    "  {:<21} {:<28} not used: --cert is",
                     opt.name,
                     given.text()
                 )
             }
             Some(given) => writeln!(
                 text,
-                "  {:<20} {:<28} {}",
+                "  {:<21} {:<28} {}",
                 opt.name,
                 given.text(),
                 given.origin
             ),
-            None => writeln!(text, "  {:<20} {:<28} not set", opt.name, "-"),
+            None => writeln!(text, "  {:<21} {:<28} not set", opt.name, "-"),
         };
     }
     let _ = writeln!(

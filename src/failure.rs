@@ -248,6 +248,18 @@ impl Reason {
         })
     }
 
+    /// Whether the client of a refused handshake was sent an alert that says why.
+    pub(crate) fn is_told_by_alert(self) -> bool {
+        !matches!(
+            self,
+            Self::HandshakeGone
+                | Self::HandshakeTimeout
+                | Self::DrainCut
+                | Self::ClientAlert
+                | Self::NotTls
+        )
+    }
+
     /// Whose fault it was.
     pub(crate) fn side(self) -> Side {
         match self {

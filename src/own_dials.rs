@@ -40,7 +40,17 @@ pub(crate) struct FrontDoor {
 
 impl OwnListener for FrontDoor {
     fn dial(&self) -> io::Result<(TcpStream, Box<dyn Any + Send>)> {
-        let to = SocketAddr::new(reachable(self.address.ip()), self.address.port());
+        let (first, second) = reachable(self.address.ip());
+        self.dial_at(first).or_else(|error| match second {
+            Some(second) => self.dial_at(second),
+            None => Err(error),
+        })
+    }
+}
+
+impl FrontDoor {
+    fn dial_at(&self, ip: IpAddr) -> io::Result<(TcpStream, Box<dyn Any + Send>)> {
+        let to = SocketAddr::new(ip, self.address.port());
         let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         // From the very address it goes to, which is one of this host's.
         socket.bind(&SocketAddr::new(to.ip(), 0).into())?;
@@ -60,11 +70,13 @@ impl OwnListener for FrontDoor {
     }
 }
 
-fn reachable(ip: IpAddr) -> IpAddr {
+/// Where to dial what listens there, and where else. A dual-stack listener may stand on a host whose ::1 is switched off.
+fn reachable(ip: IpAddr) -> (IpAddr, Option<IpAddr>) {
+    let v4 = IpAddr::from(Ipv4Addr::LOCALHOST);
     match ip {
-        IpAddr::V4(v4) if v4.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(v6) if v6.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
+        IpAddr::V4(ip) if ip.is_unspecified() => (v4, None),
+        IpAddr::V6(ip) if ip.is_unspecified() => (Ipv6Addr::LOCALHOST.into(), Some(v4)),
+        ip => (ip, None),
     }
 }
 

@@ -13,11 +13,11 @@ pub(crate) struct Tenure {
     /// `--max-connection-age`.
     ends: Option<Instant>,
     /// Only with `--close-on-trust-change`, and a client that has shown a certificate.
-    trust: Option<Box<Trust>>,
+    trust: Option<Box<Standing>>,
 }
 
 #[derive(Debug)]
-struct Trust {
+struct Standing {
     store: Arc<Store>,
     chain: Vec<CertificateDer<'static>>,
     /// The generation that judged last.
@@ -43,7 +43,7 @@ impl Tenure {
         judge: Arc<Generation>,
         store: Arc<Store>,
     ) -> Self {
-        self.trust = Some(Box::new(Trust {
+        self.trust = Some(Box::new(Standing {
             store,
             chain,
             judge: RefCell::new(judge),
@@ -77,9 +77,11 @@ impl Tenure {
             return true;
         }
         let current = trust.store.current();
-        let is_judged = trust.judge.borrow().judges_like(&current);
+        let is_judged = trust.judge.borrow().verifies_like(&current);
         if !is_judged {
-            trust.is_lost.set(current.judge(&trust.chain).is_err());
+            trust
+                .is_lost
+                .set(current.verify_client(&trust.chain).is_err());
             trust.judge.replace(current);
         }
         trust.is_lost.get()

@@ -1,10 +1,11 @@
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 
 use rustix::process::Signal;
 use time::{Duration, OffsetDateTime};
 
-use crate::support::{Ca, Client, Sidecar, eventually, hello, portcullis};
+use crate::support::{App, Ca, Client, Leaf, Secret, Sidecar, eventually, hello, portcullis};
 
 #[tokio::test]
 async fn a_bad_pair_is_refused_loudly_and_the_old_one_served_until_a_good_one_comes() {
@@ -353,8 +354,11 @@ async fn a_deleted_secret_changes_nothing_and_one_made_again_is_followed() {
         (200, 200)
     );
 
-    // Twice, to see that the new folder is watched and not only polled into.
-    for _ in 0..2 {
+    // Again and again, to see that the new folder is watched and not only polled into, whatever its inode is.
+    for round in 0..6 {
+        if round == 3 {
+            fs::remove_dir_all(&folder).unwrap();
+        }
         if !folder.exists() {
             fs::create_dir(&folder).unwrap();
         }
@@ -365,6 +369,56 @@ async fn a_deleted_secret_changes_nothing_and_one_made_again_is_followed() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn links_are_followed_to_where_the_files_are() {
+    let app = hello("hi").await;
+    let ca = Ca::new();
+    let (first, second) = (ca.leaf(), ca.leaf());
+    let (one, two) = (Secret::holding(&first), Secret::holding(&second));
+    // A folder that is a link, and files that are links into a volume mounted elsewhere.
+    let links = tempfile::tempdir().unwrap();
+    let current = links.path().join("current");
+    symlink(one.path(), &current).unwrap();
+    let mut volume = Secret::holding(&first);
+    let files = links.path().join("files");
+    fs::create_dir(&files).unwrap();
+    for name in ["tls.crt", "tls.key"] {
+        symlink(volume.file(name), files.join(name)).unwrap();
+    }
+    let by_folder = sidecar_on(&app, &ca, &first, &current).await;
+    let by_files = sidecar_on(&app, &ca, &first, &files).await;
+    let client = Client::h1(&by_folder);
+    assert_eq!(client.served().await, first.der);
+    let status = by_files.admin("/status").await.json();
+    assert_eq!(status["degraded"], serde_json::json!([]));
+
+    let new = links.path().join("new");
+    symlink(two.path(), &new).unwrap();
+    fs::rename(&new, &current).unwrap();
+    eventually("the link is followed", async || {
+        (client.served().await == second.der).then_some(())
+    })
+    .await;
+    volume.swap(&second);
+    let client = Client::h1(&by_files);
+    eventually("the volume is watched", async || {
+        (client.served().await == second.der).then_some(())
+    })
+    .await;
+}
+
+/// A sidecar with its certificate in this folder.
+async fn sidecar_on(app: &App, ca: &Ca, leaf: &Leaf, folder: &Path) -> Sidecar {
+    let mut command = portcullis();
+    command
+        .args(["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .args(["--probe", "127.0.0.1:0", "--drain-delay", "0"])
+        .args(["--target", &app.to_string()])
+        .arg("--cert-dir")
+        .arg(folder);
+    Sidecar::spawn(command, ca.clone(), leaf.clone(), Secret::empty()).await
 }
 
 #[tokio::test]

@@ -1,5 +1,9 @@
+use std::fs;
+
 use rcgen::{DnType, SanType};
 use time::{Duration, OffsetDateTime};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use crate::support::{App, Ca, Client, Leaf, Sidecar, eventually, h2_get, hello, tomorrow};
 
@@ -341,11 +345,139 @@ async fn a_bad_ca_bundle_or_crl_is_refused_and_the_old_trust_kept() {
         (part["disk_differs_since"].is_null() && part["last_error"].is_null()).then_some(())
     })
     .await;
+    let record = sidecar
+        .record("the end of the failure", |record| {
+            record["result"] == "unchanged"
+        })
+        .await;
+    assert!(
+        record["detail"]
+            .as_str()
+            .unwrap()
+            .contains("is served again"),
+        "{record}"
+    );
+    // One that is older than the one in force is taken, with a warning: somebody may have put an old file back.
+    let older = ca.crl(&[], tomorrow() - Duration::hours(2));
+    holder.swap_all(&[("ca.crt", &ca.pem), ("ca.crl", &older)]);
+    sidecar
+        .record("the warning", |record| {
+            let detail = record["detail"].as_str().unwrap_or_default();
+            record["result"] == "published" && detail.contains("is older than the one before")
+        })
+        .await;
     // A good one revokes the client without a restart.
     let revoking = ca.crl(&[1], tomorrow());
     holder.swap_all(&[("ca.crt", &ca.pem), ("ca.crl", &revoking)]);
     refused_from_now_on(&client).await;
     refusal(&sidecar, "client_certificate_revoked").await;
+}
+
+#[tokio::test]
+async fn what_may_be_half_of_a_write_is_not_believed_to_be_all() {
+    let app = hello("hi").await;
+    let (one, two) = (Ca::named("one"), Ca::named("two"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clients.pem");
+    let both = format!("{}{}", one.pem, two.pem);
+    fs::write(&path, &both).unwrap();
+    let args = [
+        "--client-auth",
+        "required",
+        "--client-ca",
+        path.to_str().unwrap(),
+    ];
+    let sidecar = Sidecar::start(&app, &args).await;
+    let client = Client::as_client(&sidecar, &two.client("b", &[], 1));
+    let before = sidecar.admin("/certs").await.json();
+    // In two halves, with a pause: cut between two blocks, the first half is a good bundle by itself.
+    fs::write(&path, &one.pem).unwrap();
+    let record = sidecar
+        .record("it is looked at twice", |record| {
+            record["reason"] == "unsettled"
+        })
+        .await;
+    assert!(
+        record["detail"].as_str().unwrap().contains("CN=two"),
+        "{record}"
+    );
+    fs::write(&path, &both).unwrap();
+    eventually("it is what it was", async || {
+        let part = sidecar.admin("/certs").await.json()["parts"][1].clone();
+        part["disk_differs_since"].is_null().then_some(())
+    })
+    .await;
+    assert_eq!(client.get("/").await.status, 200);
+    assert_eq!(
+        sidecar.admin("/certs").await.json()["generation"],
+        before["generation"]
+    );
+    // Meant so, it is believed soon.
+    fs::write(&path, &one.pem).unwrap();
+    refused_from_now_on(&client).await;
+}
+
+#[tokio::test]
+async fn a_broken_crl_elsewhere_does_not_stop_the_renewal_of_the_certificate() {
+    let app = hello("hi").await;
+    let ca = Ca::named("client CA");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("crl");
+    fs::write(&path, ca.crl(&[], tomorrow())).unwrap();
+    let args = [
+        "--client-auth",
+        "required",
+        "--client-crl",
+        path.to_str().unwrap(),
+    ];
+    let mut sidecar = start(&app, &[("ca.crt", &ca.pem)], &args).await;
+    fs::write(&path, "garbage").unwrap();
+    sidecar
+        .record("refused", |record| record["reason"] == "malformed")
+        .await;
+    sidecar.leaf = sidecar.ca.leaf();
+    swap(&mut sidecar, &[("ca.crt", &ca.pem)]);
+    let client = Client::as_client(&sidecar, &ca.client("a", &[], 1));
+    eventually("the new certificate", async || {
+        (client.served().await == sidecar.leaf.der).then_some(())
+    })
+    .await;
+    assert_eq!(client.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_connection_made_before_its_ca_was_removed_is_not_let_in_after() {
+    let app = hello("hi").await;
+    let (one, two) = (Ca::named("one"), Ca::named("two"));
+    let mut sidecar = start(
+        &app,
+        &[("ca.crt", &one.pem)],
+        &["--client-auth", "required"],
+    )
+    .await;
+    let client = Client::as_client(&sidecar, &one.client("a", &[], 1));
+    let early = TcpStream::connect(sidecar.https).await.unwrap();
+    // It was accepted: the one after it is.
+    assert_eq!(client.get("/").await.status, 200);
+    eventually("it has its generation", async || {
+        let metrics = sidecar.probe("/metrics").await.text();
+        metrics
+            .contains("portcullis_connections{state=\"handshake\"} 1")
+            .then_some(())
+    })
+    .await;
+    swap(&mut sidecar, &[("ca.crt", &two.pem)]);
+    eventually("the change", async || {
+        (sidecar.admin("/certs").await.json()["generation"] == 2).then_some(())
+    })
+    .await;
+    if let Ok(mut stream) = client.connect_on(early).await {
+        let _ = stream
+            .write_all(b"GET /refused HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .await;
+        assert!(crate::support::read_answer(&mut stream).await.is_err());
+    }
+    refusal(&sidecar, "client_issuer_unknown").await;
 }
 
 /// Waits until new connections are refused.

@@ -94,6 +94,23 @@ async fn rsa_and_ecdsa_stand_side_by_side_for_one_name() {
 }
 
 #[tokio::test]
+async fn a_certificate_is_seen_by_the_name_that_only_it_has() {
+    let app = hello("hi").await;
+    let ca = Ca::new();
+    let one = Secret::holding(&ca.leaf_for(&["both.test", "one.test"]));
+    let two = Secret::holding(&ca.leaf_for(&["both.test", "two.test"]));
+    let all = Secret::holding(&ca.leaf_for(&["both.test"]));
+    let sidecar = start(&app, &[&one, &two, &all]).await;
+    eventually("all were looked at", async || {
+        let certs = sidecar.admin("/certs").await.json();
+        let seen = |at: usize| certs["parts"][at]["last_attempt"]["seen"].clone();
+        // The last is never shown: that is no failure, and is not said to be well either.
+        ((0..3).all(|at| seen(at) == "served") && seen(3) == "unverified").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn each_reloads_on_its_own_and_a_broken_one_does_not_stop_the_others() {
     let app = hello("hi").await;
     let ca = Ca::new();

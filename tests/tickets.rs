@@ -228,7 +228,7 @@ async fn a_resumed_client_is_judged_again_as_of_now() {
         .await;
         let end = OffsetDateTime::now_utc() + Duration::seconds(3);
         let leaf = ca.leaf_with(&["a.test"], |params| params.not_after = end);
-        let client = client(&sidecar, Some(&leaf), version);
+        let (client, renewed) = Client::renewing(&sidecar, &leaf, version);
         client.resumes().await;
         // The ticket is good for hours, the certificate is not.
         eventually("it has expired", async || {
@@ -242,5 +242,13 @@ async fn a_resumed_client_is_judged_again_as_of_now() {
             })
             .await;
         assert_eq!(record["kind"], "handshake");
+        // Its old session does not keep it out once it has a new certificate.
+        renewed.becomes(&ca.client("a", &["spiffe://corp.test/renewed"], 2));
+        assert!(!client.resumes().await, "{version:?}");
+        assert!(client.resumes().await, "{version:?}");
+        let record = sidecar
+            .record("resumed", |record| record["resumed"] == true)
+            .await;
+        assert_eq!(record["client_id"], "spiffe://corp.test/renewed");
     }
 }

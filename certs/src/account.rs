@@ -5,12 +5,13 @@ use std::time::SystemTime;
 
 use time::OffsetDateTime;
 
-use crate::attempt::{Attempt, Counts};
+use crate::attempt::{Attempt, Confirmation, Counts};
 use crate::bundle::Bundle;
 use crate::error::LoadError;
 use crate::facts::Facts;
+use crate::part_state::PartState;
 use crate::source::Source;
-use crate::store::{Shelf, Store};
+use crate::store::Store;
 use crate::trust::Trust;
 
 /// What is known of one part.
@@ -34,6 +35,8 @@ pub struct Account {
     pub differs_since: Option<SystemTime>,
     /// The last attempt that was not a mere look at unchanged files.
     pub last_attempt: Option<Attempt>,
+    /// What the last publication looked like with a client's eyes, whatever was attempted since.
+    pub seen: Option<Confirmation>,
     /// When the files on disk were last found to be what is served.
     pub last_success: Option<SystemTime>,
     /// Why the last attempt failed, if it did.
@@ -50,34 +53,36 @@ impl Store {
     /// What is known of each part, in the order of the configuration.
     pub fn accounts(&self, now: OffsetDateTime) -> Vec<Account> {
         let current = self.current();
-        let account = |shelf: &Shelf| {
-            let history = shelf.history().clone();
-            let place = shelf.part.pair.as_ref().map(|(place, _, _)| *place);
+        let account = |state: &PartState| {
+            let history = state.history().clone();
+            let place = state.part.pair.as_ref().map(|(place, _, _)| *place);
             let served = place.and_then(|place| current.certificates[place].clone());
-            let trust = current.trust.clone().filter(|_| shelf.part.trust.is_some());
+            let trust = current.trust.clone().filter(|_| state.part.trust.is_some());
             let mut warnings: Vec<_> = served
                 .iter()
                 .flat_map(|bundle| bundle.warnings(now))
                 .chain(trust.iter().flat_map(|trust| trust.warnings(now)))
                 .collect();
-            warnings.extend(shelf.dead_mount.clone());
+            warnings.extend(history.open_secret.clone());
+            warnings.extend(state.dead_mount().map(str::to_owned));
             Account {
-                part: Arc::clone(&shelf.label),
+                part: Arc::clone(&state.label),
                 source: place.map(|place| self.setup().sources[place].clone()),
-                trusts: shelf.part.trust.is_some(),
-                is_seed: shelf.part.seed.is_some(),
+                trusts: state.part.trust.is_some(),
+                is_seed: state.part.seed.is_some(),
                 failure: history.failure().cloned(),
                 on_disk: history.on_disk,
                 differs_since: history.differs_since,
                 last_attempt: history.last,
                 last_success: history.last_success,
                 counts: history.counts,
-                dead_mount: shelf.dead_mount.clone(),
+                dead_mount: state.dead_mount().map(str::to_owned),
+                seen: history.seen,
                 served,
                 trust,
                 warnings,
             }
         };
-        self.shelves.iter().map(account).collect()
+        self.parts.iter().map(account).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! Attempts to reload: what made us look, how it ended, and what is remembered of it.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::error::LoadError;
 use crate::facts::Facts;
@@ -92,6 +92,8 @@ pub struct Attempt {
     pub warnings: Vec<String>,
     /// What dialling the own listener showed; none where nothing was published that a dial could show.
     pub confirmation: Option<Confirmation>,
+    /// It ended a failure: what is on disk is what was served all along.
+    pub recovered: bool,
     /// Failed for the same reason as the attempt before it: known already, not worth a second line.
     pub repeated: bool,
 }
@@ -117,6 +119,12 @@ pub(crate) struct History {
     pub(crate) last_success: Option<SystemTime>,
     /// Since when what is on disk is not what is served, as far as is known.
     pub(crate) differs_since: Option<SystemTime>,
+    /// What the last publication looked like with a client's eyes, whatever was attempted since.
+    pub(crate) seen: Option<Confirmation>,
+    /// A secret that every user of the system may read, in words.
+    pub(crate) open_secret: Option<String>,
+    /// Content that is looked at twice, and since when.
+    pub(crate) unsettled: Option<([u8; 32], Instant)>,
     /// The leaf on disk at the last look, as far as it could be read.
     pub(crate) on_disk: Option<Facts>,
 }
@@ -128,6 +136,7 @@ impl History {
                 self.counts.published += 1;
                 self.last_success = Some(attempt.at);
                 self.differs_since = None;
+                self.seen = None;
             }
             Outcome::Unchanged => {
                 self.counts.unchanged += 1;
@@ -135,7 +144,7 @@ impl History {
                 self.differs_since = None;
                 // A look that found nothing new does not replace the account of the last change, but it does end a
                 // failure: what is on disk is what is served.
-                if self.failure().is_none() {
+                if !attempt.recovered {
                     return;
                 }
             }
@@ -152,6 +161,7 @@ impl History {
 
     /// Adds what the dial showed to the account of the attempt it followed.
     pub(crate) fn confirm(&mut self, attempt: &Attempt) {
+        self.seen.clone_from(&attempt.confirmation);
         if let Some(last) = self.last.as_mut().filter(|last| last.at == attempt.at) {
             last.confirmation.clone_from(&attempt.confirmation);
         }

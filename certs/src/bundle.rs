@@ -21,7 +21,6 @@ pub struct Bundle {
     /// The facts of the chain's certificates, leaf first.
     pub chain: Vec<Facts>,
     path: PathBuf,
-    is_key_open: bool,
 }
 
 impl Bundle {
@@ -32,7 +31,6 @@ impl Bundle {
     pub(crate) fn prove(
         (path, certificate): (&Path, &[u8]),
         (key_path, key): (&Path, &[u8]),
-        is_key_open: bool,
         provider: &CryptoProvider,
     ) -> Result<Self, LoadError> {
         let certificates = pem::certificates(path, certificate)?;
@@ -51,7 +49,6 @@ impl Bundle {
             chain,
             pair: Arc::new(pair),
             path: path.into(),
-            is_key_open,
         })
     }
 
@@ -100,9 +97,6 @@ impl Bundle {
                 "the leaf has no subject alternative name: clients will refuse it".to_owned(),
             );
         }
-        if self.is_key_open {
-            warnings.push("the key's file is readable by every user: chmod 0600 it, or 0640 with a group of its own".to_owned());
-        }
         warnings
     }
 
@@ -116,6 +110,13 @@ impl Bundle {
             .map(ToString::to_string)
             .collect();
         let mut losses = Vec::new();
+        if self.chain.len() < before.chain.len() {
+            losses.push(format!(
+                "the chain has {} certificates, the old one had {}: are intermediates missing?",
+                self.chain.len(),
+                before.chain.len()
+            ));
+        }
         if !lost.is_empty() {
             losses.push(format!(
                 "the new certificate no longer has the names {}",

@@ -31,7 +31,7 @@ pub trait OwnListener: Send + Sync {
     fn dial(&self) -> io::Result<(TcpStream, Box<dyn Any + Send>)>;
 }
 
-/// Dials until the certificate at `place` is seen, or it is clear that it is not.
+/// Dials for each name of the certificate at `place` until it is seen, or it is clear that it is not.
 pub(crate) fn confirm(
     listener: &dyn OwnListener,
     place: usize,
@@ -41,19 +41,45 @@ pub(crate) fn confirm(
     let Some(Some(bundle)) = generation.certificates.get(place) else {
         return Confirmation::Unverified("nothing was published".to_owned());
     };
-    let is_default = place == 0;
-    match served(listener, bundle, is_default) {
-        Err(error) => Confirmation::Unverified(error.to_string()),
-        Ok(sha256) if sha256 == bundle.leaf().sha256 => Confirmation::Served,
-        // Published again in the meantime: the attempt behind that one looks for itself.
-        Ok(_) if current().number != generation.number => {
-            Confirmation::Unverified("replaced by a newer generation meanwhile".to_owned())
-        }
-        Ok(sha256) if is_shown_instead(generation, bundle, &sha256) => Confirmation::Unverified(
-            "another certificate of ours has the same names and is shown first".to_owned(),
-        ),
-        Ok(sha256) => Confirmation::Differs(sha256),
+    let mut seen = Confirmation::Unverified("it has no name a client could ask for".to_owned());
+    for name in names(bundle, place == 0) {
+        seen = match served(listener, bundle, name) {
+            Ok(sha256) if sha256 == bundle.leaf().sha256 => return Confirmation::Served,
+            Err(error) => return Confirmation::Unverified(error.to_string()),
+            // The attempt behind that one looks for itself.
+            Ok(_) if is_replaced(bundle, current().certificates.get(place)) => {
+                let why = "replaced by a newer one meanwhile";
+                return Confirmation::Unverified(why.to_owned());
+            }
+            Ok(sha256) if is_shown_instead(&current(), bundle, &sha256) => {
+                Confirmation::Unverified(
+                    "another certificate of ours has the same names and is shown first".to_owned(),
+                )
+            }
+            Ok(sha256) => return Confirmation::Differs(sha256),
+        };
     }
+    seen
+}
+
+fn is_replaced(bundle: &Bundle, now: Option<&Option<Arc<Bundle>>>) -> bool {
+    let now = now.and_then(Option::as_ref);
+    now.is_none_or(|now| now.leaf().sha256 != bundle.leaf().sha256)
+}
+
+/// What a client might ask for to be shown this certificate.
+fn names(bundle: &Bundle, is_default: bool) -> Vec<ServerName<'static>> {
+    // The default is for those, too, who ask for no name: an address is none.
+    let nameless = is_default.then(|| ServerName::from(std::net::IpAddr::from([127, 0, 0, 1])));
+    let named = bundle.leaf().dns_names().filter_map(|name| {
+        let name = match name.strip_prefix("*.") {
+            Some(parent) => format!("portcullis-looks.{parent}"),
+            None if name.contains('*') => return None,
+            None => name.to_owned(),
+        };
+        ServerName::try_from(name).ok()
+    });
+    named.take(MOST_NAMES).chain(nameless).collect()
 }
 
 /// Whether the other certificate comes first for the name that was asked for.
@@ -70,12 +96,16 @@ fn is_shown_instead(generation: &Generation, bundle: &Bundle, sha256: &str) -> b
     others.any(|other| other.leaf().sha256 == sha256 && same_name(other))
 }
 
-/// The SHA-256 of the leaf that a client is shown who asks for the bundle's name and can verify its kind of key.
-fn served(listener: &dyn OwnListener, bundle: &Bundle, is_default: bool) -> io::Result<String> {
+/// The SHA-256 of the leaf that a client is shown who asks for this name and can verify the bundle's kind of key.
+fn served(
+    listener: &dyn OwnListener,
+    bundle: &Bundle,
+    name: ServerName<'static>,
+) -> io::Result<String> {
     let (mut stream, _guard) = listener.dial()?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let eyes = Arc::new(Eyes {
+    let eyes = Arc::new(Onlooker {
         schemes: schemes(bundle.pair.key.algorithm()),
         seen: Mutex::default(),
     });
@@ -86,19 +116,6 @@ fn served(listener: &dyn OwnListener, bundle: &Bundle, is_default: bool) -> io::
         .with_custom_certificate_verifier(Arc::clone(&eyes) as _)
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
-    let name = bundle
-        .leaf()
-        .dns_names()
-        .find_map(|name| ServerName::try_from(name.replacen('*', "portcullis-looks", 1)).ok());
-    let name = match name {
-        Some(name) => name,
-        None if is_default => ServerName::from(std::net::IpAddr::from([127, 0, 0, 1])),
-        None => {
-            return Err(io::Error::other(
-                "it has no name that a client could ask for",
-            ));
-        }
-    };
     let mut client = ClientConnection::new(config.into(), name).map_err(io::Error::other)?;
     // The eyes refuse what they have seen, so that this ends in an error when all is well.
     let ended = client.complete_io(&mut stream);
@@ -117,13 +134,13 @@ fn served(listener: &dyn OwnListener, bundle: &Bundle, is_default: bool) -> io::
 /// Takes down the leaf that is shown and ends the handshake: there is nothing to say on this connection, and a client
 /// certificate that might be asked for is not there.
 #[derive(Debug)]
-struct Eyes {
+struct Onlooker {
     /// Only those of the bundle's own kind, so that of RSA and ECDSA side by side the right one is shown.
     schemes: Vec<SignatureScheme>,
     seen: Mutex<Option<String>>,
 }
 
-impl ServerCertVerifier for Eyes {
+impl ServerCertVerifier for Onlooker {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
@@ -181,3 +198,5 @@ fn schemes(algorithm: SignatureAlgorithm) -> Vec<SignatureScheme> {
 
 /// For one step of the handshake with a listener on the same machine.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// A certificate may have hundreds.
+const MOST_NAMES: usize = 8;

@@ -7,7 +7,7 @@ use aws_lc_rs::digest;
 use rustls::crypto::{self, CryptoProvider};
 use rustls::sign::SigningKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use webpki::EndEntityCert;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// The provider every TLS configuration of ours uses.
 ///
@@ -30,19 +30,15 @@ pub(crate) fn is_signed_by(
     signature: &[u8],
     provider: &CryptoProvider,
 ) -> bool {
-    let Ok(issuer) = EndEntityCert::try_from(issuer) else {
+    let Ok((_, issuer)) = X509Certificate::from_der(issuer) else {
         return false;
     };
+    let key = &*issuer.public_key().subject_public_key.data;
     // An algorithm that does not fit the key refuses at once.
-    provider
-        .signature_verification_algorithms
-        .all
+    let algorithms = provider.signature_verification_algorithms.all;
+    algorithms
         .iter()
-        .any(|algorithm| {
-            issuer
-                .verify_signature(*algorithm, message, signature)
-                .is_ok()
-        })
+        .any(|algorithm| algorithm.verify_signature(key, message, signature).is_ok())
 }
 
 /// SHA-256 of some bytes: fingerprints and content comparison.

@@ -154,6 +154,16 @@ pub enum LoadError {
         /// The least.
         least: usize,
     },
+    /// Something is missing that was there, in a file that is being written in place.
+    #[error(
+        "{label} was written in place, and {loss}; if it is half written that will mend itself, if not it is taken in a second (replace files by renaming)"
+    )]
+    Unsettled {
+        /// The part.
+        label: String,
+        /// What is missing.
+        loss: String,
+    },
     /// The file is larger than any certificate.
     #[error("{} has {size} bytes, more than the {limit} a certificate may have", path.display())]
     TooLarge {
@@ -205,6 +215,7 @@ impl LoadError {
             Self::Refused { .. } => "refused",
             Self::ShortSeed { .. } => "short_seed",
             Self::TooLarge { .. } => "too_large",
+            Self::Unsettled { .. } => "unsettled",
             Self::WeakKey { .. } => "weak_key",
         }
     }
@@ -212,9 +223,7 @@ impl LoadError {
 
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::NotFound => {
-            " (is the Secret mounted here, with the keys tls.crt and tls.key?)"
-        }
+        io::ErrorKind::NotFound => " (is the Secret mounted here, and does it have this key?)",
         io::ErrorKind::PermissionDenied => {
             " (may the container's user read it? see fsGroup and defaultMode)"
         }

@@ -8,7 +8,7 @@ use rustls::ServerConfig;
 use rustls_pki_types::CertificateDer;
 
 use crate::bundle::Bundle;
-use crate::resolver::Presented;
+use crate::resolver::CertResolver;
 use crate::server_config::{Made, Policy};
 use crate::trust::Trust;
 use crate::verifier::{ClientVerifier, Refusal};
@@ -27,7 +27,7 @@ pub struct Generation {
     pub since: SystemTime,
     /// Who may come in, as a number.
     policy: [u8; 32],
-    presented: Arc<Presented>,
+    resolver: Arc<CertResolver>,
     verifier: Option<Arc<ClientVerifier>>,
     is_closed: bool,
 }
@@ -41,7 +41,7 @@ impl Generation {
     ) -> Result<Self, String> {
         let Made {
             config,
-            presented,
+            resolver,
             verifier,
             fingerprint,
             is_closed,
@@ -53,7 +53,7 @@ impl Generation {
             trust,
             since: SystemTime::now(),
             policy: fingerprint,
-            presented,
+            resolver,
             verifier,
             is_closed,
         })
@@ -64,6 +64,11 @@ impl Generation {
         self.certificates.iter().any(Option::is_some)
     }
 
+    /// Whether everything is there that is configured.
+    pub fn is_complete(&self) -> bool {
+        !self.is_closed && self.certificates.iter().all(Option::is_some)
+    }
+
     /// Whether it is not known yet whom to let in: clients must be asked, and there is no client CA.
     pub fn lacks_trust(&self) -> bool {
         self.is_closed
@@ -71,7 +76,7 @@ impl Generation {
 
     /// The certificate that a client is shown who asks for `sni`; of several for the same name, the first.
     pub fn shown(&self, sni: Option<&str>) -> Option<&Bundle> {
-        let first = self.presented.candidates(sni).first()?;
+        let first = self.resolver.candidates(sni).first()?;
         self.certificates.get(*first)?.as_deref()
     }
 
@@ -80,21 +85,21 @@ impl Generation {
     ///
     /// # Errors
     /// The refusal in words.
-    pub fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Refusal> {
+    pub fn verify_client(&self, chain: &[CertificateDer<'_>]) -> Result<(), Refusal> {
         self.verifier
             .as_ref()
-            .map_or(Ok(()), |verifier| verifier.judge(chain))
+            .map_or(Ok(()), |verifier| verifier.verify_client(chain))
     }
 
     /// Whether clients are judged by the same CAs, CRLs and names as in another generation.
-    pub fn judges_like(&self, other: &Self) -> bool {
+    pub fn verifies_like(&self, other: &Self) -> bool {
         self.policy == other.policy
     }
 
     /// Whether `host` is a name of one of the certificates, but of none that a client who asked for `sni` is shown: 421
     /// (RFC 9110, section 15.5.20). What no certificate names is nobody else's.
     pub fn is_misdirected(&self, sni: Option<&str>, host: &str) -> bool {
-        self.certificates.len() > 1 && self.presented.is_misdirected(sni, host)
+        self.certificates.len() > 1 && self.resolver.is_misdirected(sni, host)
     }
 }
 

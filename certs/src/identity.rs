@@ -23,12 +23,12 @@ impl Identity {
     pub fn name(&self) -> String {
         let find = |pick: fn(&AltName) -> Option<String>| self.0.names.iter().find_map(pick);
         find(|name| match name {
-            AltName::Uri(uri) => Some(uri.clone()),
+            AltName::Uri(uri) if !uri.is_empty() => Some(uri.clone()),
             _ => None,
         })
         .or_else(|| {
             find(|name| match name {
-                AltName::Dns(text) | AltName::Email(text) => Some(text.clone()),
+                AltName::Dns(text) | AltName::Email(text) if !text.is_empty() => Some(text.clone()),
                 AltName::Ip(ip) => Some(ip.to_string()),
                 _ => None,
             })

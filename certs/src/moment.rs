@@ -2,7 +2,7 @@
 //!
 //! The kubelet replaces a mounted Secret by renaming the symlink `..data` onto a new folder. Two reads through `..data`
 //! can therefore see two different Secrets. So each link is resolved once, and everything below it is read from the
-//! folder it pointed at. When that folder is deleted under our hands, the whole look is taken once more.
+//! folder it pointed at. When a link moves on meanwhile, the whole look is taken once more.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -23,33 +23,38 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
-    /// Reads with `read`, and once more if a `..data` link has moved on and something was missing.
+    /// Reads with `read`, and again as long as a `..data` link moves on meanwhile: what was read is then of two moments, or
+    /// was deleted under our hands.
     pub(crate) fn look<T>(read: impl Fn(&Self) -> Result<T, LoadError>) -> Result<T, LoadError> {
-        let moment = Self::default();
-        match read(&moment) {
-            Err(_) if moment.is_over() => read(&Self::default()),
-            seen => seen,
+        for _ in 1..LOOKS {
+            let moment = Self::default();
+            let seen = read(&moment);
+            if !moment.is_over() {
+                return seen;
+            }
         }
+        read(&Self::default())
     }
 
     /// A file's bytes, wiped on drop, whatever they are: one of them is a key.
-    pub(crate) fn read(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, LoadError> {
-        read_bounded(&self.locate(path)?)
+    pub(crate) fn read(&self, path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, LoadError> {
+        read_bounded(&self.locate(path)?, limit)
     }
 
-    /// Where a file is at this moment.
+    /// Where a file is at this moment: behind the first `..data` link on the way to it.
     fn locate(&self, path: &Path) -> Result<PathBuf, LoadError> {
-        let Some((link, rest)) = data_link(path) else {
-            return Ok(path.to_owned());
-        };
-        let snapshot = self.resolve(&link)?;
-        // A file may also stand beside the link instead of behind it.
-        match fs::canonicalize(path) {
-            Ok(real) if !real.starts_with(&snapshot) && !snapshot.join(rest).exists() => {
-                Ok(path.to_owned())
+        for hop in hops(path) {
+            let Some((link, rest)) = data_link(&hop) else {
+                continue;
+            };
+            let snapshot = self.resolve(&link)?;
+            // A file may also stand beside the link instead of behind it.
+            let is_behind = fs::canonicalize(&hop).map_or(true, |real| real.starts_with(&snapshot));
+            if is_behind || snapshot.join(&rest).exists() {
+                return Ok(snapshot.join(rest));
             }
-            _ => Ok(snapshot.join(rest)),
         }
+        Ok(path.to_owned())
     }
 
     fn resolve(&self, link: &Path) -> Result<PathBuf, LoadError> {
@@ -75,30 +80,55 @@ impl Moment {
     }
 }
 
+/// A path, and where its last part leads if that is a symbolic link, and so on. `tls.crt` may be a link of certbot's, or one
+/// into a volume mounted elsewhere.
+pub(crate) fn hops(path: &Path) -> Vec<PathBuf> {
+    let mut hops = vec![path.to_owned()];
+    while let Some(target) = hops.last().and_then(|hop| {
+        let target = fs::read_link(hop).ok()?;
+        Some(folder(hop).join(target))
+    }) {
+        hops.push(target);
+        if hops.len() > HOPS {
+            break;
+        }
+    }
+    hops
+}
+
+/// The folder a path lies in; `.` for a bare name.
+pub(crate) fn folder(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
 /// The `..data` link of the mounted volume that a path lies in, and the rest of the path below it. Items of a Secret may
 /// have a folder of their own in the volume, so a few levels are looked through.
-pub(crate) fn data_link(path: &Path) -> Option<(PathBuf, &Path)> {
-    path.ancestors()
-        .skip(1)
-        .take(LEVELS)
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .find_map(|folder| {
-            let link = folder.join("..data");
-            link.symlink_metadata().ok()?;
-            Some((link, path.strip_prefix(folder).ok()?))
-        })
+pub(crate) fn data_link(path: &Path) -> Option<(PathBuf, PathBuf)> {
+    path.ancestors().skip(1).take(LEVELS).find_map(|above| {
+        let above_or_here = if above.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            above
+        };
+        let link = above_or_here.join("..data");
+        link.symlink_metadata().ok()?;
+        Some((link, path.strip_prefix(above).ok()?.to_owned()))
+    })
 }
 
 /// Whether a file outside a mounted Secret can be read by every user of the system. Kubernetes' own default for
 /// Secrets is 0644, in a folder that only the pod sees: there it means nothing.
 pub(crate) fn is_open_to_all(path: &Path) -> bool {
-    data_link(path).is_none()
+    hops(path).iter().all(|hop| data_link(hop).is_none())
         && fs::metadata(path).is_ok_and(|meta| meta.mode() & READABLE_BY_OTHERS != 0)
 }
 
-/// Reads a regular file of at most [`LIMIT`] bytes. The kind is checked before opening (opening a FIFO would block),
+/// Reads a regular file of at most `limit` bytes. The kind is checked before opening (opening a FIFO would block),
 /// and the size again while reading, because the file may grow in between.
-fn read_bounded(path: &Path) -> Result<Zeroizing<Vec<u8>>, LoadError> {
+fn read_bounded(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, LoadError> {
     let failed = |error: io::Error| LoadError::Read {
         path: path.into(),
         error,
@@ -106,29 +136,31 @@ fn read_bounded(path: &Path) -> Result<Zeroizing<Vec<u8>>, LoadError> {
     let too_large = |size| LoadError::TooLarge {
         path: path.into(),
         size,
-        limit: LIMIT,
+        limit,
     };
     let meta = fs::metadata(path).map_err(failed)?;
     if !meta.is_file() {
         return Err(LoadError::NotRegular { path: path.into() });
     }
-    if meta.len() > LIMIT {
+    if meta.len() > limit {
         return Err(too_large(meta.len()));
     }
     let file = File::open(path).map_err(failed)?;
     // Room for everything at once: a growing Vec would leave copies of the key behind in freed memory.
     let mut bytes = Zeroizing::new(Vec::with_capacity(meta.len() as usize + 1));
-    file.take(LIMIT + 1)
+    file.take(limit + 1)
         .read_to_end(&mut bytes)
         .map_err(failed)?;
-    if bytes.len() as u64 > LIMIT {
+    if bytes.len() as u64 > limit {
         return Err(too_large(bytes.len() as u64));
     }
     Ok(bytes)
 }
 
-/// A Secret holds at most 1 MiB altogether.
-const LIMIT: u64 = 1 << 20;
+/// How often the kubelet may get ahead of us.
+const LOOKS: usize = 3;
+/// Links upon links.
+const HOPS: usize = 8;
 /// How far above a file its volume's link is looked for.
 const LEVELS: usize = 3;
 const READABLE_BY_OTHERS: u32 = 0o004;

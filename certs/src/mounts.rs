@@ -33,9 +33,8 @@ fn dead(mounts: &[Mount], path: &Path) -> Option<String> {
         .filter(|mount| real.starts_with(&mount.point))
         .max_by_key(|mount| mount.point.components().count())?;
     let is_file = mount.point == real;
-    // The kubelet binds a subPath from here; and what it binds lies in a `..2026_11_22_…` folder of the volume.
-    let is_sub_path = mount.root.contains("/volume-subpaths/")
-        || mount.root.split('/').any(|part| part.starts_with("..2"));
+    // What the kubelet binds for a subPath lies in a `..2026_11_22_…` folder of the volume.
+    let is_sub_path = mount.root.split('/').any(|part| part.starts_with("..2"));
     let how = match (is_file, is_sub_path) {
         (_, true) => "with subPath",
         (true, false) => "as a single file",
@@ -81,7 +80,7 @@ mod tests {
 22 1 0:20 / / rw - overlay overlay rw
 31 22 0:50 / /etc/whole rw - tmpfs tmpfs rw
 32 22 0:50 /..2026_11_22_10_00_00.1/tls.crt /etc/sub/tls.crt ro - tmpfs tmpfs rw
-33 22 259:1 /var/lib/kubelet/pods/1/volume-subpaths/tls/app/0 /etc/folder ro - ext4 /dev/x rw
+33 22 0:50 /..2026_11_22_10_00_00.1/sub /etc/folder ro - tmpfs tmpfs rw
 34 22 259:1 /home/me/a\\040b.pem /etc/a\\040b.pem ro - ext4 /dev/x rw
 ";
 

@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use x509_parser::extensions::GeneralName;
-use x509_parser::objects::{oid_registry, oid2abbrev};
 use x509_parser::prelude::{AttributeTypeAndValue, X509Certificate, X509Name};
 
 /// One subject alternative name.
@@ -80,10 +79,9 @@ pub(crate) fn distinguished(name: &X509Name<'_>) -> String {
 
 fn write_attribute(out: &mut String, attribute: &AttributeTypeAndValue<'_>) {
     let oid = attribute.attr_type();
-    match oid2abbrev(oid, oid_registry()) {
-        Ok(short) => out.push_str(short),
-        Err(_) => out.push_str(&oid.to_id_string()),
-    }
+    let id = oid.to_id_string();
+    let known = SHORT_NAMES.iter().find(|(oid, _)| *oid == id);
+    out.push_str(known.map_or(&*id, |(_, short)| short));
     out.push('=');
     let value = attribute
         .as_str()
@@ -102,6 +100,37 @@ fn write_attribute(out: &mut String, attribute: &AttributeTypeAndValue<'_>) {
         };
     }
 }
+
+/// As OpenSSL names them; others stand as dotted numbers.
+const SHORT_NAMES: &[(&str, &str)] = &[
+    ("2.5.4.3", "CN"),
+    ("2.5.4.4", "SN"),
+    ("2.5.4.5", "serialNumber"),
+    ("2.5.4.6", "C"),
+    ("2.5.4.7", "L"),
+    ("2.5.4.8", "ST"),
+    ("2.5.4.9", "street"),
+    ("2.5.4.10", "O"),
+    ("2.5.4.11", "OU"),
+    ("2.5.4.12", "title"),
+    ("2.5.4.13", "description"),
+    ("2.5.4.15", "businessCategory"),
+    ("2.5.4.17", "postalCode"),
+    ("2.5.4.41", "name"),
+    ("2.5.4.42", "GN"),
+    ("2.5.4.43", "initials"),
+    ("2.5.4.44", "generationQualifier"),
+    ("2.5.4.46", "dnQualifier"),
+    ("2.5.4.65", "pseudonym"),
+    ("2.5.4.72", "role"),
+    ("2.5.4.97", "organizationIdentifier"),
+    ("0.9.2342.19200300.100.1.1", "UID"),
+    ("0.9.2342.19200300.100.1.25", "DC"),
+    ("1.2.840.113549.1.9.1", "emailAddress"),
+    ("1.3.6.1.4.1.311.60.2.1.1", "jurisdictionL"),
+    ("1.3.6.1.4.1.311.60.2.1.2", "jurisdictionST"),
+    ("1.3.6.1.4.1.311.60.2.1.3", "jurisdictionC"),
+];
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@ use crate::facts::Facts;
 use crate::pem;
 use crate::setup::Setup;
 use crate::source::{Part, Snapshot};
-use crate::tickets::Seed;
+use crate::ticket_keys::Seed;
 use crate::trust::Trust;
 
 /// What came out of a part: what it is for, and nothing else, is there.
@@ -27,13 +27,13 @@ impl Proven {
     pub(crate) fn from(
         part: &Part,
         snapshot: &Snapshot,
-        provider: &CryptoProvider,
+        provider: &Arc<CryptoProvider>,
     ) -> Result<Self, LoadError> {
         let file = |path| snapshot.file(path);
         let mut proven = Self::default();
         if let Some((_, certificate, key)) = &part.pair {
             let (certificate, key) = (file(certificate), file(key));
-            let bundle = Bundle::prove(certificate, key, snapshot.is_key_open, provider)?;
+            let bundle = Bundle::prove(certificate, key, provider)?;
             proven.bundle = Some(Arc::new(bundle));
         }
         if let Some((ca, crl)) = &part.trust {
@@ -94,6 +94,7 @@ pub fn examine(setup: &Setup, now: OffsetDateTime) -> Vec<Examined> {
     let look = |part: &Part| {
         let proven = Proven::from(part, &part.read()?, &provider)?;
         let mut warnings = proven.warnings(now);
+        warnings.extend(part.open_secret());
         warnings.extend(part.dead_mount());
         Ok(Found {
             chain: proven

@@ -13,7 +13,7 @@ use crate::names::AltName;
 /// The certificates of one generation by name. Fail closed: where there is none, nothing is presented, never something
 /// made up.
 #[derive(Debug, Default)]
-pub(crate) struct Presented {
+pub(crate) struct CertResolver {
     pairs: Vec<Option<Arc<CertifiedKey>>>,
     exact: HashMap<String, Vec<usize>>,
     /// `*.example.org` by `example.org`: one label, RFC 9525.
@@ -22,7 +22,7 @@ pub(crate) struct Presented {
     default: Vec<usize>,
 }
 
-impl Presented {
+impl CertResolver {
     pub(crate) fn new(certificates: &[Option<Arc<Bundle>>]) -> Self {
         let mut presented = Self {
             pairs: certificates
@@ -73,8 +73,7 @@ impl Presented {
                     None => self.exact.entry(dns),
                 }
             }
-            // Never asked for by SNI, but in an authority.
-            AltName::Ip(ip) => self.exact.entry(ip.to_string()),
+            // An address is never asked for by SNI: who gets a 421 for one could not do better.
             _ => return,
         };
         let list = list.or_default();
@@ -123,7 +122,7 @@ impl Presented {
     }
 }
 
-impl ResolvesServerCert for Presented {
+impl ResolvesServerCert for CertResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let candidates = self.candidates(hello.server_name());
         let pairs = || {

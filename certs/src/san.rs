@@ -86,8 +86,12 @@ impl FromStr for SanPattern {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (kind, value) = match text.split_once(':') {
-            Some((kind @ ("DNS" | "URI" | "email" | "IP"), value)) => (kind, value),
+        let prefixed = text.split_once(':').and_then(|(kind, value)| {
+            let is_it = |known: &&&str| known.eq_ignore_ascii_case(kind);
+            Some((*KINDS.iter().find(is_it)?, value))
+        });
+        let (kind, value) = match prefixed {
+            Some((kind, value)) => (kind, value),
             _ if text.contains("://") => ("URI", text),
             _ if text.contains('@') => ("email", text),
             _ if network(text).is_some() => ("IP", text),
@@ -99,7 +103,10 @@ impl FromStr for SanPattern {
             ))
         };
         // Matching goes back to the last star only, so two stars in a row would say nothing that one does not.
-        if value.is_empty() || value.contains("**") || value.contains(char::is_whitespace) {
+        if value.is_empty()
+            || value.contains("**")
+            || !value.bytes().all(|byte| byte.is_ascii_graphic())
+        {
             return wrong("a pattern");
         }
         match kind {
@@ -118,6 +125,9 @@ impl FromStr for SanPattern {
         }
     }
 }
+
+/// The prefixes, in any case.
+const KINDS: [&str; 4] = ["DNS", "URI", "email", "IP"];
 
 fn network(text: &str) -> Option<(IpAddr, u8)> {
     let (ip, bits) = match text.split_once('/') {
@@ -153,6 +163,7 @@ mod tests {
     fn a_star_stays_within_its_label_or_segment() {
         let dns = |name: &str| AltName::Dns(name.into());
         assert!(allows("DNS:*.corp.test", &dns("App.Corp.test")));
+        assert!(allows("dns:APP-*.corp.test", &dns("app-1.corp.test")));
         assert!(allows("app-*.corp.test", &dns("app-1.corp.test")));
         for wrong in [
             "corp.test",

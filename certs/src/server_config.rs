@@ -10,9 +10,10 @@ use rustls::version::{TLS12, TLS13};
 
 use crate::bundle::Bundle;
 use crate::crypto::{provider, sha256};
-use crate::resolver::Presented;
+use crate::resolver::CertResolver;
 use crate::setup::{MinVersion, Setup};
-use crate::tickets::{TicketKeys, Tickets};
+use crate::ticket_keys::TicketKeys;
+use crate::tickets::Tickets;
 use crate::trust::Trust;
 use crate::verifier::ClientVerifier;
 
@@ -27,7 +28,7 @@ pub(crate) struct Policy {
 /// What a generation is served with.
 pub(crate) struct Made {
     pub(crate) config: ServerConfig,
-    pub(crate) presented: Arc<Presented>,
+    pub(crate) resolver: Arc<CertResolver>,
     pub(crate) verifier: Option<Arc<ClientVerifier>>,
     pub(crate) fingerprint: [u8; 32],
     /// It is not known yet who may come in.
@@ -63,29 +64,28 @@ impl Policy {
             // Fail closed: nobody comes in before it is known who may.
             (Some(_), None) => (builder.with_no_client_auth(), None, true),
             (Some(auth), Some(trust)) => {
-                let verifier =
-                    ClientVerifier::new(trust, &auth.allow, auth.is_required, &self.provider)
-                        .map(Arc::new)?;
+                let verifier = ClientVerifier::new(trust, &auth.allow, auth.is_required);
+                let verifier = Arc::new(verifier);
                 let builder = builder.with_client_cert_verifier(Arc::clone(&verifier) as _);
                 (builder, Some(verifier), false)
             }
         };
-        let presented = Arc::new(if is_closed {
-            Presented::default()
+        let resolver = Arc::new(if is_closed {
+            CertResolver::default()
         } else {
-            Presented::new(certificates)
+            CertResolver::new(certificates)
         });
         let fingerprint = self.fingerprint(trust);
-        let mut config = builder.with_cert_resolver(Arc::clone(&presented) as _);
+        let mut config = builder.with_cert_resolver(Arc::clone(&resolver) as _);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         // Tickets only: the default cache is one mutex that all workers would share.
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = Arc::new(Tickets::new(&self.tickets, fingerprint));
+        config.ticketer = Arc::new(Tickets::new(&self.tickets, fingerprint, verifier.clone()));
         // rustls sends two by default; one is what a client uses, and each costs a seal and bytes on the wire.
         config.send_tls13_tickets = 1;
         Ok(Made {
             config,
-            presented,
+            resolver,
             verifier,
             fingerprint,
             is_closed,

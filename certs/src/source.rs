@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::crypto::sha256;
 use crate::error::LoadError;
-use crate::moment::{Moment, data_link, is_open_to_all};
+use crate::moment::{Moment, data_link, folder, hops, is_open_to_all};
 
 /// Where a certificate and its key come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,13 +58,11 @@ pub(crate) struct Part {
 pub(crate) struct Snapshot {
     /// Each file by its configured name, in the order of [`Part::paths`].
     pub(crate) files: Vec<(PathBuf, Zeroizing<Vec<u8>>)>,
-    /// The key's file is readable by every user of the system.
-    pub(crate) is_key_open: bool,
 }
 
 impl Part {
-    /// Groups what is configured: a client CA that lies in the folder of a certificate changes with that certificate, so
-    /// it belongs to its part; elsewhere it is a part of its own.
+    /// Groups what is configured: a client CA (with its CRL) that lies in the folder of a certificate changes with that
+    /// certificate, so it belongs to its part; elsewhere it is a part of its own.
     pub(crate) fn group(
         sources: &[Source],
         trust: Option<(&Path, Option<&Path>)>,
@@ -74,10 +72,10 @@ impl Part {
         let mut parts = Vec::new();
         for (number, source) in sources.iter().enumerate() {
             let (certificate, key) = source.files();
-            let is_beside = |ca: &Path| ca.parent() == certificate.parent();
+            let is_beside = |file: &PathBuf| file.parent() == certificate.parent();
             parts.push(Self {
                 label: source.label(),
-                trust: trust.take_if(|(ca, _)| is_beside(ca)),
+                trust: trust.take_if(|(ca, crl)| is_beside(ca) && crl.iter().all(is_beside)),
                 pair: Some((number, certificate, key)),
                 seed: None,
             });
@@ -122,24 +120,49 @@ impl Part {
             let files = self
                 .paths()
                 .into_iter()
-                .map(|path| Ok((path.to_owned(), moment.read(path)?)))
+                .map(|path| Ok((path.to_owned(), moment.read(path, self.limit(path))?)))
                 .collect::<Result<_, _>>()?;
-            let secrets = self.pair.iter().map(|(_, _, key)| key).chain(&self.seed);
-            Ok(Snapshot {
-                files,
-                is_key_open: secrets.into_iter().any(|key| is_open_to_all(key)),
-            })
+            Ok(Snapshot { files })
         })
+    }
+
+    /// CRLs grow with the years; everything else fits into a Secret, which holds 1 MiB altogether.
+    fn limit(&self, path: &Path) -> u64 {
+        let crl = self.trust.iter().filter_map(|(_, crl)| crl.as_deref());
+        if crl.into_iter().any(|crl| crl == path) {
+            LARGEST_CRL
+        } else {
+            LARGEST
+        }
+    }
+
+    /// A secret of this part that every user of the system may read, in words.
+    pub(crate) fn open_secret(&self) -> Option<String> {
+        let mut secrets = self.pair.iter().map(|(_, _, key)| key).chain(&self.seed);
+        let open = secrets.find(|path| is_open_to_all(path))?;
+        Some(format!(
+            "{} is readable by every user: chmod 0600 it, or 0640 with a group of its own",
+            open.display()
+        ))
+    }
+
+    /// Whether its files can only change all at once, by a swap of `..data`.
+    pub(crate) fn is_swapped(&self) -> bool {
+        let is_behind = |path: &Path| hops(path).iter().any(|hop| data_link(hop).is_some());
+        self.paths().into_iter().all(is_behind)
     }
 
     /// The folders to watch. A watch on a file, or on `..data`, goes silent after the first swap; one on the folder
     /// that holds the name does not (kubernetes/kubernetes#111947, istio/istio#14540).
     pub(crate) fn folders(&self) -> Vec<PathBuf> {
         let mut folders = Vec::new();
-        for path in self.paths() {
-            folders.push(parent(path));
-            // The volume's own folder, where an item has one further down.
-            folders.extend(data_link(path).map(|(link, _)| parent(&link)));
+        for hop in self.paths().into_iter().flat_map(hops) {
+            let own = folder(&hop);
+            // The folder may itself be a link that is swapped.
+            folders.extend(own.is_symlink().then(|| folder(&own)));
+            // And the volume's own folder, where an item has one further down.
+            folders.extend(data_link(&hop).map(|(link, _)| folder(&link)));
+            folders.push(own);
         }
         folders.sort();
         folders.dedup();
@@ -157,8 +180,8 @@ impl Part {
     /// Whether a rename onto this path completes a replacement, so that there is nothing to wait for.
     pub(crate) fn completes(&self, path: &Path) -> bool {
         let name = path.file_name();
-        name.is_some_and(|name| name == "..data")
-            || self.paths().iter().any(|own| own.file_name() == name)
+        let is_it = |own: &Path| own.file_name() == name || own.parent() == Some(path);
+        name.is_some_and(|name| name == "..data") || self.paths().into_iter().any(is_it)
     }
 }
 
@@ -185,9 +208,7 @@ impl Snapshot {
     }
 }
 
-fn parent(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    }
-}
+/// Bytes of a file of a Secret.
+const LARGEST: u64 = 1 << 20;
+/// Bytes of a CRL.
+const LARGEST_CRL: u64 = 32 << 20;

@@ -11,14 +11,15 @@ use std::time::SystemTime;
 use arc_swap::ArcSwap;
 use time::OffsetDateTime;
 
-use crate::attempt::{Attempt, Confirmation, History, Outcome, Trigger};
+use crate::attempt::{Attempt, Confirmation, Outcome, Trigger};
 use crate::confirm::{OwnListener, confirm};
 use crate::error::LoadError;
 use crate::generation::Generation;
+use crate::part_state::PartState;
 use crate::proven::{Proven, leaf_on_disk};
 use crate::server_config::Policy;
 use crate::setup::Setup;
-use crate::source::{Part, Snapshot};
+use crate::source::Snapshot;
 
 /// Is told what happens in the room. No lock that [`Store::current`] needs is held meanwhile.
 pub trait Observer: Send + Sync {
@@ -31,23 +32,12 @@ pub trait Observer: Send + Sync {
 /// The certificate store.
 pub struct Store {
     policy: Policy,
-    pub(crate) shelves: Vec<Shelf>,
+    pub(crate) parts: Vec<PartState>,
     current: ArcSwap<Generation>,
     /// Held while a generation is put together out of what is served and one new part.
     publishing: Mutex<()>,
     listener: OnceLock<Box<dyn OwnListener>>,
     observer: Box<dyn Observer>,
-}
-
-/// One part and what is known of it.
-pub(crate) struct Shelf {
-    pub(crate) part: Part,
-    pub(crate) label: Arc<str>,
-    /// Why it can never change on disk, if so.
-    pub(crate) dead_mount: Option<String>,
-    attempting: Mutex<()>,
-    /// Locked only in between, so that whoever asks never waits for a file system that hangs.
-    history: Mutex<History>,
 }
 
 impl Store {
@@ -56,23 +46,13 @@ impl Store {
     /// # Errors
     /// When the policy itself is impossible.
     pub fn new(setup: Setup, observer: impl Observer + 'static) -> Result<Self, String> {
-        let shelves = setup
-            .parts()
-            .into_iter()
-            .map(|part| Shelf {
-                label: part.label.as_str().into(),
-                dead_mount: part.dead_mount(),
-                part,
-                attempting: Mutex::default(),
-                history: Mutex::default(),
-            })
-            .collect();
+        let parts = setup.parts().into_iter().map(PartState::new).collect();
         let policy = Policy::new(setup);
         let nothing = vec![None; policy.setup.sources.len()];
         let nothing = Generation::new(0, nothing, None, &policy)?;
         Ok(Self {
             policy,
-            shelves,
+            parts,
             current: ArcSwap::from_pointee(nothing),
             publishing: Mutex::default(),
             listener: OnceLock::new(),
@@ -96,23 +76,16 @@ impl Store {
         &self.policy.setup
     }
 
-    /// Which parts can never change on disk, and why.
-    pub fn dead_mounts(&self) -> impl Iterator<Item = &str> {
-        self.shelves
-            .iter()
-            .filter_map(|shelf| shelf.dead_mount.as_deref())
-    }
-
     /// Whether session tickets are made with a shared seed.
     pub fn has_ticket_seed(&self) -> bool {
-        self.policy.tickets.is_seeded()
+        self.policy.tickets.seed().is_some()
     }
 
     /// Looks at all parts and publishes what changed; calls `looked`; and then looks at what was published with a client's
     /// eyes. Blocks on the file system: not for a worker.
     pub fn reload(&self, trigger: Trigger, looked: impl FnOnce()) -> Vec<Attempt> {
-        let attempts: Vec<_> = (0..self.shelves.len())
-            .map(|number| self.attempt(number, trigger))
+        let attempts: Vec<_> = (0..self.parts.len())
+            .map(|number| self.attempt(number, trigger, true))
             .collect();
         looked();
         let look = |(number, attempt)| self.look(number, attempt);
@@ -120,50 +93,56 @@ impl Store {
     }
 
     /// Reads one part, proves it and publishes it if it changed. To be followed by [`Store::look`].
-    pub(crate) fn attempt(&self, number: usize, trigger: Trigger) -> Attempt {
-        let shelf = &self.shelves[number];
-        let _one_at_a_time = lock(&shelf.attempting);
-        let attempt = self.try_one(shelf, trigger);
+    /// `is_settled`: what is on disk is known to be whole, however it looks.
+    pub(crate) fn attempt(&self, number: usize, trigger: Trigger, is_settled: bool) -> Attempt {
+        let state = &self.parts[number];
+        let _one_at_a_time = lock(&state.attempting);
+        state.look_at_mount();
+        let attempt = self.try_one(state, trigger, is_settled);
         self.observer.attempted(&attempt);
         attempt
     }
 
-    fn try_one(&self, shelf: &Shelf, trigger: Trigger) -> Attempt {
-        let old = self.fingerprint(shelf);
-        let served = shelf.history().digest;
+    fn try_one(&self, state: &PartState, trigger: Trigger, is_settled: bool) -> Attempt {
+        let old = self.fingerprint(state);
+        let served = state.history().digest;
         let now = OffsetDateTime::now_utc();
-        let snapshot = shelf.part.read();
+        let snapshot = state.part.read();
         let is_new = |snapshot: &Snapshot| served != Some(snapshot.digest());
         let loaded = match &snapshot {
-            Ok(snapshot) if is_new(snapshot) => self.load(&shelf.part, snapshot, now).map(Some),
+            Ok(snapshot) if is_new(snapshot) => {
+                self.load(state, snapshot, is_settled, now).map(Some)
+            }
             Ok(_) => Ok(None),
             Err(_) => Ok(None),
         };
         let on_disk = snapshot
             .as_ref()
             .ok()
-            .and_then(|snapshot| leaf_on_disk(&shelf.part, snapshot));
+            .and_then(|snapshot| leaf_on_disk(&state.part, snapshot));
+        let open_secret = state.part.open_secret();
         let (outcome, warnings) = match (snapshot, loaded) {
             (Err(error), _) | (_, Err(error)) => (Outcome::Failed(Arc::new(error)), Vec::new()),
             (Ok(_), Ok(None)) => (Outcome::Unchanged, Vec::new()),
             (Ok(snapshot), Ok(Some((generation, warnings)))) => {
-                shelf.history().digest = Some(snapshot.digest());
+                state.history().digest = Some(snapshot.digest());
                 (Outcome::Published(generation), warnings)
             }
         };
-        let mut history = shelf.history();
+        let mut history = state.history();
         let attempt = Attempt {
-            part: Arc::clone(&shelf.label),
+            part: Arc::clone(&state.label),
             at: SystemTime::now(),
             trigger,
             old,
-            new: self.fingerprint(shelf),
+            new: self.fingerprint(state),
             repeated: !trigger.is_asked_for() && history.fails_as(&outcome),
+            recovered: matches!(outcome, Outcome::Unchanged) && history.failure().is_some(),
+            warnings: warnings.into_iter().chain(open_secret.clone()).collect(),
             outcome,
-            warnings,
             confirmation: None,
         };
-        history.on_disk = on_disk;
+        (history.on_disk, history.open_secret) = (on_disk, open_secret);
         history.remember(&attempt);
         attempt
     }
@@ -171,25 +150,32 @@ impl Store {
     /// Proves a part's bytes against what is served, and publishes.
     fn load(
         &self,
-        part: &Part,
+        state: &PartState,
         snapshot: &Snapshot,
+        is_settled: bool,
         now: OffsetDateTime,
     ) -> Result<(Arc<Generation>, Vec<String>), LoadError> {
+        let part = &state.part;
         let proven = Proven::from(part, snapshot, &self.policy.provider)?;
         let _one_at_a_time = lock(&self.publishing);
         let before = self.current();
         let mut warnings = proven.warnings(now);
+        let mut losses = Vec::new();
         let (mut certificates, mut trust) = (before.certificates.clone(), before.trust.clone());
         if let (Some(new), Some((place, _, _))) = (proven.bundle, &part.pair) {
             let old = certificates[*place].replace(Arc::clone(&new));
             new.may_follow(old.as_deref(), now)?;
-            warnings.extend(old.iter().flat_map(|old| new.losses(old)));
+            losses.extend(old.iter().flat_map(|old| new.losses(old)));
         }
         if let (Some(new), Some((ca, crl))) = (proven.trust, &part.trust) {
             let old = trust.replace(Arc::clone(&new));
             new.may_follow(crl.as_ref().unwrap_or(ca), old.as_deref(), now)?;
-            warnings.extend(old.iter().flat_map(|old| new.losses(old)));
+            losses.extend(old.iter().flat_map(|old| new.losses(old)));
         }
+        if let Some(loss) = losses.first().filter(|_| !is_settled && !part.is_swapped()) {
+            state.settle(snapshot.digest(), loss)?;
+        }
+        warnings.append(&mut losses);
         if let Some(seed) = proven.seed {
             self.policy.tickets.reseed(seed);
             return Ok((before, warnings));
@@ -204,9 +190,9 @@ impl Store {
 
     /// Looks at what was published with a client's eyes.
     pub(crate) fn look(&self, number: usize, mut attempt: Attempt) -> Attempt {
-        let shelf = &self.shelves[number];
+        let state = &self.parts[number];
         if let Outcome::Published(generation) = &attempt.outcome
-            && let Some((place, _, _)) = shelf.part.pair
+            && let Some((place, _, _)) = state.part.pair
         {
             let seen = match self.listener.get() {
                 Some(listener) => confirm(listener.as_ref(), place, generation, || self.current()),
@@ -214,35 +200,29 @@ impl Store {
             };
             self.observer.looked(&attempt, &seen);
             attempt.confirmation = Some(seen);
-            shelf.history().confirm(&attempt);
+            state.history().confirm(&attempt);
         }
         attempt
     }
 
     /// Of what a part serves now.
-    fn fingerprint(&self, shelf: &Shelf) -> Option<String> {
+    fn fingerprint(&self, state: &PartState) -> Option<String> {
         let current = self.current.load();
-        match &shelf.part.pair {
+        match &state.part.pair {
             Some((place, _, _)) => {
                 let bundle = current.certificates[*place].as_ref()?;
                 Some(bundle.leaf().sha256.clone())
             }
-            None if shelf.part.trust.is_some() => {
+            None if state.part.trust.is_some() => {
                 current.trust.as_ref().map(|trust| trust.sha256())
             }
-            None => None,
+            None => self.policy.tickets.seed(),
         }
     }
 }
 
-impl Shelf {
-    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
-        lock(&self.history)
-    }
-}
-
 /// A panic while holding one of these leaves plain values behind; they are still true.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

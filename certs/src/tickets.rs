@@ -1,186 +1,74 @@
-//! The keys of session tickets (RFC 5077, RFC 8446 section 4.6.1): from a seed that replicas share, or random.
-//!
-//! Keys live for an epoch of six hours of wall-clock time; those of the epoch before and after open tickets, too, so that
-//! replicas need no common clock to the second. AES-256-GCM-SIV (RFC 8452) forgives the repeated nonce that random nonces
-//! and many replicas make thinkable. Each ticket is bound to the policy under which it was made: with another client CA,
-//! CRL or `--allow-san` it does not open, and the client shakes hands in full.
+//! The session tickets of one generation (RFC 5077, RFC 8446 section 4.6.1).
 
 use std::fmt;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwapOption;
-use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
-use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
-use aws_lc_rs::rand;
 use rustls::server::ProducesTickets;
-use zeroize::Zeroizing;
+use rustls_pki_types::CertificateDer;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::error::LoadError;
-
-/// What replicas share.
-pub(crate) struct Seed(Prk);
-
-impl Seed {
-    /// Any bytes, binary or text, as long as there are enough of them; one line end does not count.
-    pub(crate) fn prove((path, bytes): (&Path, &[u8])) -> Result<Self, LoadError> {
-        let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-        let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-        if bytes.len() < LEAST_SEED {
-            return Err(LoadError::ShortSeed {
-                path: path.into(),
-                length: bytes.len(),
-                least: LEAST_SEED,
-            });
-        }
-        Ok(Self(Salt::new(HKDF_SHA256, SALT).extract(bytes)))
-    }
-
-    fn derive<const N: usize>(&self, what: &[u8], epoch: u64) -> Option<Zeroizing<[u8; N]>> {
-        let mut out = Zeroizing::new([0; N]);
-        let info = [what, &epoch.to_be_bytes()];
-        self.0
-            .expand(&info, Length(N))
-            .and_then(|expanded| expanded.fill(out.as_mut()))
-            .ok()?;
-        Some(out)
-    }
-}
-
-/// The keys of three epochs: the one before, this one, the next.
-struct Ring {
-    epoch: u64,
-    keys: Vec<(u64, Arc<Key>)>,
-}
-
-struct Key {
-    name: [u8; NAME],
-    aead: RandomizedNonceKey,
-}
-
-impl Key {
-    fn new(seed: Option<&Seed>, epoch: u64) -> Option<Self> {
-        let (name, bytes) = match seed {
-            Some(seed) => (
-                seed.derive(b"name", epoch)?,
-                seed.derive::<KEY>(b"key", epoch)?,
-            ),
-            None => (random()?, random()?),
-        };
-        Some(Self {
-            name: *name,
-            aead: RandomizedNonceKey::new(&AES_256_GCM_SIV, bytes.as_ref()).ok()?,
-        })
-    }
-}
-
-fn random<const N: usize>() -> Option<Zeroizing<[u8; N]>> {
-    let mut out = Zeroizing::new([0; N]);
-    rand::fill(out.as_mut()).ok()?;
-    Some(out)
-}
-
-/// The ticket keys of the process, for all generations.
-#[derive(Default)]
-pub(crate) struct TicketKeys {
-    ring: ArcSwapOption<Ring>,
-    /// None: random keys. Held while a new ring is made.
-    seed: Mutex<Option<Seed>>,
-}
-
-impl TicketKeys {
-    /// Takes a seed from now on. What was sealed before does not open any more: a seed is replaced because somebody else
-    /// may know it, and who knows it can make tickets.
-    pub(crate) fn reseed(&self, seed: Seed) {
-        let mut current = self.seed.lock().unwrap_or_else(PoisonError::into_inner);
-        *current = Some(seed);
-        self.ring.store(None);
-    }
-
-    /// Whether the keys come from a seed.
-    pub(crate) fn is_seeded(&self) -> bool {
-        self.seed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some()
-    }
-
-    fn ring(&self, epoch: u64) -> Option<Arc<Ring>> {
-        if let Some(ring) = self.ring.load_full().filter(|ring| ring.epoch == epoch) {
-            return Some(ring);
-        }
-        let seed = self.seed.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.ring.load_full();
-        if let Some(ring) = before.as_ref().filter(|ring| ring.epoch == epoch) {
-            return Some(Arc::clone(ring));
-        }
-        // Random keys of an epoch that is still accepted must stay what they are; those that fall out are gone for good.
-        let known = |epoch: u64| {
-            let keys = &before.as_ref()?.keys;
-            let (_, key) = keys.iter().find(|(of, _)| *of == epoch)?;
-            Some(Arc::clone(key))
-        };
-        let keys = [epoch.saturating_sub(1), epoch, epoch + 1]
-            .into_iter()
-            .map(|epoch| {
-                let key = known(epoch).or_else(|| Key::new(seed.as_ref(), epoch).map(Arc::new))?;
-                Some((epoch, key))
-            })
-            .collect::<Option<_>>()?;
-        let ring = Arc::new(Ring { epoch, keys });
-        self.ring.store(Some(Arc::clone(&ring)));
-        Some(ring)
-    }
-
-    /// `name ‖ nonce ‖ ciphertext ‖ tag`.
-    fn seal(&self, epoch: u64, bound_to: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
-        let ring = self.ring(epoch)?;
-        let (_, key) = ring.keys.iter().find(|(of, _)| *of == epoch)?;
-        let mut body = Vec::with_capacity(plain.len() + TAG);
-        body.extend_from_slice(plain);
-        let nonce = key
-            .aead
-            .seal_in_place_append_tag(Aad::from(bound_to), &mut body)
-            .ok()?;
-        let mut ticket = Vec::with_capacity(NAME + NONCE_LEN + body.len());
-        ticket.extend_from_slice(&key.name);
-        ticket.extend_from_slice(nonce.as_ref());
-        ticket.append(&mut body);
-        Some(ticket)
-    }
-
-    fn open(&self, epoch: u64, bound_to: &[u8], ticket: &[u8]) -> Option<Vec<u8>> {
-        let (name, rest) = ticket.split_at_checked(NAME)?;
-        let (nonce, body) = rest.split_at_checked(NONCE_LEN)?;
-        let ring = self.ring(epoch)?;
-        // The name is no secret: it stands in the clear on the wire.
-        let (_, key) = ring.keys.iter().find(|(_, key)| key.name == name)?;
-        let mut body = body.to_vec();
-        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let plain = key
-            .aead
-            .open_in_place(nonce, Aad::from(bound_to), &mut body)
-            .ok()?;
-        let length = plain.len();
-        body.truncate(length);
-        Some(body)
-    }
-}
+use crate::ticket_keys::TicketKeys;
+use crate::verifier::ClientVerifier;
 
 /// The tickets of one generation: the process's keys, bound to the generation's policy.
 pub(crate) struct Tickets {
     keys: Arc<TicketKeys>,
     policy: [u8; 32],
+    verifier: Option<Arc<ClientVerifier>>,
 }
 
 impl Tickets {
-    pub(crate) fn new(keys: &Arc<TicketKeys>, policy: [u8; 32]) -> Self {
+    pub(crate) fn new(
+        keys: &Arc<TicketKeys>,
+        policy: [u8; 32],
+        verifier: Option<Arc<ClientVerifier>>,
+    ) -> Self {
         Self {
             keys: Arc::clone(keys),
             policy,
+            verifier,
         }
     }
+
+    /// Whether the client of a session would be let in today. If not, the ticket does not open, and the handshake is one
+    /// in full: there the client is told why, or shows the certificate it has got since. (Refused after the handshake, it
+    /// would come with the same ticket again and again.)
+    fn is_welcome(&self, session: &[u8]) -> bool {
+        self.verifier
+            .as_ref()
+            .is_none_or(|verifier| verifier.verify_client(&client_chain(session)).is_ok())
+    }
+}
+
+/// The client's chain in a session as rustls writes it down: a list of certificates as in the handshake, three bytes of
+/// length before the list and before each. That is rustls' own affair and may change; what is not found here is found by
+/// the look at `peer_certificates` after the handshake.
+fn client_chain(session: &[u8]) -> Vec<CertificateDer<'_>> {
+    // Behind a name, a version, a suite and a secret: not far from the beginning.
+    (0..session.len().min(FARTHEST))
+        .find_map(|at| certificate_list(&session[at..]))
+        .unwrap_or_default()
+}
+
+/// A list of certificates at the beginning of some bytes, if there is one whose first is a certificate indeed.
+fn certificate_list(bytes: &[u8]) -> Option<Vec<CertificateDer<'_>>> {
+    let (mut list, _) = prefixed(bytes).filter(|(list, _)| !list.is_empty())?;
+    let mut chain = Vec::new();
+    while !list.is_empty() {
+        let (der, rest) = prefixed(list)?;
+        chain.push(CertificateDer::from(der));
+        list = rest;
+    }
+    X509Certificate::from_der(&chain[0]).ok()?;
+    Some(chain)
+}
+
+/// So many bytes as the first three say, and the rest.
+fn prefixed(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<3>()?;
+    let [a, b, c] = *length;
+    rest.split_at_checked(u32::from_be_bytes([0, a, b, c]) as usize)
 }
 
 impl ProducesTickets for Tickets {
@@ -197,7 +85,9 @@ impl ProducesTickets for Tickets {
     }
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
-        self.keys.open(epoch(), &self.policy, ticket)
+        self.keys
+            .open(epoch(), &self.policy, ticket)
+            .filter(|session| self.is_welcome(session))
     }
 }
 
@@ -207,108 +97,36 @@ impl fmt::Debug for Tickets {
     }
 }
 
-impl fmt::Debug for TicketKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TicketKeys").finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Seed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Seed(…)")
-    }
-}
-
 fn epoch() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.unwrap_or_default().as_secs() / EPOCH
 }
 
-struct Length(usize);
-
-impl KeyType for Length {
-    fn len(&self) -> usize {
-        self.0
-    }
-}
-
-/// Separates these keys from any other use of the same seed.
-const SALT: &[u8] = b"portcullis session ticket keys v1";
 const EPOCH: u64 = 6 * 3600;
 /// Seconds a client may keep a ticket: at most so long is any key accepted.
 const LIFETIME: u32 = 12 * 3600;
-/// Bytes. As many as a key has.
-const LEAST_SEED: usize = 32;
-const NAME: usize = 16;
-const KEY: usize = 32;
-const TAG: usize = 16;
+/// Where in a session the client's chain begins, at the latest: a name has 255 bytes, a secret too.
+const FARTHEST: usize = 600;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn seeded(seed: &[u8]) -> TicketKeys {
-        let keys = TicketKeys::default();
-        keys.reseed(Seed::prove((Path::new("seed"), seed)).unwrap());
-        keys
-    }
-
-    const SEED: &[u8] = b"0123456789abcdef0123456789abcdef";
-
     #[test]
-    fn who_shares_a_seed_opens_the_tickets_of_the_epochs_around_this_one() {
-        let (one, other) = (seeded(SEED), seeded(b"0123456789abcdef0123456789abcdef\n"));
-        let ticket = one.seal(100, b"policy", b"session").unwrap();
-        for (epoch, opens) in [
-            (98, false),
-            (99, true),
-            (100, true),
-            (101, true),
-            (102, false),
-        ] {
-            let plain = other.open(epoch, b"policy", &ticket);
-            assert_eq!(
-                plain.as_deref(),
-                opens.then_some(&b"session"[..]),
-                "{epoch}"
-            );
+    fn a_chain_is_found_behind_anything_and_nothing_is_made_of_other_bytes() {
+        let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        let der = made.cert.der();
+        let length = |bytes: usize| (bytes as u32).to_be_bytes()[1..].to_vec();
+        let one = [length(der.len()), der.to_vec()].concat();
+        let two = [one.clone(), one.clone()].concat();
+        for (list, count) in [(one, 1), (two, 2)] {
+            let session = [vec![1; 77], length(list.len()), list, vec![9; 20]].concat();
+            let chain = client_chain(&session);
+            assert_eq!(chain.len(), count);
+            assert_eq!(&chain[0], der);
+            assert!(client_chain(&session[..session.len() - 30]).is_empty());
         }
-        assert_eq!(other.open(100, b"another policy", &ticket), None);
-        assert_eq!(
-            seeded(b"another seed, just as long as that").open(100, b"policy", &ticket),
-            None
-        );
-    }
-
-    #[test]
-    fn random_keys_stay_for_their_epochs_and_are_nobody_elses() {
-        let keys = TicketKeys::default();
-        let ticket = keys.seal(7, b"", b"x").unwrap();
-        assert_eq!(keys.open(8, b"", &ticket).as_deref(), Some(&b"x"[..]));
-        assert_eq!(keys.open(9, b"", &ticket), None);
-        // Gone for good, also for a clock that goes back.
-        assert_eq!(keys.open(8, b"", &ticket), None);
-        assert_eq!(TicketKeys::default().open(7, b"", &ticket), None);
-    }
-
-    #[test]
-    fn a_changed_ticket_and_one_from_before_a_new_seed_do_not_open() {
-        let keys = seeded(SEED);
-        let ticket = keys.seal(1, b"p", b"session").unwrap();
-        for at in 0..ticket.len() {
-            let mut broken = ticket.clone();
-            broken[at] ^= 1;
-            assert_eq!(keys.open(1, b"p", &broken), None, "{at}");
-            assert_eq!(keys.open(1, b"p", &ticket[..at]), None, "{at}");
-        }
-        keys.reseed(Seed::prove((Path::new(""), &[7; 32])).unwrap());
-        assert_eq!(keys.open(1, b"p", &ticket), None);
-    }
-
-    #[test]
-    fn a_short_seed_is_refused() {
-        assert!(Seed::prove((Path::new(""), &[1; 31])).is_err());
-        let line = [&[b'a'; 31][..], b"\r\n"].concat();
-        assert!(Seed::prove((Path::new(""), &line)).is_err());
+        assert!(client_chain(&[0; 2000]).is_empty());
+        assert!(client_chain(&[]).is_empty());
     }
 }

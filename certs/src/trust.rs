@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use time::OffsetDateTime;
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
@@ -22,8 +24,8 @@ pub struct Trust {
     pub authorities: Vec<Facts>,
     /// The CRLs.
     pub crls: Vec<CrlFacts>,
-    pub(crate) roots: Arc<RootCertStore>,
-    pub(crate) crl_ders: Vec<CertificateRevocationListDer<'static>>,
+    /// Made once for all generations with this trust: a CRL may be large.
+    pub(crate) verifier: Arc<dyn ClientCertVerifier>,
     /// Over the content, whatever the order in the files: the same for every replica.
     fingerprint: [u8; 32],
 }
@@ -49,7 +51,7 @@ impl Trust {
     pub(crate) fn prove(
         (path, bundle): (&Path, &[u8]),
         crl: Option<(&Path, &[u8])>,
-        provider: &CryptoProvider,
+        provider: &Arc<CryptoProvider>,
     ) -> Result<Self, LoadError> {
         let ders = pem::certificates(path, bundle)?;
         if ders.is_empty() {
@@ -71,12 +73,25 @@ impl Trust {
                 crls.push(prove_crl(path, der, &ders, provider)?);
             }
         }
+        let fingerprint = fingerprint(&ders, &crl_ders);
+        let roots = Arc::new(roots);
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider))
+            .with_crls(crl_ders)
+            .enforce_revocation_expiration()
+            .build()
+            .map_err(|error| {
+                // The CAs have been taken one by one: what is left is a CRL that this parser refuses.
+                let path = crl.map_or(path, |(path, _)| path);
+                LoadError::malformed(
+                    path,
+                    &format_args!("{error}; a CRL must be v2, with a crlNumber"),
+                )
+            })?;
         Ok(Self {
             authorities,
             crls,
-            roots: Arc::new(roots),
-            fingerprint: fingerprint(&ders, &crl_ders),
-            crl_ders,
+            verifier,
+            fingerprint,
         })
     }
 
@@ -155,13 +170,22 @@ impl Trust {
             .filter(is_gone)
             .map(|ca| ca.subject.clone())
             .collect();
-        if gone.is_empty() {
-            return Vec::new();
+        let mut losses = Vec::new();
+        if !gone.is_empty() {
+            let gone = gone.join(" and ");
+            losses.push(format!("no longer trusted for clients: {gone}"));
         }
-        vec![format!(
-            "no longer trusted for clients: {}",
-            gone.join(" and ")
-        )]
+        for old in &before.crls {
+            match self.crls.iter().find(|new| new.issuer == old.issuer) {
+                None => losses.push(format!("the CRL of {} is gone", old.issuer)),
+                Some(new) if new.this_update < old.this_update => losses.push(format!(
+                    "the CRL of {} is older than the one before: of {}, not {}",
+                    old.issuer, new.this_update, old.this_update
+                )),
+                Some(_) => {}
+            }
+        }
+        losses
     }
 }
 
@@ -172,9 +196,6 @@ fn prove_crl(
     provider: &CryptoProvider,
 ) -> Result<CrlFacts, LoadError> {
     let (_, crl) = CertificateRevocationList::from_der(der)
-        .map_err(|error| LoadError::malformed(path, &error))?;
-    // The verifier reads it with a parser of its own, which must not find fault with it later.
-    webpki::BorrowedCertRevocationList::from_der(der)
         .map_err(|error| LoadError::malformed(path, &error))?;
     let signed = crl.tbs_cert_list.as_ref();
     let is_issuer = |ca: &&CertificateDer<'_>| {

@@ -7,8 +7,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::CryptoProvider;
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -69,34 +67,19 @@ pub(crate) struct ClientVerifier {
 }
 
 impl ClientVerifier {
-    /// # Errors
-    /// When the bundle cannot be used, in rustls' words.
-    pub(crate) fn new(
-        trust: &Trust,
-        allow: &[SanPattern],
-        is_required: bool,
-        provider: &Arc<CryptoProvider>,
-    ) -> Result<Self, String> {
-        let webpki = WebPkiClientVerifier::builder_with_provider(
-            Arc::clone(&trust.roots),
-            Arc::clone(provider),
-        )
-        .with_crls(trust.crl_ders.iter().cloned())
-        .enforce_revocation_expiration()
-        .build()
-        .map_err(|error| error.to_string())?;
-        Ok(Self {
-            webpki,
+    pub(crate) fn new(trust: &Trust, allow: &[SanPattern], is_required: bool) -> Self {
+        Self {
+            webpki: Arc::clone(&trust.verifier),
             allow: allow.to_vec(),
             is_required,
-        })
+        }
     }
 
     /// Judges a chain as of now, leaf first.
     ///
     /// # Errors
     /// The refusal in words.
-    pub(crate) fn judge(&self, chain: &[CertificateDer<'_>]) -> Result<(), Refusal> {
+    pub(crate) fn verify_client(&self, chain: &[CertificateDer<'_>]) -> Result<(), Refusal> {
         let Some((leaf, intermediates)) = chain.split_first() else {
             return Ok(());
         };

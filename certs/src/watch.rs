@@ -14,6 +14,7 @@ use std::future::pending;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use notify::event::{EventKind, ModifyKind, RenameMode};
@@ -30,7 +31,7 @@ use crate::store::Store;
 /// a file system that hangs, does not stop the others.
 pub async fn watch(store: Arc<Store>) -> Infallible {
     let mut loops = JoinSet::new();
-    for number in 0..store.shelves.len() {
+    for number in 0..store.parts.len() {
         let store = Arc::clone(&store);
         loops.spawn(async move {
             loop {
@@ -48,29 +49,26 @@ pub async fn watch(store: Arc<Store>) -> Infallible {
 }
 
 async fn watch_part(store: Arc<Store>, number: usize) -> Infallible {
-    let mut eyes = Eyes::new(store.shelves[number].part.clone());
+    let mut watch = Watch::new(store.parts[number].part.clone());
     // After a failure, how long until the next look: a write may be in progress.
     let mut again: Option<Duration> = None;
     loop {
         let is_watching;
-        (eyes, is_watching) = open(eyes).await;
+        (watch, is_watching) = open(watch).await;
         let period = match (is_watching, again) {
             (true, None) => POLL,
             (true, Some(again)) => again,
             (false, again) => again.unwrap_or(POLL_BLIND).min(POLL_BLIND),
         };
-        let trigger = match timeout(period, eyes.events.recv()).await {
-            Err(_) => Trigger::Poll,
-            Ok(Some(Hint::Complete)) => Trigger::Notify,
-            // The channel cannot close while `eyes` holds a sender; treat it as a poll all the same.
-            Ok(None) => Trigger::Poll,
-            Ok(Some(Hint::Partial)) => {
-                eyes.quiet().await;
-                Trigger::Notify
-            }
+        let (trigger, is_settled) = match timeout(period, watch.events.recv()).await {
+            Err(_) => (Trigger::Poll, false),
+            Ok(Some(Hint::Complete)) => (Trigger::Notify, true),
+            // The channel cannot close while `watch` holds a sender; treat it as a poll all the same.
+            Ok(None) => (Trigger::Poll, false),
+            Ok(Some(Hint::Partial)) => (Trigger::Notify, watch.quiet().await),
         };
-        eyes.forget();
-        let attempted = attempt(&store, number, trigger).await;
+        watch.forget();
+        let attempted = attempt(&store, number, trigger, is_settled).await;
         let is_well = attempted
             .as_ref()
             .is_some_and(|attempt| !matches!(attempt.outcome, Outcome::Failed(_)));
@@ -90,10 +88,10 @@ async fn watch_part(store: Arc<Store>, number: usize) -> Infallible {
 }
 
 /// Off the runtime, as everything that touches the file system: a hanging network mount must not stop probes and signals.
-async fn open(mut eyes: Eyes) -> (Eyes, bool) {
+async fn open(mut watch: Watch) -> (Watch, bool) {
     let opened = spawn_blocking(move || {
-        let is_watching = eyes.open();
-        (eyes, is_watching)
+        let is_watching = watch.open();
+        (watch, is_watching)
     });
     match opened.await {
         Ok(opened) => opened,
@@ -101,9 +99,14 @@ async fn open(mut eyes: Eyes) -> (Eyes, bool) {
     }
 }
 
-async fn attempt(store: &Arc<Store>, number: usize, trigger: Trigger) -> Option<Attempt> {
+async fn attempt(
+    store: &Arc<Store>,
+    number: usize,
+    trigger: Trigger,
+    is_settled: bool,
+) -> Option<Attempt> {
     let store = Arc::clone(store);
-    spawn_blocking(move || store.attempt(number, trigger))
+    spawn_blocking(move || store.attempt(number, trigger, is_settled))
         .await
         .ok()
 }
@@ -118,19 +121,21 @@ enum Hint {
 }
 
 /// The inotify side: which folders are watched, and what they told.
-struct Eyes {
+struct Watch {
     part: Part,
     watcher: Option<RecommendedWatcher>,
     watched: Vec<(PathBuf, Identity)>,
     sender: mpsc::UnboundedSender<Hint>,
     events: mpsc::UnboundedReceiver<Hint>,
+    /// A watched folder went away. What takes its place may have the same inode, and is not watched all the same.
+    lost: Arc<AtomicBool>,
     complained: bool,
 }
 
 /// Device and inode: a folder that was deleted and made again is another one, and the old watch is dead.
 type Identity = (u64, u64);
 
-impl Eyes {
+impl Watch {
     fn new(part: Part) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
         Self {
@@ -139,6 +144,7 @@ impl Eyes {
             watched: Vec::new(),
             sender,
             events,
+            lost: Arc::default(),
             complained: false,
         }
     }
@@ -156,14 +162,15 @@ impl Eyes {
             self.watched.clear();
             return false;
         };
-        if self.watcher.is_some() && self.watched == now {
+        let is_lost = self.lost.swap(false, Ordering::Relaxed);
+        if self.watcher.is_some() && self.watched == now && !is_lost {
             return true;
         }
         match self.start(&now) {
             Ok(watcher) => {
                 (self.watcher, self.watched, self.complained) = (Some(watcher), now, false);
                 // What happened between the last look and this watch told nobody: look again.
-                let _ = self.sender.send(Hint::Complete);
+                let _ = self.sender.send(Hint::Partial);
                 true
             }
             Err(error) => {
@@ -180,7 +187,14 @@ impl Eyes {
         let sender = self.sender.clone();
         let part = self.part.clone();
         let watched: Vec<_> = folders.iter().map(|(folder, _)| folder.clone()).collect();
+        let lost = Arc::clone(&self.lost);
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if event
+                .as_ref()
+                .is_ok_and(|event| ends_watch(&watched, event))
+            {
+                lost.store(true, Ordering::Relaxed);
+            }
             if let Some(hint) = hint(&part, &watched, event) {
                 // The receiver lives as long as the process.
                 let _ = sender.send(hint);
@@ -192,24 +206,34 @@ impl Eyes {
         Ok(watcher)
     }
 
-    /// Waits for quiet, a completing rename, or the longest wait.
-    async fn quiet(&mut self) {
+    /// Waits for quiet, a completing rename, or the longest wait. True when it was the rename.
+    async fn quiet(&mut self) -> bool {
         let settled = async {
             loop {
                 match timeout(QUIET, self.events.recv()).await {
                     Ok(Some(Hint::Partial)) => {}
-                    Ok(Some(Hint::Complete) | None) | Err(_) => return,
+                    Ok(Some(Hint::Complete)) => return true,
+                    Ok(None) | Err(_) => return false,
                 }
             }
         };
         // A file that is written without end is looked at all the same.
-        let _ = timeout(LONGEST_QUIET, settled).await;
+        timeout(LONGEST_QUIET, settled).await.unwrap_or(false)
     }
 
     /// Drops the hints that came before the read which is about to start.
     fn forget(&mut self) {
         while self.events.try_recv().is_ok() {}
     }
+}
+
+/// Whether a watched folder was deleted or moved away.
+fn ends_watch(watched: &[PathBuf], event: &Event) -> bool {
+    let is_gone = matches!(
+        event.kind,
+        EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))
+    );
+    is_gone && event.paths.iter().any(|path| watched.contains(path))
 }
 
 fn hint(part: &Part, watched: &[PathBuf], event: notify::Result<Event>) -> Option<Hint> {

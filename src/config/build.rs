@@ -37,6 +37,12 @@ pub(super) fn build(raw: &Raw, mistakes: &mut Vec<String>) -> Option<Config> {
 
 /// What is wrong only in combination.
 fn cross_check(config: &Config, mistakes: &mut Vec<String>) {
+    if config.close_on_trust_change && config.certificates.client_auth.is_none() {
+        mistakes.push(
+            "--close-on-trust-change without --client-auth: nobody is trusted by certificate"
+                .to_owned(),
+        );
+    }
     if !config.admin.ip().is_loopback() {
         mistakes.push(format!(
             "--admin {}: off the loopback the admin plane needs authentication, which this version does not have; use 127.0.0.1 or [::1] (the probe plane may be reached from outside)",

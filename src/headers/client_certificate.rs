@@ -32,11 +32,12 @@ fn uri(name: &AltName) -> Option<&str> {
     }
 }
 
-/// A name that no URI and no host could be, with quotes or spaces in it, is nobody's identity and left out. Where a reader
+/// A name that no URI and no host could be, with quotes or spaces in it, is nobody's identity and left out; so is what makes
+/// the field too long. Where a reader
 /// would take a character for syntax, the value stands in quotes.
 fn element(out: &mut String, key: &str, value: &str) {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
-    if !value.bytes().all(is_plain) {
+    if value.is_empty() || !value.bytes().all(is_plain) || out.len() + value.len() > LONGEST {
         return;
     }
     if !out.is_empty() {
@@ -50,3 +51,6 @@ fn element(out: &mut String, key: &str, value: &str) {
     // Writing to a String cannot fail.
     let _ = write!(out, "{key}={quote}{value}{quote}");
 }
+
+/// Bytes of the whole field. Node takes 16 KiB of head; a certificate may have hundreds of names.
+const LONGEST: usize = 8 * 1024;

@@ -1,5 +1,7 @@
 //! What must not pass: hop-by-hop fields, and everything by which a client could speak in our name.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
@@ -45,16 +47,13 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes every field by which a client could speak in our name. CGI, WSGI and PHP fold `-`, `_` and `.` together, so
-/// `X_Forwarded_For` is `X-Forwarded-For` to them (GHSA-f59h-q822-g45g); other underscores stay.
+/// Removes every field by which a client could speak in our name, in every spelling that somebody folds together; other
+/// underscores stay.
 pub(super) fn strip_claims(headers: &mut HeaderMap) {
     let is_claim = |name: &HeaderName| {
-        let name = name.as_str();
-        if name.contains(['_', '.']) {
-            let folded = name.replace(['_', '.'], "-");
-            return is_reserved(&folded) || is_framing(&folded);
-        }
-        is_reserved(name)
+        let folded = folded(name);
+        let is_ours = is_reserved(&folded);
+        is_ours || (matches!(folded, Cow::Owned(_)) && is_framing(&folded))
     };
     let claims: Vec<HeaderName> = headers
         .keys()
@@ -69,15 +68,15 @@ pub(super) fn strip_claims(headers: &mut HeaderMap) {
 /// Fields by which some frameworks take another path than the one that was asked for. A path that is open to everybody must
 /// not open others.
 pub(crate) fn strip_other_paths(headers: &mut HeaderMap) {
+    let is_path = |name: &HeaderName| {
+        matches!(
+            &*folded(name),
+            "x-original-url" | "x-original-uri" | "x-rewrite-url" | "x-override-url"
+        )
+    };
     let names: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| {
-            let folded = name.as_str().replace(['_', '.'], "-");
-            matches!(
-                folded.as_str(),
-                "x-original-url" | "x-original-uri" | "x-rewrite-url"
-            )
-        })
+        .filter(|name| is_path(name))
         .cloned()
         .collect();
     for name in names {
@@ -85,11 +84,22 @@ pub(crate) fn strip_other_paths(headers: &mut HeaderMap) {
     }
 }
 
+/// A name as gateways of CGI's kind see it. PHP and WSGI fold `-`, `_` and `.` together (GHSA-f59h-q822-g45g), lighttpd
+/// everything that is no letter and no digit: `X!Forwarded!For` is `X-Forwarded-For` to it.
+fn folded(name: &HeaderName) -> Cow<'_, str> {
+    let is_odd = |c: char| !c.is_ascii_alphanumeric() && c != '-';
+    let name = name.as_str();
+    if name.contains(is_odd) {
+        name.replace(is_odd, "-").into()
+    } else {
+        name.into()
+    }
+}
+
 /// Names we set, names that carry a client's identity, and `Proxy`, which CGI turns into `HTTP_PROXY` (httpoxy).
 fn is_reserved(name: &str) -> bool {
     name.starts_with("x-forwarded-")
-        || name.starts_with("x-ssl-client")
-        || name.starts_with("ssl-client")
+        || CLIENT_IDENTITY.iter().any(|known| name.starts_with(known))
         || matches!(
             name,
             "client-cert"
@@ -116,6 +126,22 @@ fn is_framing(name: &str) -> bool {
             | "expect"
     )
 }
+
+/// Where other proxies put what they know of a client's certificate, and applications look for it.
+const CLIENT_IDENTITY: [&str; 12] = [
+    "ssl-cert",
+    "ssl-client",
+    "x-amzn-mtls-",
+    "x-arr-clientcert",
+    "x-client-cert",
+    "x-client-dn",
+    "x-client-subject",
+    "x-client-verify",
+    "x-clientcert",
+    "x-ssl-cert",
+    "x-ssl-client",
+    "x-tls-client",
+];
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");

@@ -13,14 +13,20 @@ use crate::headers;
 use crate::tenure::Tenure;
 use crate::worker::Worker;
 
-/// rustls checks neither dates nor CRLs of a client that resumes a session, so the current verifier judges its chain again
-/// (promise 2).
-pub(super) fn judge_again(tls: &ServerConnection, store: &Store) -> Result<(), (Reason, String)> {
-    if tls.handshake_kind() != Some(HandshakeKind::Resumed) {
+/// rustls checks neither dates nor CRLs of a client that resumes a session; and a client that was slow has been judged by a
+/// trust that may have changed since. So the current verifier judges again (promise 2).
+pub(super) fn verify_again(
+    tls: &ServerConnection,
+    generation: &Generation,
+    store: &Store,
+) -> Result<(), (Reason, String)> {
+    let current = store.current();
+    let is_resumed = tls.handshake_kind() == Some(HandshakeKind::Resumed);
+    if !is_resumed && generation.verifies_like(&current) {
         return Ok(());
     }
     let chain = tls.peer_certificates().unwrap_or_default();
-    store.current().judge(chain).map_err(refused_client)
+    current.verify_client(chain).map_err(refused_client)
 }
 
 pub(super) fn peer(tls: &ServerConnection, generation: &Generation) -> Option<Peer> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use portcullis_certs::Generation;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
@@ -21,7 +22,7 @@ use crate::listener::{Accepted, Slot};
 use crate::metrics::{Counted, HandshakeFacts};
 use crate::records::{self, Handshake};
 use crate::worker::Worker;
-use client::{judge_again, peer, tenure};
+use client::{peer, tenure, verify_again};
 use words::sort;
 
 /// A connection after its handshake.
@@ -58,12 +59,19 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Sec
     let handshaking = Counted::new(&site.meter.conns.handshaking);
     let deadline = at + worker.config.limits.handshake_timeout;
     // Boxed, so that the room for its state is given back as soon as it is over.
-    let shaking = Box::pin(TlsAcceptor::from(generation.config.clone()).accept(stream));
+    let accepting = TlsAcceptor::from(generation.config.clone()).accept(stream);
+    let shaking = Box::pin(accepting.into_fallible());
+    let mut refused = None;
     let shaken = tokio::select! {
         shaken = timeout_at(deadline.into(), shaking) => match shaken {
-            Ok(Ok(stream)) => judge_again(stream.get_ref().1, &worker.certificates)
-                .map(|()| Box::new(stream)),
-            Ok(Err(error)) => Err(sort(&error, &generation)),
+            Ok(Ok(stream)) => {
+                verify_again(stream.get_ref().1, &generation, &worker.certificates)
+                    .map(|()| Box::new(stream))
+            }
+            Ok(Err((error, stream))) => {
+                refused = Some(stream);
+                Err(sort(&error, &generation))
+            }
             Err(_) => Err((Reason::HandshakeTimeout, TOO_SLOW.to_owned())),
         },
         () = worker.given_up() => Err((Reason::DrainCut, GIVEN_UP.to_owned())),
@@ -82,6 +90,9 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Sec
                 generation: number,
             };
             records::handshake(&site.meter, &failed);
+            if let Some(stream) = refused.filter(|_| reason.is_told_by_alert()) {
+                Box::pin(let_alert_arrive(stream)).await;
+            }
             return None;
         }
     };
@@ -108,6 +119,25 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Sec
         protocol,
         slot,
     })
+}
+
+/// A client of TLS 1.3 is done before it is refused, and goes on talking. Closed at once, the connection would be reset under
+/// its words, and the reset would overtake the alert that tells it why.
+async fn let_alert_arrive(mut stream: TcpStream) {
+    let reading = async {
+        stream.shutdown().await?;
+        let mut rest = [0; 1024];
+        let mut read = 0;
+        while read < REST {
+            match stream.read(&mut rest).await? {
+                0 => break,
+                count => read += count,
+            }
+        }
+        Ok::<_, std::io::Error>(())
+    };
+    // Nobody is told what becomes of it.
+    let _ = timeout(LINGER, reading).await;
 }
 
 /// The sidecar itself looks at what is served, and goes. Nobody is told.
@@ -155,6 +185,9 @@ fn iana(name: &'static str) -> &'static str {
 }
 
 const TOO_SLOW: &str = "the handshake did not end within --handshake-timeout";
+/// For a refused client to read why, and how many bytes of it are read meanwhile.
+const LINGER: Duration = Duration::from_millis(500);
+const REST: usize = 64 * 1024;
 /// For the sidecar's own look.
 const LOOK: Duration = Duration::from_secs(2);
 const GIVEN_UP: &str = "the sidecar is ending and accepts no more";

@@ -38,7 +38,8 @@ pub(super) fn sort(error: &io::Error, generation: &Generation) -> (Reason, Strin
             Reason::NothingInCommon,
             "the client offered neither h2 nor http/1.1 (ALPN)".to_owned(),
         ),
-        rustls::Error::General(why) if why.contains("no server certificate chain") => (
+        // rustls has no kind of its own for it, and no other error of this kind is known here.
+        rustls::Error::General(_) if !generation.is_complete() => (
             Reason::NoCertificate,
             if generation.lacks_trust() {
                 "there is no client CA yet, so nobody is let in".to_owned()

@@ -104,7 +104,7 @@ pub(super) fn degraded(store: &Store) -> Vec<String> {
         if let Some(error) = &part.failure {
             degraded.push(format!("{}: not loaded: {error}", part.part));
         }
-        if let Some(Confirmation::Differs(seen)) = confirmation(&part) {
+        if let Some(Confirmation::Differs(seen)) = &part.seen {
             degraded.push(format!(
                 "{}: {seen} is served, which is another one",
                 part.part
@@ -125,7 +125,7 @@ pub(super) fn facts(store: &Store) -> Vec<PartFacts> {
         differs_for: part
             .differs_since
             .map(|since| now.duration_since(since).unwrap_or_default()),
-        is_not_shown: matches!(confirmation(part), Some(Confirmation::Differs(_))),
+        is_not_shown: matches!(part.seen, Some(Confirmation::Differs(_))),
         is_mount_dead: part.dead_mount.is_some(),
         reloads: [
             ("published", part.counts.published),
@@ -138,10 +138,6 @@ pub(super) fn facts(store: &Store) -> Vec<PartFacts> {
 
 fn accounts(store: &Store) -> Vec<Account> {
     store.accounts(OffsetDateTime::now_utc())
-}
-
-fn confirmation(part: &Account) -> Option<&Confirmation> {
-    part.last_attempt.as_ref()?.confirmation.as_ref()
 }
 
 /// `not_after` of each kind of element, as Unix time. One for all intermediates, and one for all client CAs: the first to

@@ -76,9 +76,14 @@ impl Observer for Teller {
             // Somebody asked and wants to know; the rest is routine, and no attempt to change anything.
             Outcome::Unchanged => {
                 let (trigger, part) = (attempt.trigger.word(), &*attempt.part);
-                if attempt.trigger.is_asked_for() {
+                if attempt.trigger.is_asked_for() || attempt.recovered {
                     tracing::info!(trigger, part, "certificate unchanged");
-                    let detail = format!("{part}: trigger {trigger}");
+                    let what = if attempt.recovered {
+                        "what is on disk is what is served again"
+                    } else {
+                        "nothing new on disk"
+                    };
+                    let detail = format!("{part}: trigger {trigger}, {what}");
                     audit(&self.service, RELOAD, "unchanged", "", &detail);
                 } else {
                     tracing::debug!(trigger, part, "certificate unchanged");

@@ -1,13 +1,14 @@
 //! TLS clients: one that says exactly the bytes it is told to, and one for HTTP/2.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
-use rustls::client::WantsClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, WantsClientCert};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -121,6 +122,18 @@ impl Client {
         Self::of(sidecar, config, &["http/1.1"])
     }
 
+    /// One whose certificate is renewed while it keeps its sessions.
+    pub(crate) fn renewing(
+        sidecar: &Sidecar,
+        leaf: &Leaf,
+        version: &'static rustls::SupportedProtocolVersion,
+    ) -> (Self, Arc<Renewed>) {
+        let renewed = Arc::new(Renewed(Mutex::new(leaf.clone())));
+        let config =
+            believing(&[version], |_| true).with_client_cert_resolver(Arc::clone(&renewed) as _);
+        (Self::of(sidecar, config, &["http/1.1"]), renewed)
+    }
+
     /// The same over HTTP/1 and any version of TLS.
     pub(crate) fn as_client(sidecar: &Sidecar, leaf: &Leaf) -> Self {
         let alpn = &["http/1.1"];
@@ -185,10 +198,7 @@ impl Client {
     pub(crate) async fn connect(&self) -> std::io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
-        let name = ServerName::try_from(self.name).unwrap();
-        TlsConnector::from(Arc::clone(&self.config))
-            .connect(name, stream)
-            .await
+        self.connect_on(stream).await
     }
 
     /// One request on a connection of its own; the whole of what came back.
@@ -206,6 +216,16 @@ impl Client {
         .await
     }
 
+    /// The handshake on a connection that was made before.
+    pub(crate) async fn connect_on(
+        &self,
+        stream: TcpStream,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from(self.name).unwrap();
+        let connector = TlsConnector::from(Arc::clone(&self.config));
+        connector.connect(name, stream).await
+    }
+
     /// The leaf a new connection is shown.
     pub(crate) async fn served(&self) -> CertificateDer<'static> {
         let stream = self.connect().await.unwrap();
@@ -220,6 +240,30 @@ impl Client {
             let _ = connection.await;
         });
         H2(send)
+    }
+}
+
+/// The certificate of a client, as it is now.
+#[derive(Debug)]
+pub(crate) struct Renewed(Mutex<Leaf>);
+
+impl Renewed {
+    pub(crate) fn becomes(&self, leaf: &Leaf) {
+        *self.0.lock().unwrap() = leaf.clone();
+    }
+}
+
+impl ResolvesClientCert for Renewed {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        let leaf = self.0.lock().unwrap().clone();
+        let chain = vec![leaf.der.clone()];
+        CertifiedKey::from_der(chain, leaf.private_key(), &provider())
+            .ok()
+            .map(Arc::new)
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 

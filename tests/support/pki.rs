@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType,
@@ -12,14 +13,15 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use time::{Duration, OffsetDateTime};
 
+#[derive(Clone)]
 pub(crate) struct Ca {
     pub(crate) certificate: CertificateDer<'static>,
     pub(crate) pem: String,
-    issuer: Issuer<'static, KeyPair>,
+    issuer: Arc<Issuer<'static, KeyPair>>,
 }
 
 /// A certificate and its key as PEM, and the certificate as it is seen on the wire.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Leaf {
     pub(crate) certificate: String,
     pub(crate) key: String,
@@ -38,7 +40,7 @@ impl Ca {
         Self {
             certificate: certificate.der().clone(),
             pem: certificate.pem(),
-            issuer: Issuer::new(params, key),
+            issuer: Arc::new(Issuer::new(params, key)),
         }
     }
 
@@ -50,7 +52,7 @@ impl Ca {
         Self {
             certificate: certificate.der().clone(),
             pem: certificate.pem(),
-            issuer: Issuer::new(params, key),
+            issuer: Arc::new(Issuer::new(params, key)),
         }
     }
 

@@ -1,0 +1,71 @@
+//! One part and what is known of it.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::{Duration, Instant};
+
+use crate::attempt::History;
+use crate::error::LoadError;
+use crate::source::Part;
+use crate::store::lock;
+
+/// One part and what is known of it.
+pub(crate) struct PartState {
+    pub(crate) part: Part,
+    pub(crate) label: Arc<str>,
+    /// Why it can never change on disk, if so. Found out at the first attempt.
+    dead_mount: OnceLock<Option<String>>,
+    pub(crate) attempting: Mutex<()>,
+    /// Locked only in between, so that whoever asks never waits for a file system that hangs.
+    history: Mutex<History>,
+}
+
+impl PartState {
+    pub(crate) fn new(part: Part) -> Self {
+        Self {
+            label: part.label.as_str().into(),
+            dead_mount: OnceLock::new(),
+            part,
+            attempting: Mutex::default(),
+            history: Mutex::default(),
+        }
+    }
+
+    /// Why it can never change on disk, if so, as far as it was looked at.
+    pub(crate) fn dead_mount(&self) -> Option<&str> {
+        self.dead_mount.get()?.as_deref()
+    }
+
+    pub(crate) fn look_at_mount(&self) {
+        self.dead_mount.get_or_init(|| {
+            let why = self.part.dead_mount();
+            if let Some(why) = &why {
+                tracing::warn!("{why}");
+            }
+            why
+        });
+    }
+
+    /// Lets something pass that may be half of a write only when it has stood for a while.
+    pub(crate) fn settle(&self, digest: [u8; 32], loss: &str) -> Result<(), LoadError> {
+        let mut history = self.history();
+        let since = match history.unsettled {
+            Some((seen, since)) if seen == digest => since,
+            _ => Instant::now(),
+        };
+        history.unsettled = Some((digest, since));
+        if since.elapsed() >= SETTLED {
+            return Ok(());
+        }
+        Err(LoadError::Unsettled {
+            label: self.label.to_string(),
+            loss: loss.to_owned(),
+        })
+    }
+
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        lock(&self.history)
+    }
+}
+
+/// How long a file that is written in place must look the same before something that is missing in it is believed.
+const SETTLED: Duration = Duration::from_secs(1);
