@@ -85,17 +85,19 @@ def identities(answer):
 
 
 def elements(field):
-    """Envoy's format: `key=value`, `;` in between, quotes around what has syntax in it, `\\` before `"` and `\\`."""
-    one = r'([A-Za-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^;,="]*))'
+    """Envoy's format: `key=value`, `;` in between, quotes around what has syntax in it. No quote in a value ever."""
+    one = r'([A-Za-z]+)=(?:"([^"]*)"|([^;,="]*))'
     expect(re.fullmatch(rf"{one}(?:;{one})*", field), field)
-    return [(key, re.sub(r"\\(.)", r"\1", quoted) or plain) for key, quoted, plain in re.findall(one, field)]
+    return [(key, quoted or plain) for key, quoted, plain in re.findall(one, field)]
 
 
 @check("a client with a certificate is let in over HTTP/1.1 and HTTP/2, and the app is told who it is as Envoy tells it")
 def _(stage):
     names = f"URI:{ALICE},DNS:alice.corp.test,DNS:a.corp.test"
-    alice = stage.staff.client("alice", names, '/O=Corp; By="evil",x=1/CN=alice')
+    alice = stage.staff.client("alice", names, '/O=Corp; By="evil",x=1/CN=alice/emailAddress=a@corp.test/UID=7')
     subject = openssl("x509", "-in", alice.crt, "-noout", "-subject", "-nameopt", "RFC2253").strip().removeprefix("subject=")
+    # The other way that RFC 2253 has to write it.
+    subject = subject.replace(r'\"', r"\22")
     wanted = [
         ("By", OWN), ("Hash", fingerprint(alice.crt)), ("Subject", subject), ("URI", ALICE),
         ("DNS", "alice.corp.test"), ("DNS", "a.corp.test"),
@@ -466,7 +468,46 @@ def _(stage):
         expect(all(visitor.goes_to(one) for visitor in visitors), "the one that has not changed")
 
 
-# Dead mounts
+@check("a client whose certificate expired and was renewed is let in, although it comes with its old session")
+def _(stage):
+    folder = stage.folder / "renewal"
+    end = time.time() + 4
+    dates = ("-startdate", "20200101000000Z", "-enddate", time.strftime("%Y%m%d%H%M%SZ", time.gmtime(end)))
+    old = stage.staff.client("short-lived", "DNS:visitor.corp.test", days=dates)
+    new = stage.staff.client("renewed", "DNS:visitor.corp.test")
+    secret = secret_with(stage, "renewal", stage.staff)
+    with running(stage, "renewal", secret, "--client-auth", "required") as own:
+        visitors = [Visitor(folder, old, version) for version in ("-tls1_3", "-tls1_2")]
+        for visitor in visitors:
+            visitor.comes_to(own)
+            expect(visitor.goes_to(own), "not resumed")
+        until(10, "the old one has expired", lambda: time.time() > end + 1)
+        for visitor in visitors:
+            refused = s_client(own.port, *visitor.options, "-sess_in", visitor.session, request=REQUEST)
+            expect("alert certificate expired" in refused["text"] and "HTTP/1.1" not in refused["text"], refused["text"])
+            visitor.options = (*new.s_client, visitor.options[-1])
+            expect(not visitor.goes_to(own), "resumed with an expired certificate")
+        expect({record["reason"] for record in own.records("handshake")} == {"client_certificate_expired"}, "records")
+
+
+# Dead mounts and blind ones
+
+
+@check("where the system has no inotify left the sidecar says so, polls, and takes a renewed certificate all the same")
+def _(stage):
+    script = 'echo 0 > /proc/sys/user/max_inotify_instances && exec "$@"'
+    under = ("unshare", "-Ur", "sh", "-c", script, "sh")
+    if run(*under, "true").returncode != 0:
+        raise Skipped("user namespaces are not permitted here")
+    secret = Secret(stage.folder / "blind")
+    with running(stage, "blind", secret, under=under) as own:
+        until(2, "the log says so", lambda: "polling every 1s instead" in own.sidecar.stderr.read_text())
+        for version in ("..v2", "..v3"):
+            wanted = secret.write(version)
+            secret.publish(version)
+            until(5, "the new certificate", lambda: served_fingerprint(own.port) == wanted)
+        audit = own.records("audit", action="certificate_reload", result="published")[-1]
+        expect("trigger poll" in audit["detail"], audit)
 
 
 @check("a Secret that is mounted with subPath is called dead in the log, by check, /status and a metric; a whole one is not")

@@ -119,7 +119,9 @@ pub(crate) struct History {
     pub(crate) last_success: Option<SystemTime>,
     /// Since when what is on disk is not what is served, as far as is known.
     pub(crate) differs_since: Option<SystemTime>,
-    /// What the last publication looked like with a client's eyes, whatever was attempted since.
+    /// When something was published last.
+    published: Option<SystemTime>,
+    /// What that looked like with a client's eyes.
     pub(crate) seen: Option<Confirmation>,
     /// A secret that every user of the system may read, in words.
     pub(crate) open_secret: Option<String>,
@@ -136,7 +138,7 @@ impl History {
                 self.counts.published += 1;
                 self.last_success = Some(attempt.at);
                 self.differs_since = None;
-                self.seen = None;
+                (self.published, self.seen) = (Some(attempt.at), None);
             }
             Outcome::Unchanged => {
                 self.counts.unchanged += 1;
@@ -161,7 +163,9 @@ impl History {
 
     /// Adds what the dial showed to the account of the attempt it followed.
     pub(crate) fn confirm(&mut self, attempt: &Attempt) {
-        self.seen.clone_from(&attempt.confirmation);
+        if self.published == Some(attempt.at) {
+            self.seen.clone_from(&attempt.confirmation);
+        }
         if let Some(last) = self.last.as_mut().filter(|last| last.at == attempt.at) {
             last.confirmation.clone_from(&attempt.confirmation);
         }

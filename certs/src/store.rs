@@ -106,29 +106,29 @@ impl Store {
     fn try_one(&self, state: &PartState, trigger: Trigger, is_settled: bool) -> Attempt {
         let old = self.fingerprint(state);
         let served = state.history().digest;
-        let now = OffsetDateTime::now_utc();
         let snapshot = state.part.read();
-        let is_new = |snapshot: &Snapshot| served != Some(snapshot.digest());
-        let loaded = match &snapshot {
-            Ok(snapshot) if is_new(snapshot) => {
-                self.load(state, snapshot, is_settled, now).map(Some)
-            }
-            Ok(_) => Ok(None),
-            Err(_) => Ok(None),
-        };
         let on_disk = snapshot
             .as_ref()
             .ok()
             .and_then(|snapshot| leaf_on_disk(&state.part, snapshot));
         let open_secret = state.part.open_secret();
-        let (outcome, warnings) = match (snapshot, loaded) {
-            (Err(error), _) | (_, Err(error)) => (Outcome::Failed(Arc::new(error)), Vec::new()),
-            (Ok(_), Ok(None)) => (Outcome::Unchanged, Vec::new()),
-            (Ok(snapshot), Ok(Some((generation, warnings)))) => {
-                state.history().digest = Some(snapshot.digest());
-                (Outcome::Published(generation), warnings)
+        let loaded = snapshot.and_then(|snapshot| {
+            let digest = snapshot.digest();
+            if served == Some(digest) {
+                return Ok(None);
             }
+            let loaded = self.load(state, &snapshot, is_settled)?;
+            state.history().digest = Some(digest);
+            Ok(Some(loaded))
+        });
+        let (outcome, mut warnings) = match loaded {
+            Ok(Some((generation, warnings))) => (Outcome::Published(generation), warnings),
+            Ok(None) => (Outcome::Unchanged, Vec::new()),
+            Err(error) => (Outcome::Failed(Arc::new(error)), Vec::new()),
         };
+        if matches!(outcome, Outcome::Published(_)) {
+            warnings.extend(open_secret.clone());
+        }
         let mut history = state.history();
         let attempt = Attempt {
             part: Arc::clone(&state.label),
@@ -138,7 +138,7 @@ impl Store {
             new: self.fingerprint(state),
             repeated: !trigger.is_asked_for() && history.fails_as(&outcome),
             recovered: matches!(outcome, Outcome::Unchanged) && history.failure().is_some(),
-            warnings: warnings.into_iter().chain(open_secret.clone()).collect(),
+            warnings,
             outcome,
             confirmation: None,
         };
@@ -153,9 +153,8 @@ impl Store {
         state: &PartState,
         snapshot: &Snapshot,
         is_settled: bool,
-        now: OffsetDateTime,
     ) -> Result<(Arc<Generation>, Vec<String>), LoadError> {
-        let part = &state.part;
+        let (part, now) = (&state.part, OffsetDateTime::now_utc());
         let proven = Proven::from(part, snapshot, &self.policy.provider)?;
         let _one_at_a_time = lock(&self.publishing);
         let before = self.current();
