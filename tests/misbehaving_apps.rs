@@ -1,16 +1,23 @@
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
 use crate::support::{App, Client, Sidecar, h2_get, read_answer, read_until};
 
+/// An address that refuses connections, and stays nobody else's.
+fn away() -> (TcpSocket, SocketAddr) {
+    let port = TcpSocket::new_v4().unwrap();
+    port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = port.local_addr().unwrap();
+    (port, address)
+}
+
 #[tokio::test]
 async fn an_application_that_is_away_gives_503_and_says_when_to_come_back() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let (_port, address) = away();
     let sidecar = Sidecar::start(address, &["--connect-retry-for", "0"]).await;
     let answer = Client::h1(&sidecar).get("/away").await;
     assert_eq!(
@@ -36,9 +43,7 @@ async fn an_application_that_is_away_gives_503_and_says_when_to_come_back() {
 
 #[tokio::test]
 async fn a_request_waits_for_an_application_that_restarts() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let (port, address) = away();
     let sidecar = Sidecar::start(
         address,
         &["--connect-retry-for", "20s", "--log-level", "debug"],
@@ -51,13 +56,10 @@ async fn a_request_waits_for_an_application_that_restarts() {
         sidecar.log().contains("trying again").then_some(())
     })
     .await;
-    let _app = App::on(
-        TcpListener::bind(address).await.unwrap(),
-        |mut talk| async move {
-            talk.head().await?;
-            talk.answer("200 OK", b"back").await
-        },
-    );
+    let _app = App::on(port.listen(16).unwrap(), |mut talk| async move {
+        talk.head().await?;
+        talk.answer("200 OK", b"back").await
+    });
     assert_eq!(asking.await.unwrap().text(), "back");
 }
 

@@ -92,11 +92,14 @@ async fn a_new_seed_is_taken_without_a_restart_and_a_short_one_refused() {
     );
     assert!(client.resumes().await);
     // Somebody else may know the old one: what it sealed is worth nothing from now on.
+    let of_seed = async || sidecar.admin("/certs").await.json()["parts"][1].clone();
+    let before = of_seed().await["last_success"].clone();
     seed.becomes(OTHER);
-    eventually("a full handshake", async || {
-        (!client.resumes().await).then_some(())
+    eventually("it is taken", async || {
+        (of_seed().await["last_success"] != before).then_some(())
     })
     .await;
+    assert!(!client.resumes().await);
     assert!(client.resumes().await);
     assert_eq!(sidecar.admin("/certs").await.json()["generation"], 1);
 }
