@@ -387,20 +387,36 @@ async fn links_are_followed_to_where_the_files_are() {
     for name in ["tls.crt", "tls.key"] {
         symlink(volume.file(name), files.join(name)).unwrap();
     }
-    let by_folder = sidecar_on(&app, &ca, &first, &current).await;
-    let by_files = sidecar_on(&app, &ca, &first, &files).await;
+    // And a folder below a link.
+    let (old, new) = (links.path().join("v1"), links.path().join("v2"));
+    for (version, secret) in [(&old, &one), (&new, &two)] {
+        fs::create_dir(version).unwrap();
+        symlink(secret.path(), version.join("tls")).unwrap();
+    }
+    let release = links.path().join("release");
+    symlink(&old, &release).unwrap();
+    let root = Path::new("/");
+    let by_folder = sidecar_on(&app, &ca, &first, root, &current).await;
+    let by_files = sidecar_on(&app, &ca, &first, root, &files).await;
+    let by_release = sidecar_on(&app, &ca, &first, root, &release.join("tls")).await;
     let client = Client::h1(&by_folder);
     assert_eq!(client.served().await, first.der);
     let status = by_files.admin("/status").await.json();
     assert_eq!(status["degraded"], serde_json::json!([]));
 
-    let new = links.path().join("new");
-    symlink(two.path(), &new).unwrap();
-    fs::rename(&new, &current).unwrap();
-    eventually("the link is followed", async || {
-        (client.served().await == second.der).then_some(())
-    })
-    .await;
+    let next = links.path().join("next");
+    for (target, link, sidecar) in [
+        (two.path(), &current, &by_folder),
+        (&new, &release, &by_release),
+    ] {
+        symlink(target, &next).unwrap();
+        fs::rename(&next, link).unwrap();
+        let client = Client::h1(sidecar);
+        eventually("the link is followed", async || {
+            (client.served().await == second.der).then_some(())
+        })
+        .await;
+    }
     volume.swap(&second);
     let client = Client::h1(&by_files);
     eventually("the volume is watched", async || {
@@ -409,10 +425,43 @@ async fn links_are_followed_to_where_the_files_are() {
     .await;
 }
 
-/// A sidecar with its certificate in this folder.
-async fn sidecar_on(app: &App, ca: &Ca, leaf: &Leaf, folder: &Path) -> Sidecar {
+#[tokio::test]
+async fn a_relative_folder_is_watched_like_any_other() {
+    let app = hello("hi").await;
+    let ca = Ca::new();
+    let leaf = ca.leaf();
+    let home = tempfile::tempdir().unwrap();
+    let folder = home.path().join("tls");
+    let write = |leaf: &Leaf| {
+        for (name, text) in [("tls.crt", &leaf.certificate), ("tls.key", &leaf.key)] {
+            fs::write(home.path().join("new"), text).unwrap();
+            fs::rename(home.path().join("new"), folder.join(name)).unwrap();
+        }
+    };
+    fs::create_dir(&folder).unwrap();
+    write(&leaf);
+    let sidecar = sidecar_on(&app, &ca, &leaf, home.path(), Path::new("tls")).await;
+    let client = Client::h1(&sidecar);
+    for round in 0..4 {
+        if round == 1 {
+            // The new one may have the old one's inode.
+            fs::remove_dir_all(&folder).unwrap();
+            fs::create_dir(&folder).unwrap();
+        }
+        let leaf = ca.leaf();
+        write(&leaf);
+        eventually("the new certificate", async || {
+            (client.served().await == leaf.der).then_some(())
+        })
+        .await;
+    }
+}
+
+/// A sidecar in one folder with its certificate in another.
+async fn sidecar_on(app: &App, ca: &Ca, leaf: &Leaf, home: &Path, folder: &Path) -> Sidecar {
     let mut command = portcullis();
     command
+        .current_dir(home)
         .args(["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
         .args(["--probe", "127.0.0.1:0", "--drain-delay", "0"])
         .args(["--target", &app.to_string()])

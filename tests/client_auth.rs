@@ -390,23 +390,25 @@ async fn what_may_be_half_of_a_write_is_not_believed_to_be_all() {
     let sidecar = Sidecar::start(&app, &args).await;
     let client = Client::as_client(&sidecar, &two.client("b", &[], 1));
     let before = sidecar.admin("/certs").await.json();
-    // In two halves, with a pause: cut between two blocks, the first half is a good bundle by itself.
-    fs::write(&path, &one.pem).unwrap();
-    let record = sidecar
-        .record("it is looked at twice", |record| {
-            record["reason"] == "unsettled"
+    // In two halves, with a pause: cut between two blocks, the first half is a good bundle by itself. And once more, when
+    // it has been seen before.
+    for times in 1..=2 {
+        fs::write(&path, &one.pem).unwrap();
+        eventually("it is not believed", async || {
+            let mut records = sidecar.records();
+            records.retain(|record| record["reason"] == "unsettled");
+            let detail = records.last()?["detail"].as_str()?.to_owned();
+            assert!(detail.contains("CN=two"), "{detail}");
+            (records.len() == times).then_some(())
         })
         .await;
-    assert!(
-        record["detail"].as_str().unwrap().contains("CN=two"),
-        "{record}"
-    );
-    fs::write(&path, &both).unwrap();
-    eventually("it is what it was", async || {
-        let part = sidecar.admin("/certs").await.json()["parts"][1].clone();
-        part["disk_differs_since"].is_null().then_some(())
-    })
-    .await;
+        fs::write(&path, &both).unwrap();
+        eventually("it is what it was", async || {
+            let part = sidecar.admin("/certs").await.json()["parts"][1].clone();
+            part["disk_differs_since"].is_null().then_some(())
+        })
+        .await;
+    }
     assert_eq!(client.get("/").await.status, 200);
     assert_eq!(
         sidecar.admin("/certs").await.json()["generation"],
@@ -415,6 +417,56 @@ async fn what_may_be_half_of_a_write_is_not_believed_to_be_all() {
     // Meant so, it is believed soon.
     fs::write(&path, &one.pem).unwrap();
     refused_from_now_on(&client).await;
+}
+
+#[tokio::test]
+async fn a_file_renamed_into_place_says_nothing_of_another_that_is_written() {
+    let app = hello("hi").await;
+    let (one, two) = (Ca::named("one"), Ca::named("two"));
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let both = format!("{}{}", one.pem, two.pem);
+    let ca = Ca::new();
+    let (leaf, renewed) = (ca.leaf(), ca.leaf());
+    for (name, text) in [
+        ("tls.crt", &leaf.certificate),
+        ("tls.key", &leaf.key),
+        ("ca.crt", &both),
+    ] {
+        fs::write(file(name), text).unwrap();
+    }
+    let args = [
+        "--cert-dir",
+        folder.path().to_str().unwrap(),
+        "--client-auth",
+        "required",
+    ];
+    // The first folder has no CA of its own to offer: it is named.
+    let args = [&args[..], &["--client-ca"]].concat();
+    let path = file("ca.crt").display().to_string();
+    let args = [&args[..], &[path.as_str()]].concat();
+    let sidecar = Sidecar::start(&app, &args).await;
+    let client = Client::as_client(&sidecar, &two.client("b", &[], 1));
+    let before = sidecar.admin("/certs").await.json()["generation"].clone();
+    fs::write(file("ca.crt"), &one.pem).unwrap();
+    for (name, text) in [("tls.crt", &renewed.certificate), ("tls.key", &renewed.key)] {
+        fs::write(file("new"), text).unwrap();
+        fs::rename(file("new"), file(name)).unwrap();
+    }
+    sidecar
+        .record("it is not believed", |record| {
+            record["reason"] == "unsettled"
+        })
+        .await;
+    assert_eq!(sidecar.admin("/certs").await.json()["generation"], before);
+    assert_eq!(client.get("/").await.status, 200);
+    fs::write(file("ca.crt"), &both).unwrap();
+    eventually("all of it", async || {
+        let part = sidecar.admin("/certs").await.json()["parts"][1].clone();
+        (part["chain"][0]["sha256"] == renewed.sha256()).then_some(())
+    })
+    .await;
+    assert_eq!(client.get("/").await.status, 200);
 }
 
 #[tokio::test]

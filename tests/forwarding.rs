@@ -31,7 +31,7 @@ async fn the_application_is_told_who_asks_and_a_client_cannot_pretend() {
              X-Forwarded-For: 6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\nX!Forwarded+For: 6.6.6.6\r\nX-Client-Cert: 6.6.6.6\r\nX~ARR.ClientCert: 6.6.6.6\r\nx.forwarded.proto: http\r\nForwarded: for=6.6.6.6\r\n\
              X-Real-IP: 6.6.6.6\r\nX-Forwarded-Client-Cert: By=me\r\nX-Request-Id: mine\r\nProxy: evil\r\n\
              X-Secret: hop\r\nKeep-Alive: timeout=5\r\nTE: gzip\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n\
-             under_score: stays\r\nCookie: a=1\r\n\r\n",
+             under_score: stays\r\nX-Client-DNT: stays\r\nCookie: a=1\r\n\r\n",
         )
         .await
         .text();
@@ -46,6 +46,7 @@ async fn the_application_is_told_who_asks_and_a_client_cannot_pretend() {
         "x-forwarded-port: 8443",
         "forwarded: for=127.0.0.1;host=\"shop.example:8443\";proto=https",
         "under_score: stays",
+        "x-client-dnt: stays",
         "cookie: a=1",
     ] {
         assert!(

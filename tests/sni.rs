@@ -123,6 +123,9 @@ async fn each_reloads_on_its_own_and_a_broken_one_does_not_stop_the_others() {
         degraded.contains("is the Secret mounted here"),
         "{degraded}"
     );
+    let metrics = sidecar.probe("/metrics").await.text();
+    let oldest = "portcullis_certificate_last_reload_success_seconds 0";
+    assert!(metrics.contains(oldest), "{metrics}");
     // Nobody has that name yet, so it is shown what everybody is shown.
     assert_eq!(
         shown(&sidecar, "late.test", &[]).await.as_ref(),

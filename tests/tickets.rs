@@ -105,6 +105,36 @@ async fn a_new_seed_is_taken_without_a_restart_and_a_short_one_refused() {
 }
 
 #[tokio::test]
+async fn half_a_seed_is_not_taken_for_one() {
+    let app = hello("hi").await;
+    let seed = Seed::of(ONE);
+    let sidecar = Sidecar::start(&app, &["--ticket-seed", &seed.path()]).await;
+    let taken = || {
+        let is_seed = |record: &serde_json::Value| {
+            let detail = record["detail"].as_str().unwrap_or_default();
+            record["result"] == "published" && detail.starts_with(&seed.path())
+        };
+        sidecar
+            .records()
+            .iter()
+            .filter(|record| is_seed(record))
+            .count()
+    };
+    fs::write(seed.path(), &OTHER[..40]).unwrap();
+    sidecar
+        .record("it is not believed", |record| {
+            record["reason"] == "unsettled"
+        })
+        .await;
+    fs::write(seed.path(), OTHER).unwrap();
+    eventually("the whole one is taken", async || {
+        (taken() > 1).then_some(())
+    })
+    .await;
+    assert_eq!(taken(), 2);
+}
+
+#[tokio::test]
 async fn a_missing_seed_costs_nothing_but_the_sharing() {
     let app = hello("hi").await;
     let seed = Seed::of(ONE);

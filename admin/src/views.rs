@@ -164,6 +164,8 @@ pub struct PartView {
     /// The CRLs in force.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub crls: Vec<CrlView>,
+    /// What the last publication looked like with a client's eyes: `served`, `unverified` or `differs`.
+    pub seen: Option<&'static str>,
     /// What is legal but surprising.
     pub warnings: Vec<String>,
     /// The last attempt that was more than a look at unchanged files.

@@ -55,7 +55,7 @@ impl Store {
         let current = self.current();
         let account = |state: &PartState| {
             let history = state.history().clone();
-            let place = state.part.pair.as_ref().map(|(place, _, _)| *place);
+            let place = state.part.pair.as_ref().map(|pair| pair.place);
             let served = place.and_then(|place| current.certificates[place].clone());
             let trust = current.trust.clone().filter(|_| state.part.trust.is_some());
             let mut warnings: Vec<_> = served

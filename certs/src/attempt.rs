@@ -1,11 +1,12 @@
 //! Attempts to reload: what made us look, how it ended, and what is remembered of it.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use crate::error::LoadError;
 use crate::facts::Facts;
 use crate::generation::Generation;
+use crate::loss::Settling;
 
 /// What made us look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +87,8 @@ pub struct Attempt {
     pub old: Option<String>,
     /// The same of what is served after.
     pub new: Option<String>,
+    /// The same of what was refused, as far as it could be read.
+    pub refused: Option<String>,
     /// How it ended.
     pub outcome: Outcome,
     /// What was published with misgivings, in words.
@@ -125,8 +128,8 @@ pub(crate) struct History {
     pub(crate) seen: Option<Confirmation>,
     /// A secret that every user of the system may read, in words.
     pub(crate) open_secret: Option<String>,
-    /// Content that is looked at twice, and since when.
-    pub(crate) unsettled: Option<([u8; 32], Instant)>,
+    /// Content that may be half of a write.
+    pub(crate) settling: Settling,
     /// The leaf on disk at the last look, as far as it could be read.
     pub(crate) on_disk: Option<Facts>,
 }

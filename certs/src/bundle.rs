@@ -12,6 +12,7 @@ use crate::chain;
 use crate::crypto::signing_key;
 use crate::error::LoadError;
 use crate::facts::Facts;
+use crate::loss::Loss;
 use crate::pem;
 
 /// A chain and the key that matches its leaf.
@@ -101,7 +102,7 @@ impl Bundle {
     }
 
     /// What changed for the worse against the certificate before, in words.
-    pub(crate) fn losses(&self, before: &Self) -> Vec<String> {
+    pub(crate) fn losses(&self, before: &Self) -> Vec<Loss> {
         let (old, new) = (before.leaf(), self.leaf());
         let lost: Vec<_> = old
             .names
@@ -111,29 +112,29 @@ impl Bundle {
             .collect();
         let mut losses = Vec::new();
         if self.chain.len() < before.chain.len() {
-            losses.push(format!(
+            losses.push(Loss::lack(format!(
                 "the chain has {} certificates, the old one had {}: are intermediates missing?",
                 self.chain.len(),
                 before.chain.len()
-            ));
+            )));
         }
         if !lost.is_empty() {
-            losses.push(format!(
+            losses.push(Loss::lack(format!(
                 "the new certificate no longer has the names {}",
                 lost.join(", ")
-            ));
+            )));
         }
         if old.issuer != new.issuer {
-            losses.push(format!(
+            losses.push(Loss::change(format!(
                 "the issuer changed from {} to {}",
                 old.issuer, new.issuer
-            ));
+            )));
         }
         if new.not_after < old.not_after {
-            losses.push(format!(
+            losses.push(Loss::change(format!(
                 "the new certificate ends at {}, before the old one ({})",
                 new.not_after, old.not_after
-            ));
+            )));
         }
         losses
     }

@@ -154,9 +154,9 @@ pub enum LoadError {
         /// The least.
         least: usize,
     },
-    /// Something is missing that was there, in a file that is being written in place.
+    /// Something is missing that was there, in a file that was not seen to be put in place whole.
     #[error(
-        "{label} was written in place, and {loss}; if it is half written that will mend itself, if not it is taken in a second (replace files by renaming)"
+        "{label} changed, and {loss}: that may be half of a write; if it stays so it is taken in a second (a rename into place is taken at once)"
     )]
     Unsettled {
         /// The part.
@@ -192,6 +192,11 @@ impl LoadError {
             path: path.into(),
             detail: detail.to_string(),
         }
+    }
+
+    /// Nothing wrong yet: it is looked at again.
+    pub fn is_unsettled(&self) -> bool {
+        matches!(self, Self::Unsettled { .. })
     }
 
     /// A short stable word for metrics and records.

@@ -10,6 +10,8 @@ mod error;
 mod facts;
 mod generation;
 mod identity;
+mod inotify;
+mod loss;
 mod moment;
 mod mounts;
 mod names;

@@ -43,18 +43,10 @@ impl Moment {
 
     /// Where a file is at this moment: behind the first `..data` link on the way to it.
     fn locate(&self, path: &Path) -> Result<PathBuf, LoadError> {
-        for hop in hops(path) {
-            let Some((link, rest)) = data_link(&hop) else {
-                continue;
-            };
-            let snapshot = self.resolve(&link)?;
-            // A file may also stand beside the link instead of behind it.
-            let is_behind = fs::canonicalize(&hop).map_or(true, |real| real.starts_with(&snapshot));
-            if is_behind || snapshot.join(&rest).exists() {
-                return Ok(snapshot.join(rest));
-            }
+        match hops(path).iter().find_map(|hop| data_link(hop)) {
+            Some((link, rest)) => Ok(self.resolve(&link)?.join(rest)),
+            None => Ok(path.to_owned()),
         }
-        Ok(path.to_owned())
     }
 
     fn resolve(&self, link: &Path) -> Result<PathBuf, LoadError> {
@@ -96,26 +88,24 @@ pub(crate) fn hops(path: &Path) -> Vec<PathBuf> {
     hops
 }
 
-/// The folder a path lies in; `.` for a bare name.
+/// The folder a path lies in. All paths here are absolute.
 pub(crate) fn folder(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    }
+    path.parent().unwrap_or(path).to_owned()
 }
 
-/// The `..data` link of the mounted volume that a path lies in, and the rest of the path below it. Items of a Secret may
-/// have a folder of their own in the volume, so a few levels are looked through.
+/// The `..data` link of the mounted volume that a path goes through, and the rest of the path below it. What the kubelet
+/// shows in a volume's own folder are links to `..data/…`; a `..data` that a path does not go through is nobody's business.
+/// Items of a Secret may have folders of their own in the volume, so a few levels are looked through.
 pub(crate) fn data_link(path: &Path) -> Option<(PathBuf, PathBuf)> {
-    path.ancestors().skip(1).take(LEVELS).find_map(|above| {
-        let above_or_here = if above.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            above
-        };
-        let link = above_or_here.join("..data");
-        link.symlink_metadata().ok()?;
-        Some((link, path.strip_prefix(above).ok()?.to_owned()))
+    path.ancestors().skip(1).take(LEVELS).find_map(|volume| {
+        let rest = path.strip_prefix(volume).ok()?;
+        let link = volume.join(DATA);
+        if let Ok(below) = rest.strip_prefix(DATA) {
+            return Some((link, below.to_owned()));
+        }
+        let entry = volume.join(rest.components().next()?);
+        let leads = fs::read_link(entry).ok()?;
+        leads.starts_with(DATA).then(|| (link, rest.to_owned()))
     })
 }
 
@@ -161,6 +151,8 @@ fn read_bounded(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, LoadError
 const LOOKS: usize = 3;
 /// Links upon links.
 const HOPS: usize = 8;
-/// How far above a file its volume's link is looked for.
+/// The kubelet's link to the present content.
+const DATA: &str = "..data";
+/// How far above a file its volume's own folder is looked for.
 const LEVELS: usize = 3;
 const READABLE_BY_OTHERS: u32 = 0o004;

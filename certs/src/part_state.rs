@@ -1,10 +1,8 @@
 //! One part and what is known of it.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
-use std::time::{Duration, Instant};
 
 use crate::attempt::History;
-use crate::error::LoadError;
 use crate::source::Part;
 use crate::store::lock;
 
@@ -45,27 +43,7 @@ impl PartState {
         });
     }
 
-    /// Lets something pass that may be half of a write only when it has stood for a while.
-    pub(crate) fn settle(&self, digest: [u8; 32], loss: &str) -> Result<(), LoadError> {
-        let mut history = self.history();
-        let since = match history.unsettled {
-            Some((seen, since)) if seen == digest => since,
-            _ => Instant::now(),
-        };
-        history.unsettled = Some((digest, since));
-        if since.elapsed() >= SETTLED {
-            return Ok(());
-        }
-        Err(LoadError::Unsettled {
-            label: self.label.to_string(),
-            loss: loss.to_owned(),
-        })
-    }
-
     pub(crate) fn history(&self) -> MutexGuard<'_, History> {
         lock(&self.history)
     }
 }
-
-/// How long a file that is written in place must look the same before something that is missing in it is believed.
-const SETTLED: Duration = Duration::from_secs(1);

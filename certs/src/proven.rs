@@ -31,17 +31,13 @@ impl Proven {
     ) -> Result<Self, LoadError> {
         let file = |path| snapshot.file(path);
         let mut proven = Self::default();
-        if let Some((_, certificate, key)) = &part.pair {
-            let (certificate, key) = (file(certificate), file(key));
-            let bundle = Bundle::prove(certificate, key, provider)?;
+        if let Some(pair) = &part.pair {
+            let bundle = Bundle::prove(file(&pair.certificate), file(&pair.key), provider)?;
             proven.bundle = Some(Arc::new(bundle));
         }
-        if let Some((ca, crl)) = &part.trust {
-            let trust = Trust::prove(
-                file(ca),
-                crl.as_deref().map(|crl| snapshot.file(crl)),
-                provider,
-            )?;
+        if let Some(files) = &part.trust {
+            let crl = files.crl.as_deref().map(|crl| snapshot.file(crl));
+            let trust = Trust::prove(file(&files.ca), crl, provider)?;
             proven.trust = Some(Arc::new(trust));
         }
         if let Some(seed) = &part.seed {
@@ -60,8 +56,8 @@ impl Proven {
 
 /// The leaf in a part's bytes as far as it can be read, for people who compare it with what is served.
 pub(crate) fn leaf_on_disk(part: &Part, snapshot: &Snapshot) -> Option<Facts> {
-    let (_, certificate, _) = part.pair.as_ref()?;
-    let (path, bytes) = snapshot.file(certificate);
+    let pair = part.pair.as_ref()?;
+    let (path, bytes) = snapshot.file(&pair.certificate);
     let chain = pem::certificates(path, bytes).ok()?;
     Facts::read(path, chain.first()?).ok()
 }

@@ -45,12 +45,28 @@ impl Source {
 pub(crate) struct Part {
     /// How people know it: its folder, or its first file.
     pub(crate) label: String,
-    /// The number of the certificate among all of them, its file and its key's.
-    pub(crate) pair: Option<(usize, PathBuf, PathBuf)>,
+    /// A certificate and its key.
+    pub(crate) pair: Option<Pair>,
     /// The client CA, and its CRL.
-    pub(crate) trust: Option<(PathBuf, Option<PathBuf>)>,
+    pub(crate) trust: Option<TrustFiles>,
     /// The seed of the ticket keys.
     pub(crate) seed: Option<PathBuf>,
+}
+
+/// Where a certificate is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pair {
+    /// Its number among all of them.
+    pub(crate) place: usize,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+/// Where the trust in clients comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TrustFiles {
+    pub(crate) ca: PathBuf,
+    pub(crate) crl: Option<PathBuf>,
 }
 
 /// The bytes of a part at one moment. Wiped on drop.
@@ -68,29 +84,39 @@ impl Part {
         trust: Option<(&Path, Option<&Path>)>,
         seed: Option<&Path>,
     ) -> Vec<Self> {
-        let mut trust = trust.map(|(ca, crl)| (ca.to_owned(), crl.map(Path::to_owned)));
+        let mut trust = trust.map(|(ca, crl)| TrustFiles {
+            ca: absolute(ca),
+            crl: crl.map(absolute),
+        });
         let mut parts = Vec::new();
-        for (number, source) in sources.iter().enumerate() {
+        for (place, source) in sources.iter().enumerate() {
             let (certificate, key) = source.files();
+            let (certificate, key) = (absolute(&certificate), absolute(&key));
             let is_beside = |file: &PathBuf| file.parent() == certificate.parent();
+            let is_all_beside =
+                |files: &mut TrustFiles| is_beside(&files.ca) && files.crl.iter().all(is_beside);
             parts.push(Self {
                 label: source.label(),
-                trust: trust.take_if(|(ca, crl)| is_beside(ca) && crl.iter().all(is_beside)),
-                pair: Some((number, certificate, key)),
+                trust: trust.take_if(is_all_beside),
+                pair: Some(Pair {
+                    place,
+                    certificate,
+                    key,
+                }),
                 seed: None,
             });
         }
-        parts.extend(trust.map(|(ca, crl)| Self {
-            label: ca.display().to_string(),
+        parts.extend(trust.map(|files| Self {
+            label: files.ca.display().to_string(),
             pair: None,
-            trust: Some((ca, crl)),
+            trust: Some(files),
             seed: None,
         }));
         parts.extend(seed.map(|seed| Self {
             label: seed.display().to_string(),
             pair: None,
             trust: None,
-            seed: Some(seed.to_owned()),
+            seed: Some(absolute(seed)),
         }));
         parts
     }
@@ -100,11 +126,11 @@ impl Part {
         let pair = self
             .pair
             .iter()
-            .flat_map(|(_, certificate, key)| [certificate, key]);
+            .flat_map(|pair| [&pair.certificate, &pair.key]);
         let trust = self
             .trust
             .iter()
-            .flat_map(|(ca, crl)| std::iter::once(ca).chain(crl));
+            .flat_map(|files| std::iter::once(&files.ca).chain(&files.crl));
         pair.chain(trust)
             .chain(&self.seed)
             .map(PathBuf::as_path)
@@ -128,8 +154,8 @@ impl Part {
 
     /// CRLs grow with the years; everything else fits into a Secret, which holds 1 MiB altogether.
     fn limit(&self, path: &Path) -> u64 {
-        let crl = self.trust.iter().filter_map(|(_, crl)| crl.as_deref());
-        if crl.into_iter().any(|crl| crl == path) {
+        let mut crl = self.trust.iter().filter_map(|files| files.crl.as_deref());
+        if crl.any(|crl| crl == path) {
             LARGEST_CRL
         } else {
             LARGEST
@@ -138,7 +164,7 @@ impl Part {
 
     /// A secret of this part that every user of the system may read, in words.
     pub(crate) fn open_secret(&self) -> Option<String> {
-        let mut secrets = self.pair.iter().map(|(_, _, key)| key).chain(&self.seed);
+        let mut secrets = self.pair.iter().map(|pair| &pair.key).chain(&self.seed);
         let open = secrets.find(|path| is_open_to_all(path))?;
         Some(format!(
             "{} is readable by every user: chmod 0600 it, or 0640 with a group of its own",
@@ -158,8 +184,12 @@ impl Part {
         let mut folders = Vec::new();
         for hop in self.paths().into_iter().flat_map(hops) {
             let own = folder(&hop);
-            // The folder may itself be a link that is swapped.
-            folders.extend(own.is_symlink().then(|| folder(&own)));
+            // A folder on the way may itself be a link that is swapped.
+            let links = own
+                .ancestors()
+                .take(LEVELS)
+                .filter(|above| above.is_symlink());
+            folders.extend(links.map(folder));
             // And the volume's own folder, where an item has one further down.
             folders.extend(data_link(&hop).map(|(link, _)| folder(&link)));
             folders.push(own);
@@ -180,7 +210,9 @@ impl Part {
     /// Whether a rename onto this path completes a replacement, so that there is nothing to wait for.
     pub(crate) fn completes(&self, path: &Path) -> bool {
         let name = path.file_name();
-        let is_it = |own: &Path| own.file_name() == name || own.parent() == Some(path);
+        let is_it = |own: &Path| {
+            own.file_name() == name || own.ancestors().skip(1).any(|above| above == path)
+        };
         name.is_some_and(|name| name == "..data") || self.paths().into_iter().any(is_it)
     }
 }
@@ -208,6 +240,13 @@ impl Snapshot {
     }
 }
 
+/// notify tells of absolute paths; and what is relative means something else after a change of folder.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// How far above a file links are looked for.
+const LEVELS: usize = 4;
 /// Bytes of a file of a Secret.
 const LARGEST: u64 = 1 << 20;
 /// Bytes of a CRL.

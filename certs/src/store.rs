@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use crate::attempt::{Attempt, Confirmation, Outcome, Trigger};
 use crate::confirm::{OwnListener, confirm};
 use crate::error::LoadError;
+use crate::facts::Facts;
 use crate::generation::Generation;
 use crate::part_state::PartState;
 use crate::proven::{Proven, leaf_on_disk};
@@ -129,6 +130,10 @@ impl Store {
         if matches!(outcome, Outcome::Published(_)) {
             warnings.extend(open_secret.clone());
         }
+        let refused = on_disk
+            .as_ref()
+            .filter(|_| matches!(outcome, Outcome::Failed(_)))
+            .map(|leaf: &Facts| leaf.sha256.clone());
         let mut history = state.history();
         let attempt = Attempt {
             part: Arc::clone(&state.label),
@@ -136,12 +141,16 @@ impl Store {
             trigger,
             old,
             new: self.fingerprint(state),
+            refused,
             repeated: !trigger.is_asked_for() && history.fails_as(&outcome),
             recovered: matches!(outcome, Outcome::Unchanged) && history.failure().is_some(),
             warnings,
             outcome,
             confirmation: None,
         };
+        if !matches!(&attempt.outcome, Outcome::Failed(error) if error.is_unsettled()) {
+            history.settling.is_over();
+        }
         (history.on_disk, history.open_secret) = (on_disk, open_secret);
         history.remember(&attempt);
         attempt
@@ -161,20 +170,31 @@ impl Store {
         let mut warnings = proven.warnings(now);
         let mut losses = Vec::new();
         let (mut certificates, mut trust) = (before.certificates.clone(), before.trust.clone());
-        if let (Some(new), Some((place, _, _))) = (proven.bundle, &part.pair) {
-            let old = certificates[*place].replace(Arc::clone(&new));
+        if let (Some(new), Some(pair)) = (proven.bundle, &part.pair) {
+            let old = certificates[pair.place].replace(Arc::clone(&new));
             new.may_follow(old.as_deref(), now)?;
             losses.extend(old.iter().flat_map(|old| new.losses(old)));
         }
-        if let (Some(new), Some((ca, crl))) = (proven.trust, &part.trust) {
+        if let (Some(new), Some(files)) = (proven.trust, &part.trust) {
             let old = trust.replace(Arc::clone(&new));
-            new.may_follow(crl.as_ref().unwrap_or(ca), old.as_deref(), now)?;
+            new.may_follow(files.crl.as_ref().unwrap_or(&files.ca), old.as_deref(), now)?;
             losses.extend(old.iter().flat_map(|old| new.losses(old)));
         }
-        if let Some(loss) = losses.first().filter(|_| !is_settled && !part.is_swapped()) {
-            state.settle(snapshot.digest(), loss)?;
+        if !is_settled && !part.is_swapped() {
+            // Of a seed nobody can tell a half from the whole.
+            let half = losses.iter().find(|loss| loss.may_be_half);
+            let is_seed = proven.seed.is_some();
+            let digest = snapshot.digest();
+            if (is_seed || half.is_some()) && !state.history().settling.has_stood(digest) {
+                return Err(LoadError::Unsettled {
+                    label: state.label.to_string(),
+                    loss: half
+                        .map_or("it is another seed", |loss| &loss.words)
+                        .to_owned(),
+                });
+            }
         }
-        warnings.append(&mut losses);
+        warnings.extend(losses.into_iter().map(|loss| loss.words));
         if let Some(seed) = proven.seed {
             self.policy.tickets.reseed(seed);
             return Ok((before, warnings));
@@ -191,10 +211,12 @@ impl Store {
     pub(crate) fn look(&self, number: usize, mut attempt: Attempt) -> Attempt {
         let state = &self.parts[number];
         if let Outcome::Published(generation) = &attempt.outcome
-            && let Some((place, _, _)) = state.part.pair
+            && let Some(pair) = &state.part.pair
         {
             let seen = match self.listener.get() {
-                Some(listener) => confirm(listener.as_ref(), place, generation, || self.current()),
+                Some(listener) => {
+                    confirm(listener.as_ref(), pair.place, generation, || self.current())
+                }
                 None => Confirmation::Unverified("nobody listens".to_owned()),
             };
             self.observer.looked(&attempt, &seen);
@@ -208,8 +230,8 @@ impl Store {
     fn fingerprint(&self, state: &PartState) -> Option<String> {
         let current = self.current.load();
         match &state.part.pair {
-            Some((place, _, _)) => {
-                let bundle = current.certificates[*place].as_ref()?;
+            Some(pair) => {
+                let bundle = current.certificates[pair.place].as_ref()?;
                 Some(bundle.leaf().sha256.clone())
             }
             None if state.part.trust.is_some() => {

@@ -81,6 +81,10 @@ impl ProducesTickets for Tickets {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        // A ticket has two bytes for its length, and a client's chain may be as long as that.
+        if plain.len() > LARGEST {
+            return None;
+        }
         self.keys.seal(epoch(), &self.policy, plain)
     }
 
@@ -105,12 +109,21 @@ fn epoch() -> u64 {
 const EPOCH: u64 = 6 * 3600;
 /// Seconds a client may keep a ticket: at most so long is any key accepted.
 const LIFETIME: u32 = 12 * 3600;
+/// Bytes of a session that is worth a ticket.
+const LARGEST: usize = 16 * 1024;
 /// Where in a session the client's chain begins, at the latest: a name has 255 bytes, a secret too.
 const FARTHEST: usize = 600;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_that_fits_into_no_ticket_gets_none() {
+        let tickets = Tickets::new(&Arc::default(), [0; 32], None);
+        assert!(tickets.encrypt(&[0; LARGEST]).is_some());
+        assert!(tickets.encrypt(&[0; LARGEST + 1]).is_none());
+    }
 
     #[test]
     fn a_chain_is_found_behind_anything_and_nothing_is_made_of_other_bytes() {

@@ -14,6 +14,7 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 use crate::crypto::{hex, is_signed_by, sha256};
 use crate::error::LoadError;
 use crate::facts::Facts;
+use crate::loss::Loss;
 use crate::names::distinguished;
 use crate::pem;
 
@@ -162,7 +163,7 @@ impl Trust {
     }
 
     /// What changed for the worse against the bundle before, in words.
-    pub(crate) fn losses(&self, before: &Self) -> Vec<String> {
+    pub(crate) fn losses(&self, before: &Self) -> Vec<Loss> {
         let is_gone = |old: &&Facts| self.authorities.iter().all(|new| new.sha256 != old.sha256);
         let gone: Vec<_> = before
             .authorities
@@ -173,15 +174,17 @@ impl Trust {
         let mut losses = Vec::new();
         if !gone.is_empty() {
             let gone = gone.join(" and ");
-            losses.push(format!("no longer trusted for clients: {gone}"));
+            losses.push(Loss::lack(format!("no longer trusted for clients: {gone}")));
         }
         for old in &before.crls {
             match self.crls.iter().find(|new| new.issuer == old.issuer) {
-                None => losses.push(format!("the CRL of {} is gone", old.issuer)),
-                Some(new) if new.this_update < old.this_update => losses.push(format!(
-                    "the CRL of {} is older than the one before: of {}, not {}",
-                    old.issuer, new.this_update, old.this_update
-                )),
+                None => losses.push(Loss::lack(format!("the CRL of {} is gone", old.issuer))),
+                Some(new) if new.this_update < old.this_update => {
+                    losses.push(Loss::change(format!(
+                        "the CRL of {} is older than the one before: of {}, not {}",
+                        old.issuer, new.this_update, old.this_update
+                    )))
+                }
                 Some(_) => {}
             }
         }

@@ -171,7 +171,7 @@ fn explain(error: &Error, leaf: &CertificateDer<'_>) -> Refusal {
         Err(_) => ("?".to_owned(), "?".to_owned(), Vec::new()),
     };
     let (why, detail) = match error {
-        Error::InvalidCertificate(error) => sort(error, &who, &issuer, &names, leaf),
+        Error::InvalidCertificate(error) => words_for(error, &who, &issuer, &names, leaf),
         error => (
             RefusedFor::Invalid,
             format!("the client certificate {who} was refused: {error}"),
@@ -180,7 +180,7 @@ fn explain(error: &Error, leaf: &CertificateDer<'_>) -> Refusal {
     Refusal { why, detail }
 }
 
-fn sort(
+fn words_for(
     error: &CertificateError,
     who: &str,
     issuer: &str,

@@ -7,15 +7,18 @@ use std::process::Command;
 
 use portcullis_certs::{LoadError, MinVersion, Setup, Source, examine};
 
-/// Reads and proves a folder as `check` does.
-fn prove(folder: &Path) -> Result<(), LoadError> {
-    let setup = Setup {
+fn setup(folder: &Path) -> Setup {
+    Setup {
         sources: vec![Source::Directory(folder.into())],
         min: MinVersion::default(),
         client_auth: None,
         ticket_seed: None,
-    };
-    let examined = examine(&setup, std::time::SystemTime::now().into());
+    }
+}
+
+/// Reads and proves a folder as `check` does.
+fn prove(folder: &Path) -> Result<(), LoadError> {
+    let examined = examine(&setup(folder), std::time::SystemTime::now().into());
     let found = examined.into_iter().map(|part| part.found.map(|_| ()));
     found.collect()
 }
@@ -88,4 +91,36 @@ fn a_link_of_the_mount_that_leads_nowhere_is_an_error() {
         symlink("..data/tls.crt", path).unwrap();
     });
     assert_eq!(reason, "read");
+}
+
+#[test]
+fn a_data_link_that_the_files_do_not_go_through_is_nobodys_business() {
+    let made = |name: &str| {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    };
+    let write = |folder: &Path, (certificate, key): &(String, String)| {
+        fs::create_dir_all(folder).unwrap();
+        fs::write(folder.join("tls.crt"), certificate).unwrap();
+        fs::write(folder.join("tls.key"), key).unwrap();
+    };
+    let above = tempfile::tempdir().unwrap();
+    let own = above.path().join("own");
+    write(&own, &made("own.test"));
+    write(&above.path().join("evil/own"), &made("evil.test"));
+    for planted in ["evil", "nowhere"] {
+        let _ = fs::remove_file(above.path().join("..data"));
+        symlink(planted, above.path().join("..data")).unwrap();
+        let setup = setup(&own);
+        let examined = examine(&setup, std::time::SystemTime::now().into());
+        let found = examined[0].found.as_ref().unwrap();
+        assert_eq!(found.chain[0].names[0].to_string(), "DNS:own.test");
+        // It is a folder like any other, and its key is for everybody to read.
+        assert!(
+            found
+                .warnings
+                .iter()
+                .any(|words| words.contains("readable by every user"))
+        );
+    }
 }

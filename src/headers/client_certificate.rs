@@ -32,9 +32,8 @@ fn uri(name: &AltName) -> Option<&str> {
     }
 }
 
-/// A name that no URI and no host could be, with quotes or spaces in it, is nobody's identity and left out; so is what makes
-/// the field too long. Where a reader
-/// would take a character for syntax, the value stands in quotes.
+/// One element. Left out is a name that no URI and no host could be, with quotes or spaces in it, for it is nobody's
+/// identity, and what makes the field too long. Where a reader would take a character for syntax, the value stands in quotes.
 fn element(out: &mut String, key: &str, value: &str) {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
     if value.is_empty() || !value.bytes().all(is_plain) || out.len() + value.len() > LONGEST {

@@ -55,14 +55,7 @@ pub(super) fn strip_claims(headers: &mut HeaderMap) {
         let is_ours = is_reserved(&folded);
         is_ours || (matches!(folded, Cow::Owned(_)) && is_framing(&folded))
     };
-    let claims: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| is_claim(name))
-        .cloned()
-        .collect();
-    for name in claims {
-        headers.remove(name);
-    }
+    remove_where(headers, is_claim);
 }
 
 /// Fields by which some frameworks take another path than the one that was asked for. A path that is open to everybody must
@@ -74,11 +67,11 @@ pub(crate) fn strip_other_paths(headers: &mut HeaderMap) {
             "x-original-url" | "x-original-uri" | "x-rewrite-url" | "x-override-url"
         )
     };
-    let names: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| is_path(name))
-        .cloned()
-        .collect();
+    remove_where(headers, is_path);
+}
+
+fn remove_where(headers: &mut HeaderMap, is_it: impl Fn(&HeaderName) -> bool) {
+    let names: Vec<HeaderName> = headers.keys().filter(|name| is_it(name)).cloned().collect();
     for name in names {
         headers.remove(name);
     }
@@ -99,7 +92,7 @@ fn folded(name: &HeaderName) -> Cow<'_, str> {
 /// Names we set, names that carry a client's identity, and `Proxy`, which CGI turns into `HTTP_PROXY` (httpoxy).
 fn is_reserved(name: &str) -> bool {
     name.starts_with("x-forwarded-")
-        || CLIENT_IDENTITY.iter().any(|known| name.starts_with(known))
+        || is_client_identity(name)
         || matches!(
             name,
             "client-cert"
@@ -127,20 +120,34 @@ fn is_framing(name: &str) -> bool {
     )
 }
 
-/// Where other proxies put what they know of a client's certificate, and applications look for it.
-const CLIENT_IDENTITY: [&str; 12] = [
+/// Where other proxies put what they know of a client's certificate, and applications look for it: these, and names that
+/// begin so and go on with `-`.
+fn is_client_identity(name: &str) -> bool {
+    CLIENT_IDENTITY.iter().any(|known| {
+        name.strip_prefix(known)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    })
+}
+
+const CLIENT_IDENTITY: [&str; 18] = [
     "ssl-cert",
     "ssl-client",
-    "x-amzn-mtls-",
+    "x-amzn-mtls",
     "x-arr-clientcert",
     "x-client-cert",
+    "x-client-certificate",
     "x-client-dn",
     "x-client-subject",
     "x-client-verify",
     "x-clientcert",
     "x-ssl-cert",
+    "x-ssl-certificate",
     "x-ssl-client",
-    "x-tls-client",
+    "x-ssl-issuer",
+    "x-ssl-subject",
+    "x-tls-client-cert",
+    "x-tls-client-dn",
+    "x-tls-client-verify",
 ];
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");

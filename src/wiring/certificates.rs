@@ -182,6 +182,7 @@ fn part_view(part: &Account, generation: u64) -> PartView {
         crls: trust
             .map(|trust| trust.crls.iter().map(crl).collect())
             .unwrap_or_default(),
+        seen: part.seen.as_ref().map(Confirmation::word),
         warnings: part.warnings.clone(),
         last_attempt: last.map(|attempt| {
             let number = match &attempt.outcome {

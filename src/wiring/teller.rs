@@ -61,9 +61,14 @@ impl Teller {
             Some(_) => "the old one is still served",
             None => "none is served",
         };
-        tracing::error!(part, trigger, %error, "not loaded, {kept}");
+        if error.is_unsettled() {
+            tracing::warn!(part, trigger, %error, "not loaded yet, {kept}");
+        } else {
+            tracing::error!(part, trigger, %error, "not loaded, {kept}");
+        }
         let old = attempt.old.as_deref().unwrap_or("none");
-        let detail = format!("{part}: trigger {trigger}, {old} kept: {error}");
+        let new = attempt.refused.as_deref().unwrap_or("unreadable");
+        let detail = format!("{part}: trigger {trigger}, {old} kept, {new} refused: {error}");
         audit(&self.service, RELOAD, "failed", error.reason(), &detail);
     }
 }
