@@ -5,26 +5,7 @@ use time::{Duration, OffsetDateTime};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::support::{App, Ca, Client, Leaf, Sidecar, eventually, h2_get, hello, tomorrow};
-
-/// A sidecar whose Secret holds this client CA, and perhaps a CRL, beside the certificate.
-async fn start(app: &App, files: &[(&str, &str)], args: &[&str]) -> Sidecar {
-    let mut sidecar = Sidecar::start_with(app, args, |_| {}).await;
-    swap(&mut sidecar, files);
-    eventually("ready", async || {
-        (sidecar.probe("/readyz").await.status == 200).then_some(())
-    })
-    .await;
-    sidecar
-}
-
-/// Renews nothing but what is beside the certificate.
-fn swap(sidecar: &mut Sidecar, files: &[(&str, &str)]) {
-    let leaf = sidecar.leaf.clone();
-    let mut all = vec![("tls.crt", &*leaf.certificate), ("tls.key", &*leaf.key)];
-    all.extend(files);
-    sidecar.secret.swap_all(&all);
-}
+use crate::support::{Ca, Client, Leaf, Sidecar, eventually, h2_get, hello, tomorrow};
 
 /// The record of a handshake that failed for this reason.
 async fn refusal(sidecar: &Sidecar, reason: &str) -> String {
@@ -48,11 +29,8 @@ async fn nobody_is_let_in_before_it_is_known_who_may() {
         .is_refused()
         .await;
     Client::h1(&sidecar).is_refused().await;
-    swap(&mut sidecar, &[("ca.crt", &ca.pem)]);
-    eventually("ready", async || {
-        (sidecar.probe("/readyz").await.status == 200).then_some(())
-    })
-    .await;
+    sidecar.swap_beside(&[("ca.crt", &ca.pem)]);
+    sidecar.ready().await;
     assert_eq!(
         Client::as_client(&sidecar, &ca.client("a", &[], 1))
             .get("/")
@@ -67,7 +45,8 @@ async fn nobody_is_let_in_before_it_is_known_who_may() {
 async fn a_verified_client_is_in_the_record_and_named_to_the_application_in_envoys_format() {
     let app = hello("hi").await;
     let ca = Ca::named("client CA");
-    let sidecar = start(&app, &[("ca.crt", &ca.pem)], &["--client-auth", "required"]).await;
+    let sidecar =
+        Sidecar::start_beside(&app, &[("ca.crt", &ca.pem)], &["--client-auth", "required"]).await;
     let uri = "spiffe://corp.test/ns/prod/sa/web";
     let leaf = ca.leaf_with(&["web.corp.test", "www.corp.test"], |params| {
         params
@@ -109,7 +88,7 @@ async fn required_optional_and_off_differ_in_who_comes_in() {
     );
     let files = [("ca.crt", &*ca.pem)];
     for (mode, without) in [("required", false), ("optional", true), ("off", true)] {
-        let sidecar = start(&app, &files, &["--client-auth", mode]).await;
+        let sidecar = Sidecar::start_beside(&app, &files, &["--client-auth", mode]).await;
         assert_eq!(
             Client::as_client(&sidecar, &known)
                 .get("/known")
@@ -163,7 +142,7 @@ async fn a_refused_client_is_told_of_in_plain_words() {
         "--client-crl",
         path.to_str().unwrap(),
     ];
-    let sidecar = start(&app, &files, &args).await;
+    let sidecar = Sidecar::start_beside(&app, &files, &args).await;
     let uri = "spiffe://corp.test/web";
     assert_eq!(
         Client::as_client(&sidecar, &ca.client("a", &[uri], 12))
@@ -237,7 +216,7 @@ async fn a_chain_with_an_intermediate_needs_a_crl_of_every_ca_in_it() {
         "--client-crl",
         path.to_str().unwrap(),
     ];
-    let sidecar = start(&app, &[("ca.crt", &bundle)], &args).await;
+    let sidecar = Sidecar::start_beside(&app, &[("ca.crt", &bundle)], &args).await;
     let client = Client::as_client(&sidecar, &leaf);
     client.is_refused().await;
     let detail = refusal(&sidecar, "client_revocation_unknown").await;
@@ -266,7 +245,7 @@ async fn a_chain_with_an_intermediate_needs_a_crl_of_every_ca_in_it() {
 async fn another_client_ca_lets_others_in_without_a_restart() {
     let app = hello("hi").await;
     let (one, two) = (Ca::named("one"), Ca::named("two"));
-    let mut sidecar = start(
+    let mut sidecar = Sidecar::start_beside(
         &app,
         &[("ca.crt", &one.pem)],
         &["--client-auth", "required"],
@@ -274,7 +253,7 @@ async fn another_client_ca_lets_others_in_without_a_restart() {
     .await;
     let (old, new) = (one.client("old", &[], 1), two.client("new", &[], 1));
     assert_eq!(Client::as_client(&sidecar, &old).get("/").await.status, 200);
-    swap(&mut sidecar, &[("ca.crt", &two.pem)]);
+    sidecar.swap_beside(&[("ca.crt", &two.pem)]);
     let record = sidecar
         .record("the change", |record| {
             let detail = record["detail"].as_str().unwrap_or_default();
@@ -482,13 +461,13 @@ async fn a_broken_crl_elsewhere_does_not_stop_the_renewal_of_the_certificate() {
         "--client-crl",
         path.to_str().unwrap(),
     ];
-    let mut sidecar = start(&app, &[("ca.crt", &ca.pem)], &args).await;
+    let mut sidecar = Sidecar::start_beside(&app, &[("ca.crt", &ca.pem)], &args).await;
     fs::write(&path, "garbage").unwrap();
     sidecar
         .record("refused", |record| record["reason"] == "malformed")
         .await;
     sidecar.leaf = sidecar.ca.leaf();
-    swap(&mut sidecar, &[("ca.crt", &ca.pem)]);
+    sidecar.swap_beside(&[("ca.crt", &ca.pem)]);
     let client = Client::as_client(&sidecar, &ca.client("a", &[], 1));
     eventually("the new certificate", async || {
         (client.served().await == sidecar.leaf.der).then_some(())
@@ -501,7 +480,7 @@ async fn a_broken_crl_elsewhere_does_not_stop_the_renewal_of_the_certificate() {
 async fn a_connection_made_before_its_ca_was_removed_is_not_let_in_after() {
     let app = hello("hi").await;
     let (one, two) = (Ca::named("one"), Ca::named("two"));
-    let mut sidecar = start(
+    let mut sidecar = Sidecar::start_beside(
         &app,
         &[("ca.crt", &one.pem)],
         &["--client-auth", "required"],
@@ -518,7 +497,7 @@ async fn a_connection_made_before_its_ca_was_removed_is_not_let_in_after() {
             .then_some(())
     })
     .await;
-    swap(&mut sidecar, &[("ca.crt", &two.pem)]);
+    sidecar.swap_beside(&[("ca.crt", &two.pem)]);
     eventually("the change", async || {
         (sidecar.admin("/certs").await.json()["generation"] == 2).then_some(())
     })
@@ -559,7 +538,7 @@ async fn an_exempt_path_is_open_and_every_other_spelling_of_it_is_not() {
         "--client-auth-exempt",
         "/healthz",
     ];
-    let sidecar = start(&app, &[("ca.crt", &ca.pem)], &args).await;
+    let sidecar = Sidecar::start_beside(&app, &[("ca.crt", &ca.pem)], &args).await;
     let anybody = Client::h1(&sidecar);
     let tricky = "GET /healthz?x=1 HTTP/1.1\r\nHost: localhost\r\nX-Original-URL: /admin\r\nX_Rewrite_Url: /admin\r\nConnection: close\r\n\r\n";
     assert_eq!(anybody.send(tricky).await.status, 200);

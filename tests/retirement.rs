@@ -1,6 +1,6 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{App, Ca, Client, Leaf, Sidecar, eventually, h2_get, hello, read_answer};
+use crate::support::{App, Ca, Client, Leaf, Sidecar, h2_get, hello, read_answer};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -57,30 +57,7 @@ async fn an_old_http_2_connection_gets_goaway_and_its_streams_finish() {
 async fn start(app: &App, ca: &Ca, args: &[&str]) -> Sidecar {
     let mut all = vec!["--client-auth", "optional"];
     all.extend(args);
-    let mut sidecar = Sidecar::start_with(app, &all, |_| {}).await;
-    swap(&mut sidecar, ca);
-    eventually("ready", async || {
-        (sidecar.probe("/readyz").await.status == 200).then_some(())
-    })
-    .await;
-    sidecar
-}
-
-fn swap(sidecar: &mut Sidecar, ca: &Ca) {
-    let leaf = sidecar.leaf.clone();
-    let files = [
-        ("tls.crt", &*leaf.certificate),
-        ("tls.key", &*leaf.key),
-        ("ca.crt", &*ca.pem),
-    ];
-    sidecar.secret.swap_all(&files);
-}
-
-async fn published(sidecar: &Sidecar, generation: u64) {
-    eventually("published", async || {
-        (sidecar.admin("/certs").await.json()["generation"] == generation).then_some(())
-    })
-    .await;
+    Sidecar::start_beside(app, &[("ca.crt", &ca.pem)], &all).await
 }
 
 fn h2(sidecar: &Sidecar, leaf: &Leaf) -> Client {
@@ -104,16 +81,16 @@ async fn a_client_that_is_trusted_no_more_is_sent_away_at_once_when_that_is_aske
 
     // A renewed certificate is no reason to go.
     sidecar.leaf = sidecar.ca.leaf();
-    swap(&mut sidecar, &one);
-    published(&sidecar, 2).await;
+    sidecar.swap_beside(&[("ca.crt", &one.pem)]);
+    sidecar.published(2).await;
     idle.write_all(GET).await.unwrap();
     assert_eq!(
         read_answer(&mut idle).await.unwrap().field("connection"),
         None
     );
 
-    swap(&mut sidecar, &two);
-    published(&sidecar, 3).await;
+    sidecar.swap_beside(&[("ca.crt", &two.pem)]);
+    sidecar.published(3).await;
     assert_eq!(idle.read_to_end(&mut Vec::new()).await.unwrap(), 0);
     let error = loop {
         match known.exchange(h2_get("/late"), None).await {
@@ -140,8 +117,8 @@ async fn without_that_a_connection_keeps_the_trust_it_began_with() {
     let mut sidecar = start(&app, &one, &[]).await;
     let leaf = one.client("a", &[], 1);
     let mut kept = Client::as_client(&sidecar, &leaf).connect().await.unwrap();
-    swap(&mut sidecar, &two);
-    published(&sidecar, 2).await;
+    sidecar.swap_beside(&[("ca.crt", &two.pem)]);
+    sidecar.published(2).await;
     kept.write_all(GET).await.unwrap();
     assert_eq!(read_answer(&mut kept).await.unwrap().status, 200);
     Client::as_client(&sidecar, &leaf).is_refused().await;
@@ -170,7 +147,7 @@ async fn what_a_distrusted_client_still_downloads_ends_with_the_drain_timeout() 
     crate::support::read_until(&mut stream, b"abc\r\n")
         .await
         .unwrap();
-    swap(&mut sidecar, &two);
+    sidecar.swap_beside(&[("ca.crt", &two.pem)]);
     // Cut: no close_notify, so that nobody takes it for whole.
     assert!(stream.read_to_end(&mut Vec::new()).await.is_err());
     let record = sidecar.exchange("/endless").await;

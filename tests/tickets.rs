@@ -159,19 +159,16 @@ async fn a_ticket_does_not_outlive_the_client_ca_it_was_made_under() {
     let args = ["--client-auth", "required"];
     for version in VERSIONS {
         let mut sidecar = Sidecar::start_with(&app, &args, |_| {}).await;
-        swap(&mut sidecar, &ca.pem);
-        eventually("ready", async || {
-            (sidecar.probe("/readyz").await.status == 200).then_some(())
-        })
-        .await;
+        sidecar.swap_beside(&[("ca.crt", &ca.pem)]);
+        sidecar.ready().await;
         let leaf = ca.client("a", &["spiffe://corp.test/a"], 1);
         let client = client(&sidecar, Some(&leaf), version);
         client.resumes().await;
         assert!(client.resumes().await);
         // A renewed certificate alone does not matter.
         sidecar.leaf = sidecar.ca.leaf();
-        swap(&mut sidecar, &ca.pem);
-        published(&sidecar, 2).await;
+        sidecar.swap_beside(&[("ca.crt", &ca.pem)]);
+        sidecar.published(2).await;
         assert!(client.resumes().await, "{version:?}");
         // Resumed, and still known by name.
         let record = sidecar
@@ -179,13 +176,13 @@ async fn a_ticket_does_not_outlive_the_client_ca_it_was_made_under() {
             .await;
         assert_eq!(record["client_id"], "spiffe://corp.test/a");
 
-        swap(&mut sidecar, &format!("{}{}", ca.pem, more.pem));
-        published(&sidecar, 3).await;
+        sidecar.swap_beside(&[("ca.crt", &format!("{}{}", ca.pem, more.pem))]);
+        sidecar.published(3).await;
         assert!(!client.resumes().await, "{version:?}");
         assert!(client.resumes().await, "{version:?}");
         // Its CA gone, it is not let in, with ticket or without.
-        swap(&mut sidecar, &more.pem);
-        published(&sidecar, 4).await;
+        sidecar.swap_beside(&[("ca.crt", &more.pem)]);
+        sidecar.published(4).await;
         client.is_refused().await;
         sidecar
             .record("refused", |record| {
@@ -200,23 +197,6 @@ async fn a_ticket_does_not_outlive_the_client_ca_it_was_made_under() {
     );
 }
 
-fn swap(sidecar: &mut Sidecar, ca: &str) {
-    let leaf = sidecar.leaf.clone();
-    let files = [
-        ("tls.crt", &*leaf.certificate),
-        ("tls.key", &*leaf.key),
-        ("ca.crt", ca),
-    ];
-    sidecar.secret.swap_all(&files);
-}
-
-async fn published(sidecar: &Sidecar, generation: u64) {
-    eventually("published", async || {
-        (sidecar.admin("/certs").await.json()["generation"] == generation).then_some(())
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn replicas_that_trust_other_clients_do_not_resume_each_others_sessions() {
     let app = hello("hi").await;
@@ -227,11 +207,8 @@ async fn replicas_that_trust_other_clients_do_not_resume_each_others_sessions() 
         let mut all = vec!["--client-auth", "required", "--ticket-seed", &seed];
         all.extend(args);
         let mut sidecar = Sidecar::start_with(&app, &all, |_| {}).await;
-        swap(&mut sidecar, ca);
-        eventually("ready", async || {
-            (sidecar.probe("/readyz").await.status == 200).then_some(())
-        })
-        .await;
+        sidecar.swap_beside(&[("ca.crt", ca)]);
+        sidecar.ready().await;
         sidecar
     };
     let both = format!("{}{}", ca.pem, more.pem);
@@ -254,11 +231,8 @@ async fn a_resumed_client_is_judged_again_as_of_now() {
     let ca = Ca::named("client CA");
     for version in VERSIONS {
         let mut sidecar = Sidecar::start_with(&app, &["--client-auth", "required"], |_| {}).await;
-        swap(&mut sidecar, &ca.pem);
-        eventually("ready", async || {
-            (sidecar.probe("/readyz").await.status == 200).then_some(())
-        })
-        .await;
+        sidecar.swap_beside(&[("ca.crt", &ca.pem)]);
+        sidecar.ready().await;
         let end = OffsetDateTime::now_utc() + Duration::seconds(3);
         let leaf = ca.leaf_with(&["a.test"], |params| params.not_after = end);
         let (client, renewed) = Client::renewing(&sidecar, &leaf, version);

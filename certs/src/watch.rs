@@ -46,6 +46,8 @@ async fn watch_part(store: Arc<Store>, number: usize) -> Infallible {
     let mut watch = Watch::new(store.parts[number].part.clone());
     // After a failure, how long until the next look: a write may be in progress.
     let mut again: Option<Duration> = None;
+    // Something was written in place since the last look that found all in order.
+    let mut is_written = false;
     loop {
         let is_watching;
         (watch, is_watching) = open(watch).await;
@@ -54,10 +56,13 @@ async fn watch_part(store: Arc<Store>, number: usize) -> Infallible {
             (true, Some(again)) => again,
             (false, again) => again.unwrap_or(POLL_BLIND).min(POLL_BLIND),
         };
-        let (trigger, is_settled) = match watch.changed(period).await {
-            None => (Trigger::Poll, false),
-            Some(is_whole) => (Trigger::Notify, is_whole),
+        let told = watch.changed(period).await;
+        let trigger = match told {
+            None => Trigger::Poll,
+            Some(_) => Trigger::Notify,
         };
+        is_written |= told == Some(false);
+        let is_settled = told == Some(true) && !is_written;
         let attempted = attempt(&store, number, trigger, is_settled).await;
         let is_well = attempted
             .as_ref()
@@ -67,6 +72,7 @@ async fn watch_part(store: Arc<Store>, number: usize) -> Infallible {
             let store = Arc::clone(&store);
             spawn_blocking(move || store.look(number, attempt));
         }
+        is_written &= !is_well;
         again = if is_well {
             None
         } else if trigger == Trigger::Poll {

@@ -67,8 +67,9 @@ impl Teller {
             tracing::error!(part, trigger, %error, "not loaded, {kept}");
         }
         let old = attempt.old.as_deref().unwrap_or("none");
-        let new = attempt.refused.as_deref().unwrap_or("unreadable");
-        let detail = format!("{part}: trigger {trigger}, {old} kept, {new} refused: {error}");
+        let refused = attempt.refused.as_deref();
+        let refused = refused.map_or_else(String::new, |new| format!(", {new} refused"));
+        let detail = format!("{part}: trigger {trigger}, {old} kept{refused}: {error}");
         audit(&self.service, RELOAD, "failed", error.reason(), &detail);
     }
 }

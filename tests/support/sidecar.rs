@@ -51,11 +51,43 @@ impl Sidecar {
     /// In front of `target`, with a good certificate in a mounted Secret, ready.
     pub(crate) async fn start(target: impl ToString, args: &[&str]) -> Self {
         let sidecar = Self::start_with(target, args, |_| {}).await;
+        sidecar.ready().await;
+        sidecar
+    }
+
+    /// The same, with more files in the Secret, beside the certificate.
+    pub(crate) async fn start_beside(
+        target: impl ToString,
+        files: &[(&str, &str)],
+        args: &[&str],
+    ) -> Self {
+        let mut sidecar = Self::start_with(target, args, |_| {}).await;
+        sidecar.swap_beside(files);
+        sidecar.ready().await;
+        sidecar
+    }
+
+    pub(crate) async fn ready(&self) {
         eventually("the sidecar is ready", async || {
-            (sidecar.probe("/readyz").await.status == 200).then_some(())
+            (self.probe("/readyz").await.status == 200).then_some(())
         })
         .await;
-        sidecar
+    }
+
+    /// Renews what is beside the certificate in the Secret, which stays.
+    pub(crate) fn swap_beside(&mut self, files: &[(&str, &str)]) {
+        let leaf = self.leaf.clone();
+        let mut all = vec![("tls.crt", &*leaf.certificate), ("tls.key", &*leaf.key)];
+        all.extend(files);
+        self.secret.swap_all(&all);
+    }
+
+    /// Waits until this generation is served.
+    pub(crate) async fn published(&self, generation: u64) {
+        eventually("it is published", async || {
+            (self.admin("/certs").await.json()["generation"] == generation).then_some(())
+        })
+        .await;
     }
 
     /// The same, before the Secret's content is changed by `prepare` and without waiting for readiness.
