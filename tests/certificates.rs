@@ -1,6 +1,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
 
 use rustix::process::Signal;
 use time::{Duration, OffsetDateTime};
@@ -62,10 +63,7 @@ async fn a_bad_pair_is_refused_loudly_and_the_old_one_served_until_a_good_one_co
     );
     assert!(!sidecar.log().contains("PRIVATE KEY-----\n"));
     sidecar.secret.swap(&good);
-    eventually("the good one", async || {
-        (client.served().await == good.der).then_some(())
-    })
-    .await;
+    client.sees("the good one", &good).await;
     assert_eq!(
         sidecar.admin("/certs").await.json()["last_error"],
         serde_json::Value::Null
@@ -200,10 +198,7 @@ async fn an_expired_certificate_is_better_than_none_and_said_to_be_expired() {
     );
     // There is nothing better to keep.
     sidecar.secret.swap(&second);
-    eventually("the other one", async || {
-        (client.served().await == second.der).then_some(())
-    })
-    .await;
+    client.sees("the other one", &second).await;
 }
 
 #[tokio::test]
@@ -284,18 +279,8 @@ async fn plain_files_are_reloaded_on_rename_and_on_writing_in_place() {
     let (certificate, key) = (folder.file("my.crt"), folder.file("my.key"));
     fs::write(&certificate, &first.certificate).unwrap();
     fs::write(&key, &first.key).unwrap();
-    let mut command = portcullis();
+    let mut command = bare(&app);
     command
-        .args([
-            "run",
-            "--listen",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-            "--probe",
-            "127.0.0.1:0",
-        ])
-        .args(["--drain-delay", "0", "--target", &app.to_string()])
         .arg("--cert")
         .arg(&certificate)
         .arg("--key")
@@ -314,10 +299,7 @@ async fn plain_files_are_reloaded_on_rename_and_on_writing_in_place() {
     fs::set_permissions(sidecar.secret.file("new.key"), mode).unwrap();
     fs::rename(sidecar.secret.file("new.crt"), &certificate).unwrap();
     fs::rename(sidecar.secret.file("new.key"), &key).unwrap();
-    eventually("the renamed pair", async || {
-        (client.served().await == second.der).then_some(())
-    })
-    .await;
+    client.sees("the renamed pair", &second).await;
 
     let status = sidecar.admin("/status").await.json();
     assert_eq!(status["degraded"], serde_json::json!([]));
@@ -330,10 +312,7 @@ async fn plain_files_are_reloaded_on_rename_and_on_writing_in_place() {
     .await;
     assert_eq!(client.served().await, second.der);
     fs::write(&certificate, &third.certificate).unwrap();
-    eventually("the written pair", async || {
-        (client.served().await == third.der).then_some(())
-    })
-    .await;
+    client.sees("the written pair", &third).await;
 }
 
 #[tokio::test]
@@ -365,10 +344,7 @@ async fn a_deleted_secret_changes_nothing_and_one_made_again_is_followed() {
         }
         let leaf = sidecar.ca.leaf();
         sidecar.secret.swap(&leaf);
-        eventually("the new certificate", async || {
-            (client.served().await == leaf.der).then_some(())
-        })
-        .await;
+        client.sees("the new certificate", &leaf).await;
     }
 }
 
@@ -413,17 +389,11 @@ async fn links_are_followed_to_where_the_files_are() {
         symlink(target, &next).unwrap();
         fs::rename(&next, link).unwrap();
         let client = Client::h1(sidecar);
-        eventually("the link is followed", async || {
-            (client.served().await == second.der).then_some(())
-        })
-        .await;
+        client.sees("the link is followed", &second).await;
     }
     volume.swap(&second);
     let client = Client::h1(&by_files);
-    eventually("the volume is watched", async || {
-        (client.served().await == second.der).then_some(())
-    })
-    .await;
+    client.sees("the volume is watched", &second).await;
 }
 
 #[tokio::test]
@@ -451,23 +421,24 @@ async fn a_relative_folder_is_watched_like_any_other() {
         }
         let leaf = ca.leaf();
         write(&leaf);
-        eventually("the new certificate", async || {
-            (client.served().await == leaf.der).then_some(())
-        })
-        .await;
+        client.sees("the new certificate", &leaf).await;
     }
+}
+
+/// The command without a certificate.
+fn bare(app: &App) -> Command {
+    let mut command = portcullis();
+    command
+        .args(["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .args(["--probe", "127.0.0.1:0", "--drain-delay", "0"])
+        .args(["--target", &app.to_string()]);
+    command
 }
 
 /// A sidecar in one folder with its certificate in another.
 async fn sidecar_on(app: &App, ca: &Ca, leaf: &Leaf, home: &Path, folder: &Path) -> Sidecar {
-    let mut command = portcullis();
-    command
-        .current_dir(home)
-        .args(["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-        .args(["--probe", "127.0.0.1:0", "--drain-delay", "0"])
-        .args(["--target", &app.to_string()])
-        .arg("--cert-dir")
-        .arg(folder);
+    let mut command = bare(app);
+    command.current_dir(home).arg("--cert-dir").arg(folder);
     Sidecar::spawn(command, ca.clone(), leaf.clone(), Secret::empty()).await
 }
 
@@ -499,10 +470,7 @@ async fn hangup_and_the_admin_plane_reload_and_say_how_it_went() {
 
     sidecar.secret.swap(&good);
     let client = Client::h1(&sidecar);
-    eventually("the good one", async || {
-        (client.served().await == good.der).then_some(())
-    })
-    .await;
+    client.sees("the good one", &good).await;
     sidecar.signal(Signal::HUP);
     eventually("the signal is obeyed", async || {
         sidecar

@@ -5,7 +5,13 @@ use time::{Duration, OffsetDateTime};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::support::{Ca, Client, Leaf, Sidecar, eventually, h2_get, hello, tomorrow};
+use crate::support::{App, Ca, Client, Leaf, Sidecar, eventually, h2_get, hello, tomorrow};
+
+/// A sidecar that lets in only clients of this CA.
+async fn requiring(app: &App, ca: &Ca) -> Sidecar {
+    let args = ["--client-auth", "required"];
+    Sidecar::start_beside(app, &[("ca.crt", &ca.pem)], &args).await
+}
 
 /// The record of a handshake that failed for this reason.
 async fn refusal(sidecar: &Sidecar, reason: &str) -> String {
@@ -45,8 +51,7 @@ async fn nobody_is_let_in_before_it_is_known_who_may() {
 async fn a_verified_client_is_in_the_record_and_named_to_the_application_in_envoys_format() {
     let app = hello("hi").await;
     let ca = Ca::named("client CA");
-    let sidecar =
-        Sidecar::start_beside(&app, &[("ca.crt", &ca.pem)], &["--client-auth", "required"]).await;
+    let sidecar = requiring(&app, &ca).await;
     let uri = "spiffe://corp.test/ns/prod/sa/web";
     let leaf = ca.leaf_with(&["web.corp.test", "www.corp.test"], |params| {
         params
@@ -245,12 +250,7 @@ async fn a_chain_with_an_intermediate_needs_a_crl_of_every_ca_in_it() {
 async fn another_client_ca_lets_others_in_without_a_restart() {
     let app = hello("hi").await;
     let (one, two) = (Ca::named("one"), Ca::named("two"));
-    let mut sidecar = Sidecar::start_beside(
-        &app,
-        &[("ca.crt", &one.pem)],
-        &["--client-auth", "required"],
-    )
-    .await;
+    let mut sidecar = requiring(&app, &one).await;
     let (old, new) = (one.client("old", &[], 1), two.client("new", &[], 1));
     assert_eq!(Client::as_client(&sidecar, &old).get("/").await.status, 200);
     sidecar.swap_beside(&[("ca.crt", &two.pem)]);
@@ -469,10 +469,7 @@ async fn a_broken_crl_elsewhere_does_not_stop_the_renewal_of_the_certificate() {
     sidecar.leaf = sidecar.ca.leaf();
     sidecar.swap_beside(&[("ca.crt", &ca.pem)]);
     let client = Client::as_client(&sidecar, &ca.client("a", &[], 1));
-    eventually("the new certificate", async || {
-        (client.served().await == sidecar.leaf.der).then_some(())
-    })
-    .await;
+    client.sees("the new certificate", &sidecar.leaf).await;
     assert_eq!(client.get("/").await.status, 200);
 }
 
@@ -480,12 +477,7 @@ async fn a_broken_crl_elsewhere_does_not_stop_the_renewal_of_the_certificate() {
 async fn a_connection_made_before_its_ca_was_removed_is_not_let_in_after() {
     let app = hello("hi").await;
     let (one, two) = (Ca::named("one"), Ca::named("two"));
-    let mut sidecar = Sidecar::start_beside(
-        &app,
-        &[("ca.crt", &one.pem)],
-        &["--client-auth", "required"],
-    )
-    .await;
+    let mut sidecar = requiring(&app, &one).await;
     let client = Client::as_client(&sidecar, &one.client("a", &[], 1));
     let early = TcpStream::connect(sidecar.https).await.unwrap();
     // It was accepted: the one after it is.

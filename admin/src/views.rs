@@ -74,7 +74,7 @@ pub struct CertificatesView {
     /// The first part: the certificate for clients that ask for no name.
     #[serde(flatten)]
     pub default: Option<PartView>,
-    /// All parts: certificates, client CAs, ticket seed. What lies in one folder is one part.
+    /// All parts, which are loaded each as one: certificates (with the client CAs beside them), client CAs, ticket seed.
     pub parts: Vec<PartView>,
     /// How clients are asked for a certificate; none when they are not.
     pub client_auth: Option<ClientAuthView>,

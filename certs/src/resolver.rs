@@ -82,43 +82,29 @@ impl CertResolver {
         }
     }
 
-    /// Those that have a name.
-    fn holders(&self, name: &str) -> Option<&[usize]> {
+    /// Those that have a name exactly, and those that have it by a wildcard.
+    fn holders(&self, name: &str) -> [Option<&Vec<usize>>; 2] {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
-        let by_wildcard = || self.wildcard.get(name.split_once('.')?.1);
-        self.exact
-            .get(&name)
-            .or_else(by_wildcard)
-            .map(Vec::as_slice)
+        let parent = name.split_once('.').map(|(_, parent)| parent);
+        [
+            self.exact.get(&name),
+            parent.and_then(|parent| self.wildcard.get(parent)),
+        ]
     }
 
     /// Those that a client may be shown, best first.
     pub(crate) fn candidates(&self, sni: Option<&str>) -> &[usize] {
-        sni.and_then(|name| self.holders(name))
+        sni.and_then(|name| self.holders(name).into_iter().flatten().next())
             .unwrap_or(&self.default)
     }
 
     /// Whether `host` is a name of a certificate, but of none that a client who asked for `sni` is shown (RFC 9110,
     /// section 15.5.20).
     pub(crate) fn is_misdirected(&self, sni: Option<&str>, host: &str) -> bool {
-        let Some(holders) = self.holders(host) else {
-            return false;
-        };
-        let shown = self.candidates(sni);
-        !shown
-            .iter()
-            .any(|number| holders.contains(number) || self.has(*number, host))
-    }
-
-    /// Whether one certificate has a name, be it hidden behind another one's closer match.
-    fn has(&self, number: usize, host: &str) -> bool {
-        let host = host.trim_end_matches('.').to_ascii_lowercase();
-        let contains = |list: Option<&Vec<usize>>| list.is_some_and(|list| list.contains(&number));
-        contains(self.exact.get(&host))
-            || contains(
-                host.split_once('.')
-                    .and_then(|(_, parent)| self.wildcard.get(parent)),
-            )
+        // Also those hidden behind another one's closer match.
+        let holders = self.holders(host);
+        let holds = |number: &usize| holders.iter().flatten().any(|list| list.contains(number));
+        holders.iter().any(Option::is_some) && !self.candidates(sni).iter().any(holds)
     }
 }
 

@@ -2,9 +2,7 @@
 //! whatever the answer, it can be told in words.
 
 use std::cell::RefCell;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -13,7 +11,6 @@ use rustls_pki_types::{CertificateDer, UnixTime};
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
-use crate::facts::Facts;
 use crate::names::{alt_names, distinguished};
 use crate::san::SanPattern;
 use crate::trust::Trust;
@@ -153,25 +150,24 @@ impl ClientCertVerifier for ClientVerifier {
 }
 
 fn explain(error: &Error, leaf: &CertificateDer<'_>) -> Refusal {
-    let (who, issuer, names) = match X509Certificate::from_der(leaf) {
-        Ok((_, parsed)) if parsed.version() == X509Version::V1 => {
-            return Refusal {
-                why: RefusedFor::Invalid,
-                detail: format!(
-                    "the client certificate {} is X.509 v1; it must be v3 (openssl x509 -req needs -extfile)",
-                    distinguished(parsed.subject())
-                ),
-            };
-        }
-        Ok((_, parsed)) => (
-            distinguished(parsed.subject()),
-            distinguished(parsed.issuer()),
-            alt_names(&parsed),
-        ),
-        Err(_) => ("?".to_owned(), "?".to_owned(), Vec::new()),
-    };
+    let parsed = X509Certificate::from_der(leaf).ok();
+    let parsed = parsed.as_ref().map(|(_, parsed)| parsed);
+    let name =
+        |name: fn(&X509Certificate<'_>) -> String| parsed.map_or_else(|| "?".to_owned(), name);
+    let who = name(|parsed| distinguished(parsed.subject()));
+    if parsed.is_some_and(|parsed| parsed.version() == X509Version::V1) {
+        return Refusal {
+            why: RefusedFor::Invalid,
+            detail: format!(
+                "the client certificate {who} is X.509 v1; it must be v3 (openssl x509 -req needs -extfile)"
+            ),
+        };
+    }
     let (why, detail) = match error {
-        Error::InvalidCertificate(error) => words_for(error, &who, &issuer, &names, leaf),
+        Error::InvalidCertificate(error) => {
+            let issuer = name(|parsed| distinguished(parsed.issuer()));
+            words_for(error, &who, &issuer, parsed)
+        }
         error => (
             RefusedFor::Invalid,
             format!("the client certificate {who} was refused: {error}"),
@@ -184,14 +180,9 @@ fn words_for(
     error: &CertificateError,
     who: &str,
     issuer: &str,
-    names: &[crate::names::AltName],
-    leaf: &CertificateDer<'_>,
+    leaf: Option<&X509Certificate<'_>>,
 ) -> (RefusedFor, String) {
     use CertificateError as E;
-    let facts = Facts::read(Path::new(""), leaf).ok();
-    let leaf_ended = facts
-        .filter(|facts| facts.not_after < OffsetDateTime::from(SystemTime::now()))
-        .map(|facts| facts.not_after);
     match error {
         E::UnknownIssuer => (
             RefusedFor::UnknownIssuer,
@@ -199,7 +190,10 @@ fn words_for(
         ),
         E::Expired | E::ExpiredContext { .. } => (
             RefusedFor::Expired,
-            match leaf_ended {
+            match leaf
+                .map(|leaf| leaf.validity().not_after.to_datetime())
+                .filter(|at| *at < OffsetDateTime::now_utc())
+            {
                 Some(at) => format!("the client certificate {who} expired at {at}"),
                 None => format!("a CA above the client certificate {who} has expired"),
             },
@@ -223,6 +217,7 @@ fn words_for(
             format!("the CRL that covers the client certificate {who} is past its nextUpdate"),
         ),
         E::ApplicationVerificationFailure => {
+            let names = leaf.map(alt_names).unwrap_or_default();
             let names: Vec<_> = names.iter().map(ToString::to_string).collect();
             let names = if names.is_empty() {
                 "none".to_owned()

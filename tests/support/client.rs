@@ -18,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::pki::Leaf;
 use super::sidecar::Sidecar;
-use super::wait::PATIENCE;
+use super::wait::{PATIENCE, eventually};
 
 /// An HTTP/1 answer.
 #[derive(Debug, Clone)]
@@ -230,6 +230,14 @@ impl Client {
     pub(crate) async fn served(&self) -> CertificateDer<'static> {
         let stream = self.connect().await.unwrap();
         stream.get_ref().1.peer_certificates().unwrap()[0].clone()
+    }
+
+    /// Waits until new connections are shown this certificate.
+    pub(crate) async fn sees(&self, what: &str, leaf: &Leaf) {
+        eventually(what, async || {
+            (self.served().await == leaf.der).then_some(())
+        })
+        .await;
     }
 
     pub(crate) async fn h2(&self) -> H2 {
