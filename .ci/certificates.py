@@ -422,18 +422,22 @@ class Visitor:
         self.options = (*client.s_client, version)
 
     def comes_to(self, own):
-        seen = s_client(own.port, *self.options, "-sess_out", self.session, request=REQUEST)
-        expect(seen["session"] == "New" and "HTTP/1.1 200" in seen["text"] and self.session.exists(), seen["text"])
+        seen, _ = self._asks(own, "-sess_out")
+        expect(seen["session"] == "New" and self.session.exists(), seen["text"])
 
     def goes_to(self, own):
         """Whether it was let in as known, by both sides' account."""
-        before = len(own.records())
-        seen = s_client(own.port, *self.options, "-sess_in", self.session, request=REQUEST)
-        expect("HTTP/1.1 200" in seen["text"], seen["text"])
-        record = until(3, "a record", lambda: own.records()[before:])[0]
+        seen, record = self._asks(own, "-sess_in")
         expect(record["resumed"] == (seen["session"] == "Reused"), record, seen["text"])
         expect(record["client_id"] == "visitor.corp.test", record)
         return record["resumed"]
+
+    def _asks(self, own, session):
+        """What openssl saw and what the sidecar wrote about it, always awaited: it belongs to no later question."""
+        before = len(own.records())
+        seen = s_client(own.port, *self.options, session, self.session, request=REQUEST)
+        expect("HTTP/1.1 200" in seen["text"], seen["text"])
+        return seen, until(3, "a record", lambda: own.records()[before:])[0]
 
 
 @check("who shares a ticket seed resumes the other's sessions of TLS 1.3 and 1.2; not after another client CA, nor without")
