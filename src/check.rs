@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use portcullis_certs::{Found, MinVersion, examine};
 
-use crate::config::{Config, OPTIONS, Raw};
+use crate::config::{Config, Raw, options};
 
 /// The account of a checked configuration, and whether everything is in order.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Account {
 /// Explains a configuration that parsed.
 pub fn explain(config: &Config, raw: &Raw) -> Account {
     let mut text = String::from("configuration\n");
-    for opt in OPTIONS {
+    for opt in options() {
         // Writing to a String cannot fail, here and below.
         let _ = match raw.get(opt.name) {
             Some(given) if opt.name == "cert-dir" && raw.is_explicit("cert") => {

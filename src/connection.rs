@@ -1,20 +1,34 @@
 //! The life of one connection, top to bottom. This is the one file that knows the order of the stages.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::conn::Conn;
 use crate::forward::forward;
-use crate::http::{serve_h1, serve_h2, serve_redirect};
+use crate::http::{serve_h1, serve_h2};
 use crate::listener::Accepted;
 use crate::metrics::Counted;
-use crate::tls::{Protocol, Secured, handshake};
+use crate::origin::settle;
+use crate::redirect::{Door, is_let_through, redirect};
+use crate::tenure::Tenure;
+use crate::tls::{Arrived, Protocol, Secured, handshake};
 use crate::worker::Worker;
 
-/// An HTTPS connection: accepted, secured, served as what ALPN agreed on, each request forwarded.
+/// A connection to the HTTPS port: accepted, known, secured, served as what ALPN agreed on, each request forwarded.
 pub(crate) async fn serve(accepted: Accepted, worker: Rc<Worker>) {
-    let Some(secured) = handshake(accepted, &worker).await else {
+    let Some(accepted) = settle(accepted, &worker).await else {
         return;
     };
+    match handshake(accepted, &worker).await {
+        Some(Arrived::Secured(secured)) => serve_secured(secured, worker).await,
+        Some(Arrived::Plain(accepted)) => {
+            Box::pin(serve_plain(accepted, worker, Door::Https)).await;
+        }
+        None => {}
+    }
+}
+
+async fn serve_secured(secured: Secured, worker: Rc<Worker>) {
     let Secured {
         stream,
         conn,
@@ -47,8 +61,42 @@ async fn while_trusted(serving: impl Future<Output = ()>, conn: &Conn, worker: &
     }
 }
 
-/// A plain HTTP connection: every request is sent to HTTPS.
-pub(crate) async fn redirect(accepted: Accepted, worker: Rc<Worker>) {
+/// A connection to the redirect port.
+pub(crate) async fn serve_redirect(accepted: Accepted, worker: Rc<Worker>) {
+    if let Some(accepted) = settle(accepted, &worker).await {
+        serve_plain(accepted, worker, Door::Redirect).await;
+    }
+}
+
+/// Plain HTTP: every request is sent to HTTPS.
+async fn serve_plain(accepted: Accepted, worker: Rc<Worker>, door: Door) {
+    let Accepted {
+        stream,
+        client,
+        slot: _slot,
+        ..
+    } = accepted;
     let _open = Counted::new(&worker.site.meter.conns.open);
-    serve_redirect(accepted, &worker).await;
+    let conn = Conn {
+        site: worker.site.clone(),
+        client,
+        tls: None,
+        handshake: Cell::default(),
+        peer: None,
+        tenure: Tenure::default(),
+        cut: Cell::default(),
+    };
+    let next = {
+        let worker = Rc::clone(&worker);
+        move |request, exchange| {
+            let worker = Rc::clone(&worker);
+            async move {
+                if door == Door::Redirect && is_let_through(&request, &worker.config) {
+                    return forward(request, exchange, worker).await;
+                }
+                redirect(&request, exchange, &worker.config, door)
+            }
+        }
+    };
+    serve_h1(stream, Rc::new(conn), &worker, next).await;
 }

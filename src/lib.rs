@@ -26,7 +26,9 @@ pub mod check;
 pub mod config;
 pub mod demo;
 pub mod logging;
+mod redirect;
 pub mod restrict;
+mod rewound;
 
 mod conn;
 mod connection;
@@ -38,6 +40,7 @@ mod http;
 mod listener;
 mod machine;
 mod metrics;
+mod origin;
 mod own_dials;
 mod phase;
 mod records;

@@ -91,7 +91,7 @@ fn no_stage_knows_the_stages_that_call_it() {
             "listener.rs",
             &["tls", "connection", "http", "forward", "upstream", "worker"][..],
         ),
-        ("tls.rs", &["connection", "http", "forward", "upstream"]),
+        ("tls", &["connection", "http", "forward", "upstream"]),
         ("http", &["tls", "connection", "forward"]),
         (
             "headers",
@@ -117,7 +117,7 @@ fn no_stage_knows_the_stages_that_call_it() {
                 "records",
             ],
         ),
-        ("forward.rs", &["tls", "listener", "connection"]),
+        ("forward", &["tls", "listener", "connection"]),
         (
             "upstream",
             &[

@@ -95,5 +95,5 @@ async fn a_redirect_connection_is_kept_and_nonsense_ends_it() {
         .unwrap();
     let mut seen = String::new();
     stream.read_to_string(&mut seen).await.unwrap();
-    assert!(seen.contains("\r\n\r\nHTTP/1.1 308"), "{seen}");
+    assert!(seen.contains("\r\n\r\nHTTP/1.0 308"), "{seen}");
 }

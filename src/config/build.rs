@@ -16,6 +16,12 @@ pub(super) fn build(raw: &Raw, mistakes: &mut Vec<String>) -> Option<Config> {
         listen: fields.parse("listen", parse::address)?,
         redirect: fields.optional("redirect", parse::address),
         redirect_port: fields.parse("redirect-port", port)?,
+        redirect_exempt: fields.all("redirect-exempt", certificates::exempt),
+        allow_clients: fields.all("allow-client", parse::network),
+        trusted_proxies: fields.all("trusted-proxy", parse::network),
+        proxy_protocol: fields.parse("proxy-protocol", parse::switch)?,
+        header_case_kept: fields.parse("header-case", header_case)?,
+        fix_redirects: fields.parse("fix-redirects", parse::switch)?,
         admin: fields.parse("admin", parse::address)?,
         probe: fields.parse("probe", parse::address)?,
         certificates,
@@ -40,6 +46,18 @@ fn cross_check(config: &Config, mistakes: &mut Vec<String>) {
     if config.close_on_trust_change && config.certificates.client_auth.is_none() {
         mistakes.push(
             "--close-on-trust-change without --client-auth: nobody is trusted by certificate"
+                .to_owned(),
+        );
+    }
+    if config.proxy_protocol && config.trusted_proxies.is_empty() {
+        mistakes.push(
+            "--proxy-protocol without --trusted-proxy: nobody would be believed; name the load balancers' networks"
+                .to_owned(),
+        );
+    }
+    if !config.redirect_exempt.is_empty() && config.redirect.is_none() {
+        mistakes.push(
+            "--redirect-exempt without --redirect: there is no plain HTTP listener to be exempt on"
                 .to_owned(),
         );
     }
@@ -107,10 +125,7 @@ impl Fields<'_> {
         if let Some(value) = self.optional(name, &parse) {
             return Some(value);
         }
-        let default = super::OPTIONS
-            .iter()
-            .find(|opt| opt.name == name)?
-            .default?;
+        let default = super::options().find(|opt| opt.name == name)?.default?;
         parse(default).ok()
     }
 
@@ -130,6 +145,7 @@ impl Fields<'_> {
                 fits(between(text, 16 << 10, i32::MAX as usize)?)
             })?,
             h2_header_list: self.parse("h2-header-list", |text| fits(parse::size(text)?))?,
+            spool: self.parse("spool", |text| between(text, 0, 16 << 20))?,
             max_connection_age: self.parse("max-connection-age", parse::duration)?,
             max_connections: self.parse("max-connections", |text| {
                 auto(text, machine::max_connections)
@@ -190,6 +206,14 @@ fn port(text: &str) -> Result<u16, String> {
         .ok()
         .filter(|port| *port != 0)
         .ok_or_else(|| format!("{text:?} is not a port (1 to 65535)"))
+}
+
+fn header_case(text: &str) -> Result<bool, String> {
+    match text {
+        "original" => Ok(true),
+        "lower" => Ok(false),
+        _ => Err(format!("{text:?} is not known; use original or lower")),
+    }
 }
 
 fn log_format(text: &str) -> Result<(), String> {

@@ -27,7 +27,7 @@ pub(super) fn read(fields: &mut Fields<'_>) -> (Setup, Vec<String>) {
     (setup, exempt)
 }
 
-fn exempt(text: &str) -> Result<String, String> {
+pub(super) fn exempt(text: &str) -> Result<String, String> {
     if text.starts_with('/') && !text.contains(['?', '#', '*', ' ']) {
         Ok(text.to_owned())
     } else {

@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::options::{LEGACY, Opt};
-use super::table::OPTIONS;
+use super::table::options;
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl Raw {
         mistakes: &mut Vec<String>,
     ) -> Self {
         let mut raw = Self::default();
-        for opt in OPTIONS {
+        for opt in options() {
             if let Some(given) = from_flag(opt, matches).or_else(|| from_environment(opt, env)) {
                 raw.0.insert(opt.name, given);
             }
@@ -95,7 +95,7 @@ impl Raw {
                 raw.0.entry(name).or_insert(given);
             }
         }
-        for opt in OPTIONS {
+        for opt in options() {
             if let Some(default) = opt.default {
                 raw.0
                     .entry(opt.name)
@@ -153,9 +153,7 @@ fn from_file(path: &str, mistakes: &mut Vec<String>) -> Vec<(&'static str, Given
     let mut found = Vec::new();
     for (key, entry) in entries {
         let line = entry.referenced.line();
-        let known = OPTIONS
-            .iter()
-            .find(|opt| opt.name == key && opt.name != "config");
+        let known = options().find(|opt| opt.name == key && opt.name != "config");
         let Some(opt) = known else {
             mistakes.push(format!(
                 "{path}:{line}: unknown key {key:?}{}",
@@ -180,7 +178,7 @@ fn from_file(path: &str, mistakes: &mut Vec<String>) -> Vec<(&'static str, Given
 /// Variables that look like a misspelt option: they are ignored, but somebody meant something. Kubernetes injects
 /// `PORTCULLIS_PORT=tcp://…` and the like for a Service of that name; those are nobody's spelling.
 pub(super) fn suspicious(variables: impl Iterator<Item = (String, String)>) -> Vec<String> {
-    let known: HashSet<String> = OPTIONS.iter().map(Opt::env).collect();
+    let known: HashSet<String> = options().map(Opt::env).collect();
     variables
         .filter(|(name, value)| {
             name.starts_with("PORTCULLIS_") && !known.contains(name) && !injected(name, value)
@@ -203,8 +201,7 @@ fn injected(name: &str, value: &str) -> bool {
 }
 
 fn did_you_mean(key: &str) -> String {
-    OPTIONS
-        .iter()
+    options()
         .map(|opt| (strsim::damerau_levenshtein(opt.name, key), opt.name))
         .min()
         .filter(|(distance, _)| *distance <= 3)

@@ -4,7 +4,7 @@ use clap::builder::Str;
 use clap::{Arg, ArgAction, Command};
 
 use super::options::Opt;
-use super::table::OPTIONS;
+use super::table::options;
 
 /// The whole command line: `run`, `demo` and `check`.
 pub fn command() -> Command {
@@ -26,7 +26,7 @@ pub fn command() -> Command {
 }
 
 fn with_options(command: Command) -> Command {
-    command.after_help(AFTER).args(OPTIONS.iter().map(arg))
+    command.after_help(AFTER).args(options().map(arg))
 }
 
 fn arg(opt: &'static Opt) -> Arg {

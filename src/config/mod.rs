@@ -15,6 +15,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use portcullis_certs::Setup;
 
 use crate::upstream::TargetUrl;
@@ -22,7 +23,7 @@ use crate::upstream::TargetUrl;
 pub use gather::{Given, Origin, Raw};
 pub use help::command;
 pub use options::Opt;
-pub use table::OPTIONS;
+pub use table::options;
 
 /// Everything the sidecar needs to know to run. Never reloaded.
 #[derive(Clone, Debug)]
@@ -39,6 +40,18 @@ pub struct Config {
     pub redirect: Option<SocketAddr>,
     /// The public HTTPS port, which redirects name.
     pub redirect_port: u16,
+    /// Paths that the redirect listener answers with 200, or forwards where they are for ACME.
+    pub redirect_exempt: Vec<String>,
+    /// The only networks that clients may come from; empty is all.
+    pub allow_clients: Vec<IpNet>,
+    /// Networks whose word about the client is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether connections from these begin with a PROXY header.
+    pub proxy_protocol: bool,
+    /// Whether HTTP/1 field names keep their case, and get `Title-Case` where they had none.
+    pub header_case_kept: bool,
+    /// Whether redirects to http on the client's own authority are rewritten to https, and cookies get `Secure`.
+    pub fix_redirects: bool,
     /// The admin plane, always on loopback.
     pub admin: SocketAddr,
     /// The probe plane.
@@ -93,6 +106,8 @@ pub struct Limits {
     pub h2_window: u32,
     /// HTTP/2 decoded header list, bytes.
     pub h2_header_list: u32,
+    /// Bytes of an HTTP/2 request body of unknown length that are gathered, so that HTTP/1 can be told its length.
+    pub spool: usize,
     /// When a connection is told to go and come back; zero is never.
     pub max_connection_age: Duration,
     /// Downstream connections open at once.

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let wrong = || format!("{text:?} is not an address like 127.0.0.1:8443, [::]:8443 or :8443");
     if let Ok(address) = text.parse() {
@@ -14,6 +16,20 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
         "" | "*" => Ok(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)),
         "localhost" => Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
         _ => Err(wrong()),
+    }
+}
+
+/// A network, or one address.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let network = text
+        .parse()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    match network {
+        // Clients are known by their IPv4 address also on a dual-stack listener.
+        Ok(network) => Ok(network.trunc()),
+        Err(_) => Err(format!(
+            "{text:?} is not a network like 10.0.0.0/8 or fd00::/8, nor an address"
+        )),
     }
 }
 
@@ -92,6 +108,15 @@ mod tests {
         assert_eq!(duration("0"), Ok(Duration::ZERO));
         for wrong in ["", "5", "-1s", "soon", "11years", "99999999999999999999s"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn networks_may_be_one_address() {
+        assert_eq!(network("10.1.2.3/8"), Ok("10.0.0.0/8".parse().unwrap()));
+        assert_eq!(network("::1"), Ok("::1/128".parse().unwrap()));
+        for wrong in ["", "10.0.0.0/33", "10.0.0", "fd00::/129", "lb.internal"] {
+            assert!(network(wrong).is_err(), "{wrong}");
         }
     }
 

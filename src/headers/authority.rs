@@ -8,7 +8,7 @@ use crate::failure::Reason;
 
 /// The one authority of a request (RFC 9112, section 3.2; RFC 9113, section 8.3.1): from the request target, else from
 /// Host. Both may be there only if they agree; only HTTP/1.0 may have none.
-pub(super) fn authority<B>(request: &Request<B>) -> Result<Option<HeaderValue>, Reason> {
+pub(crate) fn authority<B>(request: &Request<B>) -> Result<Option<HeaderValue>, Reason> {
     let mut hosts = request.headers().get_all(HOST).iter();
     let host = hosts.next();
     if hosts.next().is_some() {

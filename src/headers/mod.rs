@@ -6,33 +6,44 @@
 
 mod authority;
 mod client_certificate;
+mod inbound;
+mod redirects;
 mod strip;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
 use http::header::{
-    CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderName, STRICT_TRANSPORT_SECURITY, TE,
+    CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderName, STRICT_TRANSPORT_SECURITY, TE,
     TRANSFER_ENCODING,
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use http_body::Body;
+use ipnet::IpNet;
 
 use crate::failure::Reason;
 use crate::http::content_length;
-use authority::{authority, port};
+use authority::port;
+use inbound::{Inbound, is_trusted};
 use strip::{strip_claims, strip_hop_by_hop};
 
-pub(crate) use authority::checked;
+pub(crate) use authority::{authority, checked};
 pub(crate) use client_certificate::client_certificate;
-pub(crate) use strip::{clean_trailers, strip_other_paths};
+pub(crate) use redirects::fix_redirects;
+pub(crate) use strip::{clean_trailers, strip_other_paths, upgrade};
 
 /// What the sidecar says of a request, in its own name.
 #[derive(Debug)]
 pub(crate) struct OwnWords<'a> {
-    pub(crate) client: IpAddr,
+    /// Who has sent it.
+    pub(crate) peer: IpAddr,
+    /// Whose word about the client is believed.
+    pub(crate) trusted: &'a [IpNet],
+    /// Where nobody who is believed has given one.
     pub(crate) request_id: &'a str,
+    /// How it came: `https`, or `http` where that is let through.
+    pub(crate) proto: &'static str,
     /// The port clients see where the authority names none.
     pub(crate) public_port: u16,
     /// Who the client has proven to be.
@@ -41,11 +52,22 @@ pub(crate) struct OwnWords<'a> {
     pub(crate) default_host: &'a str,
 }
 
-/// Makes a client's request one for the application.
+/// What a request has told about itself, and whether it tried to tell more.
+#[derive(Debug)]
+pub(crate) struct Said {
+    /// The client, where a trusted proxy has named one.
+    pub(crate) client: Option<IpAddr>,
+    /// The request's id, where a trusted proxy has given one.
+    pub(crate) request_id: Option<HeaderValue>,
+    /// Fields with a name that only looks like none of ours (`X_Forwarded_For`). They were removed.
+    pub(crate) disguised: u64,
+}
+
+/// Makes a client's request one for the application. How its body is framed there is decided later: [`frame`].
 pub(crate) fn to_upstream<B: Body>(
     request: &mut Request<B>,
     own: &OwnWords<'_>,
-) -> Result<(), Reason> {
+) -> Result<Said, Reason> {
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(Reason::MethodRefused);
     }
@@ -63,20 +85,25 @@ pub(crate) fn to_upstream<B: Body>(
     if !is_one || lengths.next().is_some() {
         return Err(Reason::BadRequest);
     }
+    let inbound = is_trusted(own.trusted, own.peer).then(|| Inbound::read(request.headers()));
     join_cookies(request.headers_mut());
     strip_hop_by_hop(request.headers_mut());
-    request.headers_mut().remove(EXPECT);
-    strip_claims(request.headers_mut());
+    let disguised = strip_claims(request.headers_mut());
     if trailers {
         request
             .headers_mut()
             .insert(TE, HeaderValue::from_static("trailers"));
     }
-    frame(request);
-    set_own(request.headers_mut(), authority, own);
+    let inbound = inbound.unwrap_or_default();
+    let client = inbound.client(own.trusted);
+    set_own(request.headers_mut(), authority, own, &inbound, client);
     *request.uri_mut() = origin_form(request.uri());
     *request.version_mut() = Version::HTTP_11;
-    Ok(())
+    Ok(Said {
+        client,
+        request_id: inbound.request_id,
+        disguised,
+    })
 }
 
 /// Makes the application's response one for the client.
@@ -113,24 +140,44 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// A body of unknown length is chunked explicitly: hyper's client would drop it silently on GET.
-fn frame<B: Body>(request: &mut Request<B>) {
-    let unknown =
-        !request.body().is_end_stream() && !request.headers().contains_key(CONTENT_LENGTH);
-    if unknown {
-        request
-            .headers_mut()
-            .insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+/// Frames a body for HTTP/1. One of unknown length is chunked explicitly: hyper's client would drop it silently on GET.
+pub(crate) fn frame<B: Body>(request: &mut Request<B>) {
+    if request.body().is_end_stream() || request.headers().contains_key(CONTENT_LENGTH) {
+        return;
+    }
+    match request.body().size_hint().exact() {
+        Some(length) if !request.headers().contains_key(TRANSFER_ENCODING) => {
+            request.headers_mut().insert(CONTENT_LENGTH, length.into());
+        }
+        _ => {
+            let chunked = HeaderValue::from_static("chunked");
+            request.headers_mut().insert(TRANSFER_ENCODING, chunked);
+        }
     }
 }
 
-fn set_own(headers: &mut HeaderMap, authority: Option<HeaderValue>, own: &OwnWords<'_>) {
-    let client = own.client.to_string();
-    let port = authority.as_ref().and_then(port).unwrap_or(own.public_port);
+fn set_own(
+    headers: &mut HeaderMap,
+    authority: Option<HeaderValue>,
+    own: &OwnWords<'_>,
+    inbound: &Inbound,
+    client: Option<IpAddr>,
+) {
+    let peer = own.peer.to_string();
+    let proto = inbound.proto.unwrap_or(own.proto);
+    let default_port = if own.proto == "https" {
+        own.public_port
+    } else {
+        80
+    };
+    let port = inbound
+        .port
+        .or_else(|| authority.as_ref().and_then(port))
+        .unwrap_or(default_port);
     let host = authority.as_ref().and_then(|host| host.to_str().ok());
-    let forwarded = match host {
-        Some(host) => format!("for={};host=\"{host}\";proto=https", node(own.client)),
-        None => format!("for={};proto=https", node(own.client)),
+    let element = match host {
+        Some(host) => format!("for={};host=\"{host}\";proto={}", node(own.peer), own.proto),
+        None => format!("for={};proto={}", node(own.peer), own.proto),
     };
     // All of these are made of visible ASCII, so none is left out.
     let mut set = |name: HeaderName, value: &str| {
@@ -138,25 +185,38 @@ fn set_own(headers: &mut HeaderMap, authority: Option<HeaderValue>, own: &OwnWor
             headers.insert(name, value);
         }
     };
-    set(X_FORWARDED_FOR, &client);
-    set(X_REAL_IP, &client);
+    match client {
+        Some(client) => set(X_REAL_IP, &client.to_string()),
+        None => set(X_REAL_IP, &peer),
+    }
+    set(X_FORWARDED_FOR, &appended(inbound.chain.as_deref(), peer));
     set(X_FORWARDED_PORT, &port.to_string());
-    set(FORWARDED, &forwarded);
-    set(X_REQUEST_ID, own.request_id);
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+    set(FORWARDED, &appended(inbound.forwarded.as_deref(), element));
+    match &inbound.request_id {
+        Some(id) => _ = headers.insert(X_REQUEST_ID, id.clone()),
+        None => set(X_REQUEST_ID, own.request_id),
+    }
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
     if let Some(certificate) = own.client_certificate {
         headers.insert(X_FORWARDED_CLIENT_CERT, certificate.clone());
     }
-    match authority {
-        Some(host) => {
-            headers.insert(X_FORWARDED_HOST, host.clone());
-            headers.insert(HOST, host);
-        }
-        None => {
-            if let Ok(host) = HeaderValue::from_str(own.default_host) {
-                headers.insert(HOST, host);
-            }
-        }
+    if let Some(host) = inbound.host.as_ref().or(authority.as_ref()) {
+        headers.insert(X_FORWARDED_HOST, host.clone());
+    }
+    let host = match authority {
+        Some(host) => Some(host),
+        None => HeaderValue::from_str(own.default_host).ok(),
+    };
+    if let Some(host) = host {
+        headers.insert(HOST, host);
+    }
+}
+
+/// A list with one more element.
+fn appended(list: Option<&str>, element: String) -> String {
+    match list {
+        Some(list) => format!("{list}, {element}"),
+        None => element,
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use http::HeaderMap;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
     TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
+use http::{HeaderMap, HeaderValue};
 
 /// Holds trailers, of requests and responses, to the rules for fields; what frames or routes a message has no place among
 /// them at all (RFC 9110, section 6.5.1).
@@ -48,14 +48,33 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// Removes every field by which a client could speak in our name, in every spelling that somebody folds together; other
-/// underscores stay.
-pub(super) fn strip_claims(headers: &mut HeaderMap) {
+/// underscores stay. Returns how many were spelt so that they look like none of ours.
+pub(super) fn strip_claims(headers: &mut HeaderMap) -> u64 {
+    let mut disguised = 0;
     let is_claim = |name: &HeaderName| {
         let folded = folded(name);
-        let is_ours = is_reserved(&folded);
-        is_ours || (matches!(folded, Cow::Owned(_)) && is_framing(&folded))
+        let is_disguised = matches!(folded, Cow::Owned(_));
+        let is_claim = is_reserved(&folded) || (is_disguised && is_framing(&folded));
+        disguised += u64::from(is_claim && is_disguised);
+        is_claim
     };
     remove_where(headers, is_claim);
+    disguised
+}
+
+/// The protocol that a request of HTTP/1.1 asks to go on in, if it is exactly one and not another way to speak HTTP or TLS
+/// past us (RFC 9110, section 7.8).
+pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut wanted = headers.get_all(UPGRADE).iter();
+    let token = wanted.next().filter(|_| wanted.next().is_none())?;
+    let text = token.to_str().ok()?.to_ascii_lowercase();
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&byte);
+    let is_ours = text == "h2c" || text.starts_with("http/") || text.starts_with("tls/");
+    let names = headers.get_all(CONNECTION).iter();
+    let is_named = names
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|name| name.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
+    (is_named && !text.is_empty() && text.bytes().all(is_token) && !is_ours).then(|| token.clone())
 }
 
 /// Fields by which some frameworks take another path than the one that was asked for. A path that is open to everybody must
@@ -70,7 +89,7 @@ pub(crate) fn strip_other_paths(headers: &mut HeaderMap) {
     remove_where(headers, is_path);
 }
 
-fn remove_where(headers: &mut HeaderMap, is_it: impl Fn(&HeaderName) -> bool) {
+fn remove_where(headers: &mut HeaderMap, mut is_it: impl FnMut(&HeaderName) -> bool) {
     let names: Vec<HeaderName> = headers.keys().filter(|name| is_it(name)).cloned().collect();
     for name in names {
         headers.remove(name);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
-use super::body::ResponseBody;
+use super::response_body::ResponseBody;
 use crate::failure::{Reason, Side};
 use crate::records::Exchange;
 

@@ -17,12 +17,14 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::answer::refuse_raw;
-use super::body::{RequestBody, ResponseBody};
 use super::closing::{CLOSE_TIMEOUT, close, linger};
 use super::framer::Framer;
 use super::head::{Head, HeadLimits};
 use super::progress::RequestProgress;
+use super::request_body::{Fault, RequestBody};
+use super::response_body::ResponseBody;
 use super::timer::Timer;
+use super::tunnel::Tunnel;
 use super::waiting::{Arrival, Waiting};
 use crate::conn::Conn;
 use crate::failure::Reason;
@@ -66,6 +68,9 @@ where
             Ended::KeepAlive(back) => framer = back,
             Ended::Close(mut back) => return close(back.stream()).await,
             Ended::Linger(mut back) => return Box::pin(linger(back.stream())).await,
+            Ended::Upgraded(back, tunnel) => {
+                return Box::pin(tunnel.run(back.into_rewound())).await;
+            }
             Ended::Cut => return,
         }
     }
@@ -79,6 +84,8 @@ enum Ended<S> {
     Close(Framer<S>),
     /// Answered while the client was still sending.
     Linger(Framer<S>),
+    /// From here on it is another protocol's.
+    Upgraded(Framer<S>, Box<Tunnel>),
     /// In doubt: the client must not take it for whole, so no close_notify.
     Cut,
 }
@@ -100,8 +107,10 @@ where
     let (progress, conn) = (opened.progress(), Rc::clone(opened.conn()));
     framer.begin(head, Rc::clone(&progress));
     let opened = Rc::new(RefCell::new(Some(opened)));
+    let tunnel = Rc::new(RefCell::new(None));
     let service = {
         let (opened, progress) = (Rc::clone(&opened), Rc::clone(&progress));
+        let tunnel = Rc::clone(&tunnel);
         let (worker, conn) = (Rc::clone(worker), Rc::clone(&conn));
         service_fn(move |request: Request<Incoming>| {
             let exchange = opened.borrow_mut().take();
@@ -118,11 +127,16 @@ where
                 )
             });
             let (worker, conn) = (Rc::clone(&worker), Rc::clone(&conn));
+            let tunnel = Rc::clone(&tunnel);
             Box::pin(async move {
                 let mut response = match answered {
                     Some(answered) => answered.await.map_err(Fault::from)?,
                     None => return Err("a second message on a connection for one".into()),
                 };
+                if let Some(upgraded) = response.body_mut().take_tunnel() {
+                    tunnel.replace(Some(upgraded));
+                    return Ok(response);
+                }
                 if worker.is_leaving_for(&conn) {
                     response
                         .headers_mut()
@@ -133,8 +147,11 @@ where
         })
     };
     // `writev` off: hyper then writes head and body of a small answer in one piece, and TLS copies them anyway.
+    let keeps_case = worker.config.header_case_kept;
     let mut connection = http1::Builder::new()
         .writev(false)
+        .preserve_header_case(keeps_case)
+        .title_case_headers(keeps_case)
         .max_buf_size(worker.config.limits.max_head + BUFFER)
         .serve_connection(framer, service);
     let driven = drive(
@@ -145,6 +162,9 @@ where
     .await;
     let framer = connection.into_parts().io;
     let unseen = opened.borrow_mut().take();
+    if let (Driven::Complete | Driven::Closed, Some(tunnel)) = (&driven, tunnel.take()) {
+        return Ended::Upgraded(framer, Box::new(tunnel));
+    }
     let is_complete = matches!(driven, Driven::Complete) || progress.is_ended();
     match (driven, unseen) {
         (_, Some(exchange)) => unparsed(framer, exchange),
@@ -159,8 +179,6 @@ where
         (Driven::Failed, None) => Ended::Cut,
     }
 }
-
-type Fault = Box<dyn std::error::Error + Send + Sync>;
 
 enum Driven {
     /// Nothing of the exchange is left in hyper, which would now wait for the next one.

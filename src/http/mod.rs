@@ -2,7 +2,6 @@
 //! drives the `h2` crate. Both open an exchange for each request and hand it on; neither knows what comes next.
 
 mod answer;
-mod body;
 mod chunks;
 mod closing;
 mod framer;
@@ -10,15 +9,21 @@ mod h1;
 mod h2;
 mod head;
 mod progress;
-mod redirect;
+mod request_body;
+mod response_body;
 mod scan;
+mod send;
+mod stream_io;
 mod timer;
+mod tunnel;
 mod waiting;
 
 pub(crate) use answer::refuse;
-pub(crate) use body::{RequestBody, ResponseBody};
 pub(crate) use h1::serve as serve_h1;
 pub(crate) use h2::serve as serve_h2;
 pub(crate) use head::content_length;
 pub(crate) use progress::RequestProgress;
-pub(crate) use redirect::serve as serve_redirect;
+pub(crate) use request_body::{Gate, RequestBody};
+pub(crate) use response_body::{ResponseBody, Sending, Source};
+pub(crate) use send::{Sent, send_body};
+pub(crate) use stream_io::StreamIo;

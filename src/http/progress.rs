@@ -5,6 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::task::Waker;
 use std::time::Instant;
 
+use http::Response;
+
 use crate::failure::Reason;
 
 /// The shared facts of one exchange.
@@ -29,6 +31,8 @@ pub(crate) struct RequestProgress {
     ended: Cell<bool>,
     response_over: Cell<bool>,
     flushed: Cell<bool>,
+    /// What goes to the client ahead of the answer.
+    interim: RefCell<Vec<Response<()>>>,
     /// The connection's task, when all it waits for is the end of the request's body.
     waker: RefCell<Option<Waker>>,
 }
@@ -56,6 +60,15 @@ impl RequestProgress {
     /// When the request last moved; none before its first byte of body.
     pub(crate) fn moved(&self) -> Option<Instant> {
         self.moved.get()
+    }
+
+    /// This is to go to the client ahead of the answer; a client of HTTP/1 cannot be told.
+    pub(crate) fn tell(&self, interim: Response<()>) {
+        self.interim.borrow_mut().push(interim);
+    }
+
+    pub(super) fn take_interim(&self) -> Vec<Response<()>> {
+        self.interim.take()
     }
 
     /// The request's body is gone: read to its end, or given up.

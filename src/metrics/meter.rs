@@ -52,6 +52,10 @@ pub(crate) struct Totals {
     pub upstream_retries: u64,
     /// Connections closed at accept because of the limit.
     pub refused: u64,
+    /// Connections closed because their client is not of `--allow-client`.
+    pub not_allowed: u64,
+    /// Fields removed that were spelt so that they look like none of ours.
+    pub disguised: u64,
 }
 
 /// What one exchange adds.
@@ -134,6 +138,16 @@ impl Meter {
         self.lock().refused += 1;
     }
 
+    /// Counts a connection of a client that may not come.
+    pub(crate) fn not_allowed(&self) {
+        self.lock().not_allowed += 1;
+    }
+
+    /// Counts fields that were removed in spite of how they were spelt.
+    pub(crate) fn disguised(&self, fields: u64) {
+        self.lock().disguised += fields;
+    }
+
     /// Adds this thread's sums to `sum`.
     pub(crate) fn add_to(&self, sum: &mut Totals) {
         let totals = self.lock();
@@ -150,6 +164,8 @@ impl Meter {
         sum.bytes_out += totals.bytes_out;
         sum.upstream_retries += totals.upstream_retries;
         sum.refused += totals.refused;
+        sum.not_allowed += totals.not_allowed;
+        sum.disguised += totals.disguised;
     }
 
     fn lock(&self) -> MutexGuard<'_, Totals> {

@@ -83,6 +83,12 @@ impl Snapshot {
         )?;
         counter(
             to,
+            "disguised_fields",
+            "Request fields removed because applications may read their name as a reserved one (X_Forwarded_For)",
+            [(vec![], totals.disguised)],
+        )?;
+        counter(
+            to,
             "upstream_retries",
             "Requests sent again because a kept connection to the application had gone stale",
             [(
@@ -113,6 +119,12 @@ impl Snapshot {
             "connections_refused",
             "Connections closed at accept: --max-connections was reached",
             [(vec![], self.totals.refused)],
+        )?;
+        counter(
+            to,
+            "connections_not_allowed",
+            "Connections closed at once: the client is not of --allow-client",
+            [(vec![], self.totals.not_allowed)],
         )?;
         let handshakes =
             self.totals

@@ -1,7 +1,7 @@
 //! One request and its response, from the first byte of the head to the last of the body. Whatever happens, dropping it
 //! leaves exactly one record.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -31,6 +31,10 @@ pub(crate) struct Exchange {
     pub(super) user_agent: Option<HeaderValue>,
     pub(super) referer: Option<HeaderValue>,
     pub(super) trace_id: Option<HeaderValue>,
+    /// The client, where a trusted proxy has named one.
+    pub(super) client: Option<IpAddr>,
+    /// Where a trusted proxy has given one.
+    pub(super) request_id: Option<HeaderValue>,
     pub(super) status: Option<StatusCode>,
     pub(super) bytes_out: u64,
     pub(super) target: Option<Arc<Target>>,
@@ -66,6 +70,8 @@ impl Exchange {
             user_agent: None,
             referer: None,
             trace_id: None,
+            client: None,
+            request_id: None,
             status: None,
             bytes_out: 0,
             target: None,
@@ -129,6 +135,21 @@ impl Exchange {
 
     pub(crate) fn progress(&self) -> Rc<RequestProgress> {
         Rc::clone(&self.progress)
+    }
+
+    /// Whether the client speaks HTTP/2.
+    pub(crate) fn is_http2(&self) -> bool {
+        self.version == Some(Version::HTTP_2)
+    }
+
+    /// The authority that the client has asked for.
+    pub(crate) fn host(&self) -> Option<&HeaderValue> {
+        self.host.as_ref()
+    }
+
+    /// Notes what a trusted proxy has said: whom the request is from, and its id.
+    pub(crate) fn is_for(&mut self, client: Option<IpAddr>, request_id: Option<HeaderValue>) {
+        (self.client, self.request_id) = (client, request_id);
     }
 
     pub(crate) fn bound_for(&mut self, target: &Arc<Target>) {

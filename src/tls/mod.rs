@@ -4,6 +4,7 @@ mod client;
 mod words;
 
 use std::cell::Cell;
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +36,13 @@ pub(crate) struct Secured {
     pub(crate) slot: Slot,
 }
 
+/// What came of a connection.
+pub(crate) enum Arrived {
+    Secured(Secured),
+    /// The client speaks HTTP in clear; nothing of it was read.
+    Plain(Accepted),
+}
+
 /// What ALPN agreed on. A client that offers nothing speaks HTTP/1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -43,7 +51,7 @@ pub(crate) enum Protocol {
 }
 
 /// Shakes hands, or records why not. From here on the connection keeps the generation it was given.
-pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Secured> {
+pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arrived> {
     let Accepted {
         stream,
         client,
@@ -54,21 +62,25 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Sec
     let site = &worker.site;
     let generation = worker.certificates.current();
     if is_own {
-        return look(stream, &generation).await;
+        look(stream, &generation).await;
+        return None;
     }
     let handshaking = Counted::new(&site.meter.conns.handshaking);
     let deadline = at + worker.config.limits.handshake_timeout;
+    let acceptor = TlsAcceptor::from(Arc::clone(&generation.config));
     // Boxed, so that the room for its state is given back as soon as it is over.
-    let accepting = TlsAcceptor::from(generation.config.clone()).accept(stream);
-    let shaking = Box::pin(accepting.into_fallible());
+    let shaking = Box::pin(shake(stream, acceptor));
     let mut refused = None;
     let shaken = tokio::select! {
         shaken = timeout_at(deadline.into(), shaking) => match shaken {
-            Ok(Ok(stream)) => {
+            Ok(Shaken::Secured(stream)) => {
                 verify_again(stream.get_ref().1, &generation, &worker.certificates)
-                    .map(|()| Box::new(stream))
+                    .map(|()| stream)
             }
-            Ok(Err((error, stream))) => {
+            Ok(Shaken::Plain(stream)) => {
+                return Some(Arrived::Plain(Accepted { stream, client, at, slot, is_own }));
+            }
+            Ok(Shaken::Failed(error, stream)) => {
                 refused = Some(stream);
                 Err(sort(&error, &generation))
             }
@@ -113,12 +125,32 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Sec
         tenure,
         cut: Cell::new(None),
     };
-    Some(Secured {
+    Some(Arrived::Secured(Secured {
         stream,
         conn: Rc::new(conn),
         protocol,
         slot,
-    })
+    }))
+}
+
+enum Shaken {
+    Secured(Box<TlsStream<TcpStream>>),
+    Plain(TcpStream),
+    Failed(io::Error, TcpStream),
+}
+
+/// The first byte tells TLS, whose first message is of type 22, from the name of a method; and it is only looked at, because
+/// rustls would answer with an alert that no HTTP client can read.
+async fn shake(stream: TcpStream, acceptor: TlsAcceptor) -> Shaken {
+    let mut first = [0];
+    // What fails here fails again in the handshake.
+    if stream.peek(&mut first).await.is_ok() && first[0].is_ascii_uppercase() {
+        return Shaken::Plain(stream);
+    }
+    match acceptor.accept(stream).into_fallible().await {
+        Ok(stream) => Shaken::Secured(Box::new(stream)),
+        Err((error, stream)) => Shaken::Failed(error, stream),
+    }
 }
 
 /// A client of TLS 1.3 is done before it is refused, and goes on talking. Closed at once, the connection would be reset under
@@ -134,17 +166,16 @@ async fn let_alert_arrive(mut stream: TcpStream) {
                 count => read += count,
             }
         }
-        Ok::<_, std::io::Error>(())
+        Ok::<_, io::Error>(())
     };
     // Nobody is told what becomes of it.
     let _ = timeout(LINGER, reading).await;
 }
 
 /// The sidecar itself looks at what is served, and goes. Nobody is told.
-async fn look(stream: TcpStream, generation: &Generation) -> Option<Secured> {
+async fn look(stream: TcpStream, generation: &Generation) {
     let shaking = Box::pin(TlsAcceptor::from(Arc::clone(&generation.config)).accept(stream));
     let _ = timeout(LOOK, shaking).await;
-    None
 }
 
 fn facts(tls: &ServerConnection, generation: Arc<Generation>) -> (TlsFacts, Protocol) {

@@ -21,7 +21,7 @@ pub(super) fn sort(error: &io::Error, generation: &Generation) -> (Reason, Strin
     match tls {
         rustls::Error::InvalidMessage(_) => (
             Reason::NotTls,
-            format!("the client did not speak TLS; plain HTTP on the HTTPS port? ({tls})"),
+            format!("the client did not speak TLS ({tls})"),
         ),
         rustls::Error::AlertReceived(alert) => (Reason::ClientAlert, alert_in_words(*alert)),
         rustls::Error::PeerIncompatible(

@@ -1,12 +1,15 @@
 //! The application's side: which target, how to reach it, and the connections kept to it.
 
-mod dial;
+mod connect;
+mod h1;
+mod h2;
 mod pool;
+mod stream;
 mod target;
 mod targets;
 
-pub(crate) use target::{Target, TargetUrl};
+pub(crate) use target::{Protocol, Target, TargetUrl};
 pub(crate) use targets::{OwnPorts, Targets};
 
-pub(crate) use dial::dial;
+pub(crate) use h2::{Multiplex, Share};
 pub(crate) use pool::{Lease, Pool};

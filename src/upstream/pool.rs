@@ -1,4 +1,4 @@
-//! Idle connections to the application, one pool a worker: no lock, no other thread.
+//! HTTP/1 connections to the application, kept and new, one pool a worker: no lock, no other thread.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -8,14 +8,23 @@ use std::time::{Duration, Instant};
 
 use hyper::client::conn::http1::SendRequest;
 
-use super::dial::Dialed;
+use super::connect::dial;
+use super::h1::{self, Upgraded};
+use super::stream::Stream;
+use super::target::Target;
+use super::targets::OwnPorts;
+use crate::config::Limits;
+use crate::failure::Reason;
 use crate::http::RequestBody;
+use crate::rewound::Rewound;
 
 /// Idle connections, the most recently used last.
 #[derive(Debug)]
 pub(crate) struct Pool {
     idle: RefCell<VecDeque<Idle>>,
     limit: Duration,
+    /// Names of fields keep their case.
+    keeps_case: bool,
 }
 
 #[derive(Debug)]
@@ -27,6 +36,7 @@ struct Idle {
 #[derive(Debug)]
 struct Connection {
     sender: SendRequest<RequestBody>,
+    upgraded: Upgraded,
     address: Option<SocketAddr>,
     /// The number of the target it leads to.
     target: u64,
@@ -38,14 +48,16 @@ pub(crate) struct Lease {
     connection: Connection,
     /// Whether another exchange has used it before: only then can it have gone stale.
     pub(crate) reused: bool,
+    is_last: bool,
     pool: Rc<Pool>,
 }
 
 impl Pool {
-    pub(crate) fn new(limit: Duration) -> Rc<Self> {
+    pub(crate) fn new(limit: Duration, keeps_case: bool) -> Rc<Self> {
         Rc::new(Self {
             idle: RefCell::default(),
             limit,
+            keeps_case,
         })
     }
 
@@ -63,21 +75,34 @@ impl Pool {
         Some(Lease {
             connection,
             reused: true,
+            is_last: false,
             pool: Rc::clone(self),
         })
     }
 
-    pub(crate) fn lease(self: &Rc<Self>, dialed: Dialed, target: u64) -> Lease {
-        let Dialed { sender, address } = dialed;
-        Lease {
+    /// A new connection that can take a request.
+    pub(crate) async fn connect(
+        self: &Rc<Self>,
+        target: &Target,
+        own: &OwnPorts,
+        limits: &Limits,
+    ) -> Result<Lease, Reason> {
+        let stream = dial(target, own, limits).await.map_err(|e| e.reason())?;
+        let address = stream.address();
+        let (sender, upgraded) = h1::begin(stream, self.keeps_case)
+            .await
+            .map_err(|error| error.reason())?;
+        Ok(Lease {
             connection: Connection {
                 sender,
+                upgraded,
                 address,
-                target,
+                target: target.number,
             },
             reused: false,
+            is_last: false,
             pool: Rc::clone(self),
-        }
+        })
     }
 
     /// Closes what has been idle for too long.
@@ -102,12 +127,25 @@ impl Lease {
         self.connection.address
     }
 
+    /// The connection itself, after a 101.
+    pub(crate) async fn into_upgraded(self) -> Option<Rewound<Stream>> {
+        self.connection.upgraded.await.ok()
+    }
+
+    /// No other exchange is to use the connection.
+    pub(crate) fn retire(&mut self) {
+        self.is_last = true;
+    }
+
     /// Keeps the connection for the next exchange. Only after the whole response was read.
     pub(crate) fn give_back(self) {
         let Self {
-            connection, pool, ..
+            connection,
+            pool,
+            is_last,
+            ..
         } = self;
-        if connection.sender.is_closed() || pool.limit.is_zero() {
+        if is_last || connection.sender.is_closed() || pool.limit.is_zero() {
             return;
         }
         let mut idle = pool.idle.borrow_mut();

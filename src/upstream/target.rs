@@ -18,15 +18,25 @@ pub enum Endpoint {
     Unix(PathBuf),
 }
 
+/// How the application is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 in clear, with prior knowledge (RFC 9113, section 3.3).
+    H2c,
+}
+
 /// A parsed `--target`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetUrl {
     text: String,
+    protocol: Protocol,
     endpoint: Endpoint,
 }
 
 impl TargetUrl {
-    /// Parses `http://HOST[:PORT]`, `HOST:PORT` or `unix:/PATH`.
+    /// Parses `http://HOST[:PORT]`, `h2c://HOST[:PORT]`, `HOST:PORT` or `unix:/PATH`.
     ///
     /// # Errors
     /// What is wrong with it and what would be right.
@@ -41,12 +51,14 @@ impl TargetUrl {
             let text = format!("unix:{}", path.display());
             return Ok(Self {
                 text,
+                protocol: Protocol::Http1,
                 endpoint: Endpoint::Unix(path),
             });
         }
-        let authority = match text.split_once("://") {
-            None => text,
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
+        let (protocol, authority) = match text.split_once("://") {
+            None => (Protocol::Http1, text),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Protocol::Http1, rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("h2c") => (Protocol::H2c, rest),
             Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => {
                 return Err(format!(
                     "{text:?}: TLS ends here, the application is spoken to in plain HTTP on the loopback; use http://"
@@ -54,17 +66,27 @@ impl TargetUrl {
             }
             Some((scheme, _)) => {
                 return Err(format!(
-                    "{text:?}: {scheme} is not spoken; use http:// or unix:/PATH"
+                    "{text:?}: {scheme} is not spoken; use http://, h2c:// or unix:/PATH"
                 ));
             }
         };
         let authority = authority.strip_suffix('/').unwrap_or(authority);
         let endpoint = endpoint(authority)
             .map_err(|why| format!("{text:?}: {why}, like http://127.0.0.1:8080"))?;
+        let scheme = match protocol {
+            Protocol::Http1 => "http",
+            Protocol::H2c => "h2c",
+        };
         Ok(Self {
-            text: format!("http://{}", host_port(&endpoint)),
+            text: format!("{scheme}://{}", host_port(&endpoint)),
+            protocol,
             endpoint,
         })
+    }
+
+    /// How the application is spoken to.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     /// Where to connect to.
@@ -83,7 +105,8 @@ impl TargetUrl {
 
     /// The Host for a request that came without one.
     pub(crate) fn authority(&self) -> &str {
-        self.text.strip_prefix("http://").unwrap_or("localhost")
+        let authority = self.text.split_once("://");
+        authority.map_or("localhost", |(_, authority)| authority)
     }
 }
 
@@ -199,6 +222,7 @@ mod tests {
             ("HTTP://LOCALHOST:3000/", "http://localhost:3000"),
             ("http://[::1]:8080", "http://[::1]:8080"),
             ("http://app.internal", "http://app.internal:80"),
+            ("h2c://localhost:50051", "h2c://localhost:50051"),
             ("unix:/run/app.sock", "unix:/run/app.sock"),
             ("unix:///run/app.sock", "unix:/run/app.sock"),
         ] {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
 
-use super::dial::{DialError, probe};
+use super::connect::{DialError, probe};
 use super::target::{Endpoint, Target, TargetUrl};
 
 /// The listeners of this very process: forwarding to them would go round in circles.

@@ -27,7 +27,7 @@ use crate::listener::{Accepted, Gate, accept};
 use crate::metrics::Metrics;
 use crate::phase::{Life, Phase};
 use crate::records;
-use crate::upstream::{OwnPorts, Pool, Target, Targets};
+use crate::upstream::{Multiplex, OwnPorts, Pool, Target, Targets};
 
 pub(crate) use thread::{End, start};
 
@@ -71,6 +71,7 @@ pub(crate) struct Worker {
     pub(crate) certificates: Arc<Store>,
     pub(crate) own: Arc<OwnPorts>,
     pub(crate) pool: Rc<Pool>,
+    pub(crate) multiplex: Multiplex,
     pub(crate) site: Site,
     target: RefCell<Cache<Arc<ArcSwap<Target>>, Arc<Target>>>,
     gate: Gate,
@@ -97,7 +98,8 @@ impl Worker {
         };
         Rc::new(Self {
             own: targets.own(),
-            pool: Pool::new(config.limits.pool_idle),
+            pool: Pool::new(config.limits.pool_idle, config.header_case_kept),
+            multiplex: Multiplex::default(),
             site,
             target: RefCell::new(Cache::new(targets.shared())),
             gate,
@@ -185,7 +187,7 @@ impl Worker {
         );
         let redirect = async {
             if let Some(listener) = redirect {
-                let serve = |accepted| self.spawn(accepted, connection::redirect);
+                let serve = |accepted| self.spawn(accepted, connection::serve_redirect);
                 accept(listener, self.gate.clone(), serve, refused).await;
             }
         };
@@ -198,13 +200,16 @@ impl Worker {
         loop {
             tokio::time::sleep(SWEEP).await;
             self.pool.sweep();
+            let limit = self.config.limits.pool_idle;
+            self.multiplex.sweep(limit, self.target().number);
+            let idle = self.pool.len() + self.multiplex.idle();
             // A worker that is busy all the time does not sleep, and its last records would wait.
             records::hand_over();
             self.site
                 .meter
                 .conns
                 .upstream_idle
-                .store(self.pool.len() as i64, Ordering::Relaxed);
+                .store(idle as i64, Ordering::Relaxed);
         }
     }
 

@@ -18,7 +18,8 @@ use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
-use super::body::{RequestBody, ResponseBody};
+use super::request_body::RequestBody;
+use super::response_body::ResponseBody;
 use super::timer::Timer;
 use crate::conn::Conn;
 use crate::records::Exchange;
@@ -39,6 +40,7 @@ where
         .max_concurrent_streams(limits.h2_streams)
         .max_header_list_size(limits.h2_header_list)
         .max_send_buffer_size(SEND_BUFFER)
+        .enable_connect_protocol()
         .handshake::<_, Bytes>(stream);
     // A client that sends no preface is as slow as one that sends no head.
     let shaken = tokio::select! {

@@ -5,6 +5,8 @@
 //! hyper holds nothing of the client's when an exchange is over: its connection can be thrown away, and what stays of an
 //! idle connection is the TLS stream and this struct, whose buffer is empty then.
 
+mod io_for_hyper;
+
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -19,6 +21,7 @@ use super::head::{self, Framing, Head, HeadLimits};
 use super::progress::RequestProgress;
 use super::scan::Scan;
 use crate::failure::Reason;
+use crate::rewound::Rewound;
 
 /// A client's byte stream, cut into messages.
 #[derive(Debug)]
@@ -72,6 +75,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framer<S> {
         &mut self.stream
     }
 
+    /// The connection itself, with what has come of the protocol that follows.
+    pub(crate) fn into_rewound(self) -> Rewound<S> {
+        Rewound::new(self.buffer.freeze(), self.stream)
+    }
+
     /// Whether part of a head is here: the client is not idle, but slow.
     pub(crate) fn has_partial(&self) -> bool {
         !self.buffer.is_empty()
@@ -80,12 +88,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framer<S> {
     /// The bytes of a complete head, or whatever is here of one that was refused.
     pub(crate) fn head_bytes(&self, head: Option<&Head>) -> &[u8] {
         &self.buffer[..head.map_or(self.buffer.len(), |head| head.length)]
-    }
-
-    /// Drops a head whose answer needs no body.
-    pub(crate) fn skip(&mut self, head: &Head) {
-        self.buffer.advance(head.length);
-        self.scan = Scan::default();
     }
 
     /// Lets hyper read this message, and reports to `progress` from now on.
@@ -248,47 +250,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framer<S> {
     fn broken(&self, reason: Reason) -> io::Error {
         self.progress.fail(reason);
         io::Error::new(io::ErrorKind::UnexpectedEof, reason.word())
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Read for Framer<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        mut out: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.left {
-            Left::Head(head) => {
-                self.poll_head(head, &mut out);
-                Poll::Ready(Ok(()))
-            }
-            Left::Body(Framing::Length(left)) => self.poll_length(left, &mut out, cx),
-            Left::Body(Framing::Chunked(chunks)) => self.poll_chunked(chunks, &mut out, cx),
-            Left::Nothing => self.poll_after(cx),
-        }
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for Framer<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.progress.unflushed();
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.progress.flushed();
-        Poll::Ready(Ok(()))
-    }
-
-    /// hyper has written everything and wants to close. Closing is the driver's business: it knows whether the end is
-    /// an orderly one.
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -6,19 +6,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use rustix::io::Errno;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
-use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::stream::Stream;
 use super::target::{Endpoint, Target};
 use super::targets::OwnPorts;
 use crate::config::Limits;
 use crate::failure::Reason;
-use crate::http::RequestBody;
 
 /// Why no connection came about.
 #[derive(Debug)]
@@ -36,23 +32,16 @@ pub(crate) enum DialError {
 }
 
 /// A fresh connection to the application.
-pub(crate) struct Dialed {
-    pub(crate) sender: SendRequest<RequestBody>,
-    /// The address that answered; none for a Unix socket.
-    pub(crate) address: Option<SocketAddr>,
-}
-
-/// Connects and spawns the connection's driver on this worker.
 pub(crate) async fn dial(
     target: &Target,
     own: &OwnPorts,
     limits: &Limits,
-) -> Result<Dialed, DialError> {
+) -> Result<Stream, DialError> {
     let give_up = Instant::now() + limits.connect_retry_for;
     let mut pause = FIRST_PAUSE;
     loop {
         match connect(target, own, limits.connect_timeout).await {
-            Ok(stream) => return start(stream).await,
+            Ok(stream) => return Ok(stream),
             Err(error @ DialError::Refused(_)) if Instant::now() + pause < give_up => {
                 tracing::debug!(%error, target = %target.url, "trying again");
             }
@@ -72,19 +61,14 @@ pub(crate) async fn probe(
     connect(target, own, limit).await.map(drop)
 }
 
-enum Stream {
-    Tcp(TcpStream, SocketAddr),
-    Unix(UnixStream),
-}
-
 async fn connect(target: &Target, own: &OwnPorts, limit: Duration) -> Result<Stream, DialError> {
     let deadline = Instant::now() + limit;
     match target.url.endpoint() {
         Endpoint::Address(address) => first(&[*address], own, deadline).await,
         Endpoint::Localhost(port) => {
             let stream = first(&target.loopbacks(*port), own, deadline).await?;
-            if let Stream::Tcp(_, address) = &stream {
-                target.won(*address);
+            if let Some(address) = stream.address() {
+                target.won(address);
             }
             Ok(stream)
         }
@@ -99,7 +83,7 @@ async fn connect(target: &Target, own: &OwnPorts, limit: Duration) -> Result<Str
         Endpoint::Unix(path) => match timeout(limit, UnixStream::connect(path)).await {
             Err(_) => Err(DialError::Timeout),
             Ok(Err(error)) => Err(sort(error)),
-            Ok(Ok(stream)) => Ok(Stream::Unix(stream)),
+            Ok(Ok(stream)) => Ok(Stream::unix(stream)),
         },
     }
 }
@@ -124,7 +108,7 @@ async fn first(
             Ok(Ok(stream)) => {
                 // Without it the last part of a request waits for an ACK. It fails only on a dead socket.
                 let _ = stream.set_nodelay(true);
-                return Ok(Stream::Tcp(stream, *address));
+                return Ok(Stream::tcp(stream, *address));
             }
         }
     }
@@ -147,36 +131,6 @@ fn sort(error: io::Error) -> DialError {
         io::ErrorKind::TimedOut => DialError::Timeout,
         _ => DialError::Unreachable(error),
     }
-}
-
-async fn start(stream: Stream) -> Result<Dialed, DialError> {
-    match stream {
-        Stream::Tcp(stream, address) => Ok(Dialed {
-            sender: drive(stream).await?,
-            address: Some(address),
-        }),
-        Stream::Unix(stream) => Ok(Dialed {
-            sender: drive(stream).await?,
-            address: None,
-        }),
-    }
-}
-
-async fn drive<S>(stream: S) -> Result<SendRequest<RequestBody>, DialError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let built = http1::Builder::new()
-        .max_buf_size(BUFFER)
-        .handshake(TokioIo::new(stream))
-        .await;
-    let (sender, connection) =
-        built.map_err(|error| DialError::Unreachable(io::Error::other(error)))?;
-    spawn_local(async move {
-        // The exchange that uses the connection is told of its end; an idle one just goes.
-        let _ = connection.await;
-    });
-    Ok(sender)
 }
 
 impl DialError {
@@ -203,7 +157,5 @@ impl fmt::Display for DialError {
     }
 }
 
-/// Bytes of a response read ahead for a client that is slower than the application; also the most its head may have.
-const BUFFER: usize = 128 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);

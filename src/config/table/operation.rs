@@ -1,0 +1,71 @@
+//! The options about how the process is run and watched.
+
+use super::super::options::{Opt, opt};
+
+const HEADING: &str = "Operation";
+
+pub(super) static OPTIONS: &[Opt] = &[
+    opt(
+        HEADING,
+        "admin",
+        "ADDR",
+        Some("127.0.0.1:9901"),
+        "The admin plane; loopback only",
+    ),
+    opt(
+        HEADING,
+        "probe",
+        "ADDR",
+        Some("[::]:9902"),
+        "The probe plane, read only: /livez, /readyz, /metrics",
+    ),
+    opt(
+        HEADING,
+        "log-format",
+        "FORMAT",
+        Some("json"),
+        "How records are written to stdout: json",
+    ),
+    opt(
+        HEADING,
+        "log-level",
+        "FILTER",
+        Some("info"),
+        "The program's own log on stderr: error, warn, info, debug, or a filter like portcullis=debug",
+    ),
+    opt(
+        HEADING,
+        "ring",
+        "N",
+        Some("1000"),
+        "Recent records kept for /logs",
+    ),
+    opt(
+        HEADING,
+        "drain-delay",
+        "DURATION",
+        Some("5s"),
+        "After SIGTERM, go on accepting for so long while endpoints propagate",
+    ),
+    opt(
+        HEADING,
+        "drain-timeout",
+        "DURATION",
+        Some("20s"),
+        "Then let requests finish for so long, then cut them",
+    ),
+    opt(
+        HEADING,
+        "workers",
+        "N",
+        Some("auto"),
+        "Worker threads; auto is one for each CPU the container may use",
+    ),
+    opt(
+        HEADING,
+        "config",
+        "FILE",
+        None,
+        "A YAML file with the same names; flags and environment win over it",
+    ),
+];

@@ -1,0 +1,146 @@
+//! A request to an application that speaks HTTP/1.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Instant;
+
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{Request, Response, StatusCode, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+
+use super::Errand;
+use super::wait::{Early, Heard, answer};
+use crate::failure::Reason;
+use crate::http::{RequestBody, Source};
+use crate::records::Exchange;
+use crate::upstream::Lease;
+
+/// Sends the request and waits for the head of the response.
+///
+/// A kept connection may have been closed by the application just now, and whoever used it would get a 502 for nothing. A
+/// request that can be sent again is, once, on a connection that is new and therefore cannot be stale: one that hyper
+/// hands back because it never got onto the wire, and one without a body whose method is idempotent (RFC 9110, section
+/// 9.2.2), when the connection ended before there was an answer.
+pub(super) async fn ask(
+    mut request: Request<RequestBody>,
+    errand: &mut Errand<'_>,
+) -> Result<Response<Source>, Reason> {
+    let mut fresh = false;
+    loop {
+        let mut lease = lease(errand, fresh).await?;
+        let again = if lease.reused {
+            copy(&request, errand.exchange)
+        } else {
+            None
+        };
+        let mut error = match send(request, &mut lease, errand).await? {
+            Ok(response) if is_framed_once(&response) => {
+                // A connection that has spoken HTTP/1.0 would speak it again, and lose a body of unknown length.
+                if response.version() == Version::HTTP_10 {
+                    lease.retire();
+                }
+                return Ok(response.map(|body| Source::H1(body, Some(lease))));
+            }
+            Ok(_) => return Err(Reason::UpstreamMalformed),
+            Err(error) => error,
+        };
+        let unsent = error.take_message();
+        let error = error.into_error();
+        match unsent.or_else(|| again.filter(|_| is_stale(&error))) {
+            Some(same) if lease.reused && !fresh => {
+                (request, fresh) = (same, true);
+                errand.retried();
+            }
+            _ => return Err(sort(&error, errand.exchange)),
+        }
+    }
+}
+
+/// Sends it on this connection.
+pub(super) async fn send(
+    mut request: Request<RequestBody>,
+    lease: &mut Lease,
+    errand: &mut Errand<'_>,
+) -> Result<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>, Reason> {
+    errand.exchange.sent_to(lease.address());
+    let limit = errand.limit(request.headers());
+    let early = Early::of(&mut request, errand);
+    let mut sent = pin!(lease.sender().try_send_request(request));
+    let hear = |cx: &mut std::task::Context<'_>| {
+        if let Some(Poll::Ready(interim)) = early.as_ref().map(|early| early.poll(cx)) {
+            return Poll::Ready(Heard::Interim(interim));
+        }
+        sent.as_mut().poll(cx).map(Heard::Final)
+    };
+    answer(hear, errand, limit).await
+}
+
+/// The same request once more, if it may be sent twice.
+fn copy(request: &Request<RequestBody>, exchange: &Exchange) -> Option<Request<RequestBody>> {
+    if !request.method().is_idempotent() || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut copy = Request::new(RequestBody::empty(exchange.progress()));
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    // Here hyper keeps how the names were written.
+    *copy.extensions_mut() = request.extensions().clone();
+    Some(copy)
+}
+
+/// Whether the connection ended, as opposed to: what came over it was wrong.
+fn is_stale(error: &hyper::Error) -> bool {
+    let is_io =
+        std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>());
+    !error.is_parse()
+        && (error.is_incomplete_message() || error.is_canceled() || error.is_closed() || is_io)
+}
+
+/// Promise 4: what the application sends must be readable in one way, too. hyper reads a response with both framings as
+/// chunked, a client might read it by its length; and a 101 that nobody asked for would end HTTP on the connection.
+fn is_framed_once(response: &Response<Incoming>) -> bool {
+    let headers = response.headers();
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let is_framed_once = match (codings.next(), lengths.next()) {
+        (None, None) => true,
+        (None, Some(length)) => length.as_bytes().iter().all(u8::is_ascii_digit),
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    };
+    is_framed_once
+        && codings.next().is_none()
+        && lengths.next().is_none()
+        && response.status() != StatusCode::SWITCHING_PROTOCOLS
+}
+
+/// A connection that can take a request now.
+pub(super) async fn lease(errand: &mut Errand<'_>, fresh: bool) -> Result<Lease, Reason> {
+    let (worker, target) = (errand.worker, errand.target);
+    if !fresh && let Some(lease) = worker.pool.take(target.number) {
+        return Ok(lease);
+    }
+    let began = Instant::now();
+    let connected = worker
+        .pool
+        .connect(target, &worker.own, &worker.config.limits)
+        .await;
+    errand.exchange.connected(began.elapsed());
+    connected
+}
+
+/// Whose fault a failed request is: a client that broke its own body is not the application's failure.
+pub(super) fn sort(error: &hyper::Error, exchange: &Exchange) -> Reason {
+    if let Some(reason) = exchange.progress().failed() {
+        return reason;
+    }
+    if error.is_parse() {
+        Reason::UpstreamMalformed
+    } else {
+        Reason::UpstreamClosed
+    }
+}

@@ -1,0 +1,214 @@
+//! One request to the application and its response back. `h1` and `h2` send it as the target speaks, `upgrade` where both
+//! sides go on in another protocol; `wait` is the waiting that is common to all.
+
+mod h1;
+mod h2;
+mod upgrade;
+mod wait;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST};
+use http::{HeaderMap, Request, Response, Version};
+use http_body::Body;
+use uuid::fmt::Hyphenated;
+
+use crate::conn::Conn;
+use crate::failure::Reason;
+use crate::headers::{self, OwnWords};
+use crate::http::{Gate, RequestBody, ResponseBody, Source, refuse};
+use crate::records::Exchange;
+use crate::upstream::{Protocol, Target};
+use crate::worker::Worker;
+use upgrade::Upgrade;
+
+/// The client is gone, or must be made to notice: there is nobody to answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the exchange ended without an answer")]
+pub(crate) struct Unanswerable;
+
+/// Forwards a request, or answers it with the reason why not. The exchange's record is closed by the response's body.
+pub(crate) async fn forward(
+    mut request: Request<RequestBody>,
+    mut exchange: Exchange,
+    worker: Rc<Worker>,
+) -> Result<Response<ResponseBody>, Unanswerable> {
+    let target = worker.target();
+    exchange.bound_for(&target);
+    let mut upgrade = None;
+    let gate = gate(&mut request);
+    let answered = match prepare(&mut request, &mut exchange, &worker, &target) {
+        Ok(wanted) => {
+            let mut errand = Errand {
+                exchange: &mut exchange,
+                worker: &worker,
+                target: &target,
+                gate: gate.as_deref(),
+            };
+            upgrade = wanted;
+            errand.run(request, upgrade.as_mut()).await
+        }
+        Err(reason) => Err(reason),
+    };
+    let mut response = match answered {
+        Ok(response) => {
+            let (mut head, source) = response.into_parts();
+            headers::to_downstream(head.status, &mut head.headers);
+            if let (Source::Tunnel(_), Some(upgrade)) = (&source, &upgrade) {
+                upgrade.answer(&mut head);
+            }
+            if worker.config.fix_redirects
+                && let Some(host) = exchange.host()
+            {
+                headers::fix_redirects(&mut head.headers, host);
+            }
+            exchange.respond(head.status);
+            // The application's version is its own business; an old one must not cost the client its connection.
+            head.version = Version::HTTP_11;
+            Response::from_parts(head, ResponseBody::new(source, exchange, gate))
+        }
+        Err(reason) => refuse(reason, exchange).ok_or(Unanswerable)?,
+    };
+    if let Some(hsts) = worker.config.hsts {
+        headers::insist_on_https(response.headers_mut(), hsts);
+    }
+    Ok(response)
+}
+
+/// A client that wants to be asked for its body (RFC 9110, section 10.1.1) waits until the application asks.
+fn gate(request: &mut Request<RequestBody>) -> Option<Rc<Gate>> {
+    let expects = request.headers().get(EXPECT)?;
+    let is_known = expects.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    let has_body = !request.body().is_end_stream();
+    if !has_body || request.version() == Version::HTTP_10 {
+        // There is nothing to ask for, or nobody who would understand the question.
+        request.headers_mut().remove(EXPECT);
+        return None;
+    }
+    let gate = is_known.then(Rc::<Gate>::default)?;
+    request.body_mut().wait_at(Rc::clone(&gate));
+    Some(gate)
+}
+
+fn prepare(
+    request: &mut Request<RequestBody>,
+    exchange: &mut Exchange,
+    worker: &Worker,
+    target: &Target,
+) -> Result<Option<Upgrade>, Reason> {
+    let conn = Rc::clone(exchange.conn());
+    admit(request, &conn, worker)?;
+    let upgrade = upgrade::wanted(request)?;
+    let id = exchange.id().hyphenated();
+    let mut buffer = [0; Hyphenated::LENGTH];
+    let own = OwnWords {
+        peer: conn.client.ip(),
+        trusted: &worker.config.trusted_proxies,
+        request_id: id.encode_lower(&mut buffer),
+        proto: if conn.tls.is_some() { "https" } else { "http" },
+        public_port: worker.config.redirect_port,
+        default_host: target.url.authority(),
+        client_certificate: conn.peer.as_ref().and_then(|peer| peer.forwarded.as_ref()),
+    };
+    let said = headers::to_upstream(request, &own)?;
+    if said.disguised > 0 {
+        worker.site.meter.disguised(said.disguised);
+    }
+    exchange.is_for(said.client, said.request_id);
+    let host = request.headers().get(HOST);
+    if conn
+        .tls
+        .as_ref()
+        .is_some_and(|tls| tls.is_misdirected(host))
+    {
+        return Err(Reason::Misdirected);
+    }
+    Ok(upgrade)
+}
+
+/// Whether this client may ask for this: what the handshake could not decide, because it did not know the path, or because
+/// it was long ago.
+fn admit(request: &mut Request<RequestBody>, conn: &Conn, worker: &Worker) -> Result<(), Reason> {
+    if conn.tenure.is_distrusted() {
+        return Err(Reason::ClientNotTrusted);
+    }
+    let exempt = &worker.config.client_auth_exempt;
+    // What comes in clear and got here was let through by name.
+    if exempt.is_empty() || conn.peer.is_some() || conn.tls.is_none() {
+        return Ok(());
+    }
+    // As it stands: what the application might make of dots and escapes is not exempt.
+    if !exempt.iter().any(|path| path == request.uri().path()) {
+        return Err(Reason::ClientCertificateMissing);
+    }
+    headers::strip_other_paths(request.headers_mut());
+    Ok(())
+}
+
+/// A request that is to be taken to the application.
+struct Errand<'a> {
+    exchange: &'a mut Exchange,
+    worker: &'a Rc<Worker>,
+    target: &'a Target,
+    /// Where its body waits to be asked for.
+    gate: Option<&'a Gate>,
+}
+
+impl Errand<'_> {
+    async fn run(
+        &mut self,
+        mut request: Request<RequestBody>,
+        upgrade: Option<&mut Upgrade>,
+    ) -> Result<Response<Source>, Reason> {
+        match (self.target.url.protocol(), upgrade) {
+            (Protocol::Http1, None) => {
+                self.spool(&mut request).await;
+                headers::frame(&mut request);
+                h1::ask(request, self).await
+            }
+            (Protocol::Http1, Some(upgrade)) => upgrade::over_h1(request, upgrade, self).await,
+            (Protocol::H2c, None) => h2::ask(request, self).await,
+            (Protocol::H2c, Some(upgrade)) => upgrade::over_h2(request, upgrade, self).await,
+        }
+    }
+
+    /// Old applications read a body by its length or not at all, and HTTP/2 clients need not tell it.
+    async fn spool(&self, request: &mut Request<RequestBody>) {
+        let most = self.worker.config.limits.spool;
+        let is_streaming = self.gate.is_some() || is_grpc(request.headers());
+        if !self.exchange.is_http2()
+            || most == 0
+            || is_streaming
+            || request.body().is_end_stream()
+            || request.headers().contains_key(CONTENT_LENGTH)
+        {
+            return;
+        }
+        request.body_mut().gather(most, SPOOL_PATIENCE).await;
+    }
+
+    /// How long to wait for the head of the response; RPCs and event streams may take as long as they want.
+    fn limit(&self, headers: &HeaderMap) -> Option<Duration> {
+        let waits_for_events = headers
+            .get(http::header::ACCEPT)
+            .is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"));
+        let is_exempt = waits_for_events || is_grpc(headers);
+        (!is_exempt).then_some(self.worker.config.limits.response_timeout)
+    }
+
+    /// Notes that the request is sent once more.
+    fn retried(&mut self) {
+        self.exchange.retried();
+        self.worker.site.meter.retried();
+    }
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// For a body of unknown length to end.
+const SPOOL_PATIENCE: Duration = Duration::from_millis(100);

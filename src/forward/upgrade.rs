@@ -1,0 +1,204 @@
+//! Requests for another protocol on the same connection: `Upgrade` in HTTP/1 (RFC 9110, section 7.8), extended CONNECT in
+//! HTTP/2 (RFC 8441), and the way from one to the other, which only WebSocket has (RFC 6455, RFC 8441).
+//!
+//! Until the application has agreed this is a request like any other: nothing that the client sends behind it is tunnelled.
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use h2::ext::Protocol;
+use http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, response};
+use http_body::Body;
+
+use super::wait::answer;
+use super::{Errand, h1, h2 as over};
+use crate::failure::Reason;
+use crate::headers;
+use crate::http::{RequestBody, Sending, Source, StreamIo};
+
+/// What a client asks for.
+pub(super) struct Upgrade {
+    /// The protocol.
+    token: HeaderValue,
+    /// Asked for by extended CONNECT.
+    is_connect: bool,
+    /// WebSocket's question: the client's in HTTP/1, ours where the client has HTTP/2.
+    key: Option<HeaderValue>,
+}
+
+/// Whether a request asks for another protocol. Extended CONNECT becomes a GET, which is what HTTP/1 knows.
+pub(super) fn wanted(request: &mut Request<RequestBody>) -> Result<Option<Upgrade>, Reason> {
+    if let Some(protocol) = request.extensions_mut().remove::<Protocol>() {
+        if protocol.as_str() != "websocket" {
+            return Err(Reason::MethodRefused);
+        }
+        *request.method_mut() = Method::GET;
+        return Ok(Some(Upgrade {
+            token: WEBSOCKET,
+            is_connect: true,
+            key: None,
+        }));
+    }
+    let is_possible = request.version() == Version::HTTP_11 && request.body().is_end_stream();
+    let token = if is_possible {
+        headers::upgrade(request.headers())
+    } else {
+        None
+    };
+    Ok(token.map(|token| Upgrade {
+        token,
+        is_connect: false,
+        key: request.headers().get(SEC_WEBSOCKET_KEY).cloned(),
+    }))
+}
+
+impl Upgrade {
+    fn is_websocket(&self) -> bool {
+        self.token
+            .as_bytes()
+            .eq_ignore_ascii_case(WEBSOCKET.as_bytes())
+    }
+
+    /// Turns the application's agreement into what the client expects.
+    pub(super) fn answer(&self, head: &mut response::Parts) {
+        if self.is_connect {
+            head.status = StatusCode::OK;
+            head.headers.remove(SEC_WEBSOCKET_ACCEPT);
+            return;
+        }
+        head.status = StatusCode::SWITCHING_PROTOCOLS;
+        head.headers
+            .insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        head.headers.insert(UPGRADE, self.token.clone());
+        let is_answered = head.headers.contains_key(SEC_WEBSOCKET_ACCEPT);
+        if let (Some(key), true, false) = (&self.key, self.is_websocket(), is_answered) {
+            head.headers.insert(SEC_WEBSOCKET_ACCEPT, accept(key));
+        }
+    }
+
+    /// Whether this 101 is the answer to what was asked.
+    fn is_agreed(&self, headers: &HeaderMap) -> bool {
+        let is_same =
+            |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(self.token.as_bytes());
+        // A client of HTTP/1 has asked itself, and judges the answer itself.
+        let is_true = match &self.key {
+            Some(key) if self.is_connect => headers.get(SEC_WEBSOCKET_ACCEPT) == Some(&accept(key)),
+            _ => true,
+        };
+        headers.get(UPGRADE).is_some_and(is_same) && is_true
+    }
+}
+
+/// Asks an application that speaks HTTP/1, on a connection of its own.
+pub(super) async fn over_h1(
+    mut request: Request<RequestBody>,
+    upgrade: &mut Upgrade,
+    errand: &mut Errand<'_>,
+) -> Result<Response<Source>, Reason> {
+    let fields = request.headers_mut();
+    fields.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    fields.insert(UPGRADE, upgrade.token.clone());
+    if upgrade.is_connect {
+        let key = new_key();
+        fields.insert(SEC_WEBSOCKET_KEY, key.clone());
+        fields
+            .entry(SEC_WEBSOCKET_VERSION)
+            .or_insert(HeaderValue::from_static("13"));
+        upgrade.key = Some(key);
+    }
+    let mut lease = h1::lease(errand, true).await?;
+    let response = match h1::send(request, &mut lease, errand).await? {
+        Ok(response) => response,
+        Err(error) => return Err(h1::sort(error.error(), errand.exchange)),
+    };
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return refused(response.map(|body| Source::H1(body, Some(lease))), upgrade);
+    }
+    if !upgrade.is_agreed(response.headers()) {
+        return Err(Reason::UpstreamMalformed);
+    }
+    let (head, _) = response.into_parts();
+    let stream = lease.into_upgraded().await.ok_or(Reason::UpstreamClosed)?;
+    Ok(Response::from_parts(head, Source::Tunnel(Box::new(stream))))
+}
+
+/// Asks an application that speaks HTTP/2. There is only WebSocket; anything else stays a request like any other.
+pub(super) async fn over_h2(
+    mut request: Request<RequestBody>,
+    upgrade: &Upgrade,
+    errand: &mut Errand<'_>,
+) -> Result<Response<Source>, Reason> {
+    let is_whole = upgrade.is_connect || upgrade.key.is_some();
+    if !upgrade.is_websocket() || !is_whole {
+        return over::ask(request, errand).await;
+    }
+    if !over::share(errand, false)
+        .await?
+        .takes_extended_connect()
+        .await
+    {
+        return Err(Reason::UpstreamNoUpgrade);
+    }
+    let limit = errand.limit(request.headers());
+    request.headers_mut().remove(SEC_WEBSOCKET_KEY);
+    *request.method_mut() = Method::CONNECT;
+    request
+        .extensions_mut()
+        .insert(Protocol::from_static("websocket"));
+    let (head, _) = request.into_parts();
+    let (share, opened) = over::open(over::translate(&head)?, false, errand, &mut false).await?;
+    let (mut response, stream) = opened;
+    let heard = answer(|cx| over::hear(&mut response, cx), errand, limit).await?;
+    let response = heard.map_err(|error| over::sort(&error, errand.exchange))?;
+    if !response.status().is_success() {
+        let stopped = Sending::default();
+        return Ok(response.map(|body| Source::H2(body, Some(share), stopped)));
+    }
+    let (head, receive) = response.into_parts();
+    let tunnel = StreamIo::new(stream, receive).held_by(share);
+    Ok(Response::from_parts(head, Source::Tunnel(Box::new(tunnel))))
+}
+
+/// The application has answered something else. To a CONNECT every 2xx would mean that the tunnel is there.
+fn refused(response: Response<Source>, upgrade: &Upgrade) -> Result<Response<Source>, Reason> {
+    if upgrade.is_connect && response.status().is_success() {
+        return Err(Reason::UpstreamNoUpgrade);
+    }
+    Ok(response)
+}
+
+/// RFC 6455, section 4.1: sixteen bytes. They only have to differ, so that no cache takes one handshake for another.
+fn new_key() -> HeaderValue {
+    let mut nonce = [0; 16];
+    fastrand::fill(&mut nonce);
+    visible(&STANDARD.encode(nonce))
+}
+
+/// RFC 6455, section 4.2.2: the proof that the key was understood.
+fn accept(key: &HeaderValue) -> HeaderValue {
+    let mut context = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
+    context.update(key.as_bytes());
+    context.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    visible(&STANDARD.encode(context.finish()))
+}
+
+/// Base64 is always a valid value.
+fn visible(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_proof_is_that_of_the_rfc() {
+        let key = HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(accept(&key), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+}

@@ -1,0 +1,147 @@
+//! Waiting for the head of a response: under a limit on progress, with what the application says ahead of it.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use http::{Request, Response, StatusCode};
+use tokio::time::timeout_at;
+
+use super::Errand;
+use crate::failure::Reason;
+use crate::headers;
+use crate::http::RequestBody;
+
+/// What the application says.
+pub(super) enum Heard<T> {
+    /// 100, 103 and the like.
+    Interim(Response<()>),
+    Final(T),
+}
+
+/// Waits for the head of the response. The limit runs from the last time that the request moved: a slow upload is
+/// legitimate. When it is over, whoever is waited for is to blame.
+pub(super) async fn answer<T>(
+    mut hear: impl FnMut(&mut Context<'_>) -> Poll<Heard<T>>,
+    errand: &Errand<'_>,
+    limit: Option<Duration>,
+) -> Result<T, Reason> {
+    let progress = errand.exchange.progress();
+    let began = Instant::now();
+    let mut asks_at = errand.gate.map(|_| began + LONGEST_SILENCE);
+    let mut told = 0;
+    loop {
+        let moved = progress.moved().unwrap_or(began).max(began);
+        let ends_at = limit.map(|limit| moved + limit);
+        let heard = match ends_at.into_iter().chain(asks_at).min() {
+            Some(wake) => timeout_at(wake.into(), poll_fn(&mut hear)).await.ok(),
+            None => Some(poll_fn(&mut hear).await),
+        };
+        match heard {
+            Some(Heard::Final(answered)) => return Ok(answered),
+            Some(Heard::Interim(interim)) if interim.status() == StatusCode::CONTINUE => {
+                if asks_at.take().is_some() {
+                    ask_for_body(errand);
+                }
+                continue;
+            }
+            Some(Heard::Interim(interim)) => {
+                if told < MOST_INTERIM {
+                    pass_on(interim, errand);
+                }
+                told += 1;
+                continue;
+            }
+            None => {}
+        }
+        let now = Instant::now();
+        if asks_at.is_some_and(|at| at <= now) {
+            // An application that knows no better never asks.
+            asks_at = None;
+            ask_for_body(errand);
+            continue;
+        }
+        if ends_at.is_some_and(|at| at <= now) && progress.moved().is_none_or(|now| now <= moved) {
+            return Err(if progress.is_awaiting_client() {
+                Reason::BodyTimeout
+            } else {
+                Reason::UpstreamTimeout
+            });
+        }
+    }
+}
+
+fn ask_for_body(errand: &Errand<'_>) {
+    if let Some(gate) = errand.gate {
+        gate.open();
+    }
+    // hyper asks an HTTP/1 client when the body is read.
+    if errand.exchange.is_http2() {
+        let mut asked = Response::new(());
+        *asked.status_mut() = StatusCode::CONTINUE;
+        errand.exchange.progress().tell(asked);
+    }
+}
+
+/// HTTP/2 clients are told; hyper's server cannot tell those of HTTP/1.
+fn pass_on(mut interim: Response<()>, errand: &Errand<'_>) {
+    if errand.exchange.is_http2() && interim.status() == StatusCode::EARLY_HINTS {
+        headers::to_downstream(interim.status(), interim.headers_mut());
+        errand.exchange.progress().tell(interim);
+    }
+}
+
+/// What hyper's client hears ahead of a response. The callback must be `Send`, though nothing of this ever is sent.
+#[derive(Clone, Default)]
+pub(super) struct Early(Arc<Mutex<Said>>);
+
+#[derive(Default)]
+struct Said {
+    waiting: Vec<Response<()>>,
+    waker: Option<Waker>,
+}
+
+impl Early {
+    /// Listens, where somebody wants to know.
+    pub(super) fn of(request: &mut Request<RequestBody>, errand: &Errand<'_>) -> Option<Self> {
+        if errand.gate.is_none() && !errand.exchange.is_http2() {
+            return None;
+        }
+        let early = Self::default();
+        let said = early.clone();
+        hyper::ext::on_informational(request, move |interim| {
+            let mut response = Response::new(());
+            *response.status_mut() = interim.status();
+            *response.headers_mut() = interim.headers().clone();
+            said.with(|said| {
+                if said.waiting.len() < MOST_INTERIM {
+                    said.waiting.push(response);
+                }
+                if let Some(waker) = said.waker.take() {
+                    waker.wake();
+                }
+            });
+        });
+        Some(early)
+    }
+
+    pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<Response<()>> {
+        self.with(|said| {
+            if said.waiting.is_empty() {
+                said.waker = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            Poll::Ready(said.waiting.remove(0))
+        })
+    }
+
+    fn with<T>(&self, use_it: impl FnOnce(&mut Said) -> T) -> T {
+        use_it(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// How long a body waits for an application that does not ask for it.
+const LONGEST_SILENCE: Duration = Duration::from_secs(1);
+/// Interim responses passed on at most; an application that sends more is not listened to.
+const MOST_INTERIM: usize = 16;

@@ -1,0 +1,52 @@
+//! The framer as hyper sees it: the I/O of a connection with one message on it.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use hyper::rt::ReadBufCursor;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Framer, Left};
+use crate::http::head::Framing;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Read for Framer<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut out: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.left {
+            Left::Head(head) => {
+                self.poll_head(head, &mut out);
+                Poll::Ready(Ok(()))
+            }
+            Left::Body(Framing::Length(left)) => self.poll_length(left, &mut out, cx),
+            Left::Body(Framing::Chunked(chunks)) => self.poll_chunked(chunks, &mut out, cx),
+            Left::Nothing => self.poll_after(cx),
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for Framer<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.progress.unflushed();
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.progress.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    /// hyper has written everything and wants to close. Closing is the driver's business: it knows whether the end is
+    /// an orderly one.
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,258 @@
+//! A request's body on its way to the application: counted, held back until the application wants it, and for a short one
+//! of unknown length gathered first.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use super::progress::RequestProgress;
+use crate::failure::Reason;
+use crate::headers::clean_trailers;
+
+/// A request's body.
+pub(crate) struct RequestBody {
+    source: Source,
+    /// What was gathered of it, to be sent first.
+    gathered: Option<Bytes>,
+    gathered_trailers: Option<HeaderMap>,
+    /// Nothing is read before it opens.
+    gate: Option<Rc<Gate>>,
+    progress: Rc<RequestProgress>,
+}
+
+enum Source {
+    /// Nothing, or nothing more.
+    Empty,
+    H1(Incoming),
+    H2(h2::RecvStream),
+}
+
+impl RequestBody {
+    pub(crate) fn empty(progress: Rc<RequestProgress>) -> Self {
+        Self::new(Source::Empty, progress)
+    }
+
+    pub(crate) fn h1(body: Incoming, progress: Rc<RequestProgress>) -> Self {
+        Self::new(Source::H1(body), progress)
+    }
+
+    pub(crate) fn h2(body: h2::RecvStream, progress: Rc<RequestProgress>) -> Self {
+        Self::new(Source::H2(body), progress)
+    }
+
+    fn new(source: Source, progress: Rc<RequestProgress>) -> Self {
+        Self {
+            source,
+            gathered: None,
+            gathered_trailers: None,
+            gate: None,
+            progress,
+        }
+    }
+
+    /// From now on nothing of it is read before the gate opens.
+    pub(crate) fn wait_at(&mut self, gate: Rc<Gate>) {
+        self.gate = Some(gate);
+    }
+
+    /// Gathers a body that ends within so many bytes and so much time; its length is known then. Of one that does not, what
+    /// has come goes first.
+    pub(crate) async fn gather(&mut self, most: usize, patience: Duration) {
+        let mut gathered = BytesMut::new();
+        let all = async {
+            while gathered.len() < most {
+                match poll_fn(|cx| self.poll_source(cx)).await {
+                    None => {
+                        self.source = Source::Empty;
+                        return;
+                    }
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(data) => gathered.extend_from_slice(&data),
+                        Err(frame) => {
+                            self.source = Source::Empty;
+                            self.gathered_trailers = frame.into_trailers().ok();
+                            return;
+                        }
+                    },
+                    // It fails again when it is read on.
+                    Some(Err(_)) => return,
+                }
+            }
+        };
+        // Too slow is as good as too long.
+        let _ = timeout(patience, all).await;
+        self.gathered = (!gathered.is_empty()).then(|| gathered.freeze());
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        match &mut self.source {
+            Source::Empty => Poll::Ready(None),
+            Source::H1(body) => Pin::new(body).poll_frame(cx).map_err(Fault::from),
+            Source::H2(stream) => poll_h2(stream, cx),
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        if let Some(data) = self.gathered.take() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        if let Some(trailers) = self.gathered_trailers.take() {
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        let polled = self.poll_source(cx);
+        self.progress.awaits_client(polled.is_pending());
+        polled
+    }
+}
+
+pub(crate) type Fault = Box<dyn std::error::Error + Send + Sync>;
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        if let Some(gate) = &self.gate {
+            match gate.poll_open(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(false) => return Poll::Ready(Some(Err(NotWanted.into()))),
+                Poll::Ready(true) => self.gate = None,
+            }
+        }
+        let frame = ready!(self.poll_next(cx)).map(|frame| frame.map(clean));
+        match &frame {
+            Some(Ok(frame)) => self.progress.count(frame.data_ref().map_or(0, Bytes::len)),
+            // The framer has named a sharper reason already where it could.
+            Some(Err(_)) => self.progress.fail(Reason::ClientGone),
+            None => {}
+        }
+        if frame.is_none() || self.is_end_stream() {
+            self.progress.passed_on();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let has_more = self.gathered.is_some() || self.gathered_trailers.is_some();
+        !has_more
+            && match &self.source {
+                Source::Empty => true,
+                Source::H1(body) => body.is_end_stream(),
+                Source::H2(stream) => stream.is_end_stream(),
+            }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Empty if self.gathered_trailers.is_some() => SizeHint::default(),
+            Source::Empty => {
+                SizeHint::with_exact(self.gathered.as_ref().map_or(0, |data| data.len() as u64))
+            }
+            Source::H1(body) => body.size_hint(),
+            Source::H2(stream) if self.gathered.is_none() && stream.is_end_stream() => {
+                SizeHint::with_exact(0)
+            }
+            Source::H2(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// Trailers are fields like any other: an application may merge them into its header.
+pub(super) fn clean(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        clean_trailers(trailers);
+    }
+    frame
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.progress.let_go();
+    }
+}
+
+/// The next frame of an HTTP/2 body. Its window is given back as it is passed on, so the application's pace is the
+/// client's.
+pub(super) fn poll_h2(
+    stream: &mut h2::RecvStream,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+    match ready!(stream.poll_data(cx)) {
+        Some(Ok(data)) => {
+            // It fails only for a stream that has ended meanwhile.
+            let _ = stream.flow_control().release_capacity(data.len());
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+        None => {}
+    }
+    match ready!(stream.poll_trailers(cx)) {
+        Ok(Some(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+        Ok(None) => Poll::Ready(None),
+        Err(error) => Poll::Ready(Some(Err(error.into()))),
+    }
+}
+
+/// Where a body waits for the application to ask for it (`Expect: 100-continue`; RFC 9110, section 10.1.1).
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    is_open: Cell<Option<bool>>,
+    waiting: RefCell<Option<Waker>>,
+}
+
+impl Gate {
+    /// The body may go.
+    pub(crate) fn open(&self) {
+        self.decide(true);
+    }
+
+    /// The body is not wanted any more, if it has not gone yet.
+    pub(crate) fn shut(&self) {
+        self.decide(false);
+    }
+
+    fn decide(&self, opens: bool) {
+        if self.is_open.get().is_none() {
+            self.is_open.set(Some(opens));
+            if let Some(waker) = self.waiting.take() {
+                waker.wake();
+            }
+        }
+    }
+
+    fn poll_open(&self, cx: &Context<'_>) -> Poll<bool> {
+        match self.is_open.get() {
+            Some(is_open) => Poll::Ready(is_open),
+            None => {
+                self.waiting.replace(Some(cx.waker().clone()));
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// The application has answered without asking for the body.
+#[derive(Debug, thiserror::Error)]
+#[error("the application has not asked for the body")]
+struct NotWanted;
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestBody")
+            .field("progress", &self.progress)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,194 @@
+//! A response's body on its way to the client: counted, and tied to the exchange whose record it closes.
+
+use std::fmt;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::task::AbortHandle;
+
+use super::progress::RequestProgress;
+use super::request_body::{Fault, Gate, clean, poll_h2};
+use super::tunnel::{Duplex, Tunnel};
+use crate::failure::Reason;
+use crate::records::Exchange;
+use crate::upstream::{Lease, Share};
+
+/// Where a response's body comes from.
+pub(crate) enum Source {
+    /// An application that speaks HTTP/1, and the connection to be given back when all was read.
+    H1(Incoming, Option<Lease>),
+    /// One that speaks HTTP/2, and the way to stop what is still sent to it.
+    H2(h2::RecvStream, Option<Share>, Sending),
+    /// Ourselves.
+    Local(Option<Bytes>),
+    /// None: both sides go on in another protocol.
+    Tunnel(Box<dyn Duplex>),
+}
+
+/// The rest of a request that is sent by a task of its own; dropped, it is stopped.
+#[derive(Debug, Default)]
+pub(crate) struct Sending(pub(crate) Option<AbortHandle>);
+
+/// A response's body. It owns the exchange: the record is closed when the body is, with the bytes counted here, or as cut
+/// short when it is dropped before.
+pub(crate) struct ResponseBody {
+    source: Source,
+    exchange: Option<Exchange>,
+    progress: Rc<RequestProgress>,
+    /// Where the request's body waits, perhaps for ever.
+    gate: Option<Rc<Gate>>,
+}
+
+impl ResponseBody {
+    pub(crate) fn new(source: Source, exchange: Exchange, gate: Option<Rc<Gate>>) -> Self {
+        let progress = exchange.progress();
+        let body = Self {
+            source,
+            exchange: Some(exchange),
+            progress,
+            gate,
+        };
+        if !matches!(body.source, Source::Local(_)) {
+            body.progress.responding(body.size_hint().exact());
+        }
+        body
+    }
+
+    pub(crate) fn local(text: Bytes, exchange: Exchange) -> Self {
+        Self::new(Source::Local(Some(text)), exchange, None)
+    }
+
+    /// What is to follow this answer instead of a body.
+    pub(crate) fn take_tunnel(&mut self) -> Option<Tunnel> {
+        if !matches!(self.source, Source::Tunnel(_)) {
+            return None;
+        }
+        let source = std::mem::replace(&mut self.source, Source::Local(None));
+        match (source, self.exchange.take()) {
+            (Source::Tunnel(upstream), Some(exchange)) => Some(Tunnel { upstream, exchange }),
+            _ => None,
+        }
+    }
+
+    /// The whole body was read: close the record, keep the connection.
+    fn finish(&mut self) {
+        match &mut self.source {
+            Source::H1(_, lease) => {
+                if let Some(lease) = lease.take() {
+                    lease.give_back();
+                }
+            }
+            // An application may answer early and read on.
+            Source::H2(_, share, sending) => {
+                drop(share.take());
+                sending.0 = None;
+            }
+            Source::Local(_) | Source::Tunnel(_) => {}
+        }
+        if let Some(exchange) = self.exchange.take() {
+            exchange.finish();
+        }
+    }
+
+    fn fail(&mut self) {
+        if let Some(mut exchange) = self.exchange.take() {
+            // A client that broke its own request off makes the application's response break off, too.
+            exchange.fail(self.progress.failed().unwrap_or(Reason::UpstreamTruncated));
+        }
+    }
+
+    /// The rest cannot be sent: the record says so, and the connection to the application is not used again.
+    pub(crate) fn abandon(&mut self) {
+        self.exchange = None;
+        if let Source::H1(_, lease) = &mut self.source {
+            *lease = None;
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let frame = match &mut self.source {
+            Source::H1(body, _) => ready!(Pin::new(body).poll_frame(cx))
+                .map(|frame| frame.map(clean).map_err(Into::into)),
+            Source::H2(stream, ..) => ready!(poll_h2(stream, cx)).map(|frame| frame.map(clean)),
+            Source::Local(text) => text.take().map(|text| Ok(Frame::data(text))),
+            Source::Tunnel(_) => None,
+        };
+        match &frame {
+            Some(Ok(frame)) => {
+                if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut self.exchange) {
+                    exchange.sent(data.len());
+                }
+                // Nothing comes after trailers, and nobody asks.
+                if frame.is_trailers() {
+                    self.finish();
+                }
+            }
+            Some(Err(_)) => self.fail(),
+            None => self.finish(),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::H1(body, _) => body.is_end_stream(),
+            Source::H2(stream, ..) => stream.is_end_stream(),
+            Source::Local(text) => text.is_none(),
+            Source::Tunnel(_) => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::H1(body, _) => body.size_hint(),
+            Source::H2(stream, ..) if stream.is_end_stream() => SizeHint::with_exact(0),
+            Source::H2(..) => SizeHint::default(),
+            Source::Local(text) => {
+                SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
+            }
+            Source::Tunnel(_) => SizeHint::with_exact(0),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        // hyper drops a body of known length with its last byte, without asking for the end, and does not ask for the
+        // body of an answer to HEAD at all.
+        if self.is_end_stream() || matches!(self.source, Source::Local(_)) {
+            self.finish();
+        }
+        if let Some(gate) = &self.gate {
+            gate.shut();
+        }
+        self.progress.response_over();
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody")
+            .field("progress", &self.progress)
+            .finish_non_exhaustive()
+    }
+}

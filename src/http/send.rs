@@ -1,0 +1,113 @@
+//! Sending a body over HTTP/2, to a client or to the application, as fast as the other side's window allows.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::{Reason as Code, SendStream};
+use http_body::{Body, Frame};
+
+use super::request_body::Fault;
+
+/// How it ended.
+pub(crate) enum Sent {
+    Whole,
+    /// The other side wants no more of it.
+    Reset,
+    /// It broke off; this is the code to tell the other side.
+    Broken(Code),
+}
+
+/// Sends a body, and ends the stream only if it is whole.
+pub(crate) async fn send_body<B>(stream: &mut SendStream<Bytes>, mut body: Pin<&mut B>) -> Sent
+where
+    B: Body<Data = Bytes, Error = Fault>,
+{
+    loop {
+        let frame = match poll_fn(|cx| poll_frame(stream, body.as_mut(), cx)).await {
+            Next::Frame(frame) => frame,
+            Next::Reset => return Sent::Reset,
+            Next::Broken(code) => return Sent::Broken(code),
+            Next::End => return ended(&stream.send_data(Bytes::new(), true)),
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                let is_last = body.is_end_stream();
+                if !send_data(stream, data, is_last).await {
+                    return Sent::Reset;
+                }
+                if is_last {
+                    return Sent::Whole;
+                }
+            }
+            Err(frame) => {
+                if let Ok(trailers) = frame.into_trailers() {
+                    return ended(&stream.send_trailers(trailers));
+                }
+            }
+        }
+    }
+}
+
+fn ended(sent: &Result<(), h2::Error>) -> Sent {
+    match sent {
+        Ok(()) => Sent::Whole,
+        Err(_) => Sent::Reset,
+    }
+}
+
+enum Next {
+    Frame(Frame<Bytes>),
+    End,
+    Broken(Code),
+    Reset,
+}
+
+fn poll_frame<B>(
+    stream: &mut SendStream<Bytes>,
+    body: Pin<&mut B>,
+    cx: &mut Context<'_>,
+) -> Poll<Next>
+where
+    B: Body<Data = Bytes, Error = Fault>,
+{
+    if stream.poll_reset(cx).is_ready() {
+        return Poll::Ready(Next::Reset);
+    }
+    Poll::Ready(match ready!(body.poll_frame(cx)) {
+        Some(Ok(frame)) => Next::Frame(frame),
+        Some(Err(error)) => Next::Broken(code(&error)),
+        None => Next::End,
+    })
+}
+
+/// A stream that was reset is reset on the other side for the same reason.
+fn code(error: &Fault) -> Code {
+    let reset = error.downcast_ref::<h2::Error>();
+    reset
+        .and_then(h2::Error::reason)
+        .unwrap_or(Code::INTERNAL_ERROR)
+}
+
+/// Sends one piece in as many as the window wants. False when the other side has no more use for it.
+async fn send_data(stream: &mut SendStream<Bytes>, mut data: Bytes, is_last: bool) -> bool {
+    loop {
+        stream.reserve_capacity(data.len());
+        let granted = match stream.capacity() {
+            0 if !data.is_empty() => match poll_fn(|cx| stream.poll_capacity(cx)).await {
+                Some(Ok(granted)) => granted,
+                Some(Err(_)) | None => return false,
+            },
+            granted => granted,
+        };
+        let piece = data.split_to(granted.min(data.len()));
+        let is_end = data.is_empty();
+        if stream.send_data(piece, is_end && is_last).is_err() {
+            return false;
+        }
+        if is_end {
+            return true;
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What came in clear: it is sent to https (RFC 9110, section 15.4.9: method and body stay), without a byte of it going
+//! anywhere else.
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_TYPE, LOCATION};
+use http::uri::Authority;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+
+use crate::config::Config;
+use crate::failure::Reason;
+use crate::forward::Unanswerable;
+use crate::headers;
+use crate::http::{RequestBody, ResponseBody, refuse};
+use crate::records::Exchange;
+
+/// Where it came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// The listener that is there for it.
+    Redirect,
+    /// The HTTPS listener, by mistake.
+    Https,
+}
+
+/// Whether a request that came in clear goes to the application all the same: a certificate authority asks for its proof
+/// in clear (RFC 8555, section 8.3).
+pub(crate) fn is_let_through(request: &Request<RequestBody>, config: &Config) -> bool {
+    let is_acme = config.redirect_exempt.iter().any(|path| path == ACME);
+    let path = request.uri().path();
+    // As it stands: what the application might make of dots and escapes is not let through.
+    let is_plain = !path.contains(['%', '\\', ';']) && !path.contains("/.") && !path.contains("//");
+    is_acme
+        && path
+            .strip_prefix(ACME)
+            .is_some_and(|token| !token.is_empty())
+        && matches!(*request.method(), Method::GET | Method::HEAD)
+        && is_plain
+}
+
+/// Answers a request that came in clear.
+pub(crate) fn redirect(
+    request: &Request<RequestBody>,
+    mut exchange: Exchange,
+    config: &Config,
+    door: Door,
+) -> Result<Response<ResponseBody>, Unanswerable> {
+    let is_exempt = |path: &String| path == request.uri().path() && path != ACME;
+    if door == Door::Redirect && config.redirect_exempt.iter().any(is_exempt) {
+        return Ok(answer(StatusCode::OK, "ok\n".to_owned(), exchange));
+    }
+    let location = match location(request, config.redirect_port, door) {
+        Ok(location) => location,
+        Err(reason) => return refuse(reason, exchange).ok_or(Unanswerable),
+    };
+    if door == Door::Https {
+        exchange.fail(Reason::PlainHttp);
+    }
+    let text = format!("308 Permanent Redirect: {location}\n");
+    let mut response = answer(StatusCode::PERMANENT_REDIRECT, text, exchange);
+    let fields = response.headers_mut();
+    // Made of an authority and a path that were parsed, it is valid.
+    if let Ok(location) = HeaderValue::from_str(&location) {
+        fields.insert(LOCATION, location);
+    }
+    if door == Door::Https {
+        fields.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+fn answer(status: StatusCode, text: String, mut exchange: Exchange) -> Response<ResponseBody> {
+    exchange.respond(status);
+    let mut response = Response::new(ResponseBody::local(Bytes::from(text), exchange));
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
+}
+
+/// Fails when there is nowhere to send the request: no usable Host, or a method that is never forwarded. Who sends a body to
+/// the wrong port in clear is told so, rather than to send it once more.
+fn location(request: &Request<RequestBody>, port: u16, door: Door) -> Result<String, Reason> {
+    let method = request.method();
+    if matches!(*method, Method::CONNECT | Method::TRACE) {
+        return Err(Reason::MethodRefused);
+    }
+    if door == Door::Https && !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(Reason::PlainHttp);
+    }
+    let host = headers::authority(request)?.ok_or(Reason::BadHost)?;
+    let authority = Authority::try_from(host.as_bytes()).map_err(|_| Reason::BadHost)?;
+    let host = authority.host();
+    let path = match request
+        .uri()
+        .path_and_query()
+        .map_or("/", |path| path.as_str())
+    {
+        // `OPTIONS *` names no path.
+        "*" => "/",
+        path => path,
+    };
+    Ok(match port {
+        443 => format!("https://{host}{path}"),
+        _ => format!("https://{host}:{port}{path}"),
+    })
+}
+
+const ACME: &str = "/.well-known/acme-challenge/";

@@ -1,0 +1,107 @@
+//! A connection to the application, as bytes.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// A connection that is open.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    io: Io,
+    address: Option<SocketAddr>,
+    /// The application takes no more bytes.
+    is_deaf: bool,
+}
+
+#[derive(Debug)]
+enum Io {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    pub(super) fn tcp(stream: TcpStream, address: SocketAddr) -> Self {
+        Self {
+            io: Io::Tcp(stream),
+            address: Some(address),
+            is_deaf: false,
+        }
+    }
+
+    pub(super) fn unix(stream: UnixStream) -> Self {
+        Self {
+            io: Io::Unix(stream),
+            address: None,
+            is_deaf: false,
+        }
+    }
+
+    /// The address that answered; none for a Unix socket.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    fn io(&mut self) -> Pin<&mut dyn Both> {
+        match &mut self.io {
+            Io::Tcp(stream) => Pin::new(stream),
+            Io::Unix(stream) => Pin::new(stream),
+        }
+    }
+}
+
+trait Both: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Both for T {}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.io().poll_read(cx, out)
+    }
+}
+
+/// An application that has answered early (413) and closed resets what it is sent after that. The answer is still there to
+/// be read, so a write that fails only waits: the end of the connection, or its failure, is what the reading side will see.
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.is_deaf {
+            return Poll::Pending;
+        }
+        match ready!(self.io().poll_write(cx, bytes)) {
+            Ok(count) => Poll::Ready(Ok(count)),
+            Err(error) if is_refusal(&error) => {
+                self.is_deaf = true;
+                // The error has been taken off the socket; whoever reads must look again.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.io().poll_shutdown(cx)
+    }
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+    )
+}
