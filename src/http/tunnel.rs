@@ -57,6 +57,8 @@ impl Tunnel {
                 exchange.sent(count);
             });
             match (upwards, downwards) {
+                // The application has said all it had to say, and the client has heard it: how it goes is its own business.
+                (Err(Failed::Reading), _) if down.is_over => return Poll::Ready(None),
                 (Err(Failed::Reading), _) | (_, Err(Failed::Writing)) => {
                     return Poll::Ready(Some(Reason::ClientGone));
                 }
