@@ -16,8 +16,12 @@ mod certificates;
 mod client_auth;
 /// Requests and responses on their way, over HTTP/1 and HTTP/2.
 mod forwarding;
+/// Applications that speak HTTP/2.
+mod h2c;
 /// TLS versions, ALPN, deadlines.
 mod handshake;
+/// Expect, 100 and 103, and answers that come early.
+mod interim;
 /// Import directions, file sizes, module docs.
 mod layering;
 /// Applications that are away, slow or broken.

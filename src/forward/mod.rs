@@ -9,8 +9,8 @@ mod wait;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST};
-use http::{HeaderMap, Request, Response, Version};
+use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST};
+use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body::Body;
 use uuid::fmt::Hyphenated;
 
@@ -62,6 +62,11 @@ pub(crate) async fn forward(
                 && let Some(host) = exchange.host()
             {
                 headers::fix_redirects(&mut head.headers, host);
+            }
+            if gate.as_ref().is_some_and(|gate| !gate.is_open()) {
+                // The client may send its body all the same, or not; what follows the answer cannot be told from it.
+                head.headers
+                    .insert(CONNECTION, HeaderValue::from_static("close"));
             }
             exchange.respond(head.status);
             // The application's version is its own business; an old one must not cost the client its connection.
@@ -191,7 +196,7 @@ impl Errand<'_> {
     /// How long to wait for the head of the response; RPCs and event streams may take as long as they want.
     fn limit(&self, headers: &HeaderMap) -> Option<Duration> {
         let waits_for_events = headers
-            .get(http::header::ACCEPT)
+            .get(ACCEPT)
             .is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"));
         let is_exempt = waits_for_events || is_grpc(headers);
         (!is_exempt).then_some(self.worker.config.limits.response_timeout)

@@ -224,6 +224,11 @@ impl Gate {
         self.decide(false);
     }
 
+    /// Whether the body was asked for.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open.get() == Some(true)
+    }
+
     fn decide(&self, opens: bool) {
         if self.is_open.get().is_none() {
             self.is_open.set(Some(opens));

@@ -1,0 +1,309 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use http::{HeaderMap, Request, Response};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+use crate::support::{App, Client, Sidecar, h2_get, read_answer};
+
+/// An application of HTTP/2 that handles each stream by `script`.
+async fn app<F, W>(script: F) -> (App, String)
+where
+    F: Fn(Request<RecvStream>, SendResponse<Bytes>) -> W + Clone + Send + Sync + 'static,
+    W: Future<Output = ()> + Send + 'static,
+{
+    let app = App::scripted(move |talk| {
+        let script = script.clone();
+        async move {
+            let mut connection = h2::server::handshake(talk.stream).await.unwrap();
+            while let Some(Ok((request, respond))) = connection.accept().await {
+                tokio::spawn(script(request, respond));
+            }
+            Ok(())
+        }
+    })
+    .await;
+    let url = format!("h2c://{}", app.address);
+    (app, url)
+}
+
+/// Answers with what it has seen of the request: pseudo fields, fields, body, trailers.
+async fn echo(mut request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    let mut seen = format!("{} {}\n", request.method(), request.uri());
+    for (name, value) in request.headers() {
+        seen.push_str(&format!("{name}: {}\n", value.to_str().unwrap()));
+    }
+    let mut stream = respond.send_response(Response::new(()), false).unwrap();
+    let body = request.body_mut();
+    while let Some(Ok(data)) = body.data().await {
+        let _ = body.flow_control().release_capacity(data.len());
+        seen.push_str(&String::from_utf8_lossy(&data));
+    }
+    if let Ok(Some(trailers)) = body.trailers().await {
+        seen.push_str(&format!("\ntrailers: {trailers:?}"));
+    }
+    stream.send_data(Bytes::from(seen), false).unwrap();
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-checksum", "7".parse().unwrap());
+    stream.send_trailers(trailers).unwrap();
+}
+
+#[tokio::test]
+async fn a_request_reaches_an_application_of_http2_as_one_of_http2() {
+    let (_app, url) = app(echo).await;
+    let sidecar = Sidecar::start(&url, &[]).await;
+    let h2 = Client::new(&sidecar, &["h2"]).h2().await;
+    let mut ready = h2.0.clone().ready().await.unwrap();
+    let request = Request::post("https://shop.example/p?q")
+        .header("te", "trailers")
+        .header("x-own", "kept")
+        .body(())
+        .unwrap();
+    let (response, mut body) = ready.send_request(request, false).unwrap();
+    body.send_data(Bytes::from("hello"), false).unwrap();
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-end", "1".parse().unwrap());
+    trailers.insert("x-forwarded-for", "6.6.6.6".parse().unwrap());
+    body.send_trailers(trailers).unwrap();
+    let mut response = response.await.unwrap();
+    let mut seen = Vec::new();
+    while let Some(data) = response.body_mut().data().await {
+        seen.extend_from_slice(&data.unwrap());
+    }
+    let seen = String::from_utf8(seen).unwrap();
+    assert!(seen.starts_with("POST http://shop.example/p?q\n"), "{seen}");
+    for part in [
+        "\nte: trailers\n",
+        "\nx-own: kept\n",
+        "\nx-forwarded-proto: https\n",
+        "hello\ntrailers: {\"x-end\": \"1\"}",
+    ] {
+        assert!(seen.contains(part), "{part:?} is missing in {seen}");
+    }
+    for part in ["\nhost:", "transfer-encoding", "connection", "6.6.6.6"] {
+        assert!(!seen.contains(part), "{part:?} stands in {seen}");
+    }
+    let trailers = response.body_mut().trailers().await.unwrap().unwrap();
+    assert_eq!(trailers["x-checksum"], "7");
+
+    // From HTTP/1, too.
+    let answer = Client::h1(&sidecar)
+        .send("POST /h1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+        .await;
+    assert!(
+        answer.text().starts_with("POST http://a/h1\n"),
+        "{}",
+        answer.text()
+    );
+    assert!(answer.text().ends_with("abc"), "{}", answer.text());
+    let record = sidecar.exchange("/h1").await;
+    assert_eq!(
+        (
+            &record["reason"],
+            &record["http"],
+            record["target"].as_str()
+        ),
+        (&"".into(), &"1.1".into(), Some(url.as_str()))
+    );
+}
+
+#[tokio::test]
+async fn many_requests_share_few_connections() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    let app = App::scripted(move |talk| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async move {
+            let mut connection = h2::server::handshake(talk.stream).await.unwrap();
+            while let Some(Ok((request, respond))) = connection.accept().await {
+                tokio::spawn(echo(request, respond));
+            }
+            Ok(())
+        }
+    })
+    .await;
+    let sidecar = Sidecar::start(format!("h2c://{}", app.address), &[]).await;
+    let h2 = Client::new(&sidecar, &["h2"]).h2().await;
+    let all: Vec<_> = (0..100)
+        .map(|n| {
+            let h2 = h2.clone();
+            tokio::spawn(async move { h2.exchange(h2_get(&format!("/{n}")), None).await })
+        })
+        .collect();
+    for one in all {
+        assert_eq!(one.await.unwrap().unwrap().0, 200);
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_reset_goes_through_in_both_directions_with_its_code() {
+    let (told, mut codes) = mpsc::unbounded_channel();
+    let (_app, url) = app(move |request, mut respond| {
+        let told = told.clone();
+        async move {
+            match request.uri().path() {
+                "/early" => respond.send_reset(Reason::INADEQUATE_SECURITY),
+                "/late" => {
+                    let mut stream = respond.send_response(Response::new(()), false).unwrap();
+                    stream.send_data(Bytes::from("some"), false).unwrap();
+                    let mut request = request.into_body();
+                    // Until the client has seen it.
+                    let _ = request.data().await;
+                    stream.send_reset(Reason::ENHANCE_YOUR_CALM);
+                }
+                _ => {
+                    let mut body = request.into_body();
+                    let _head = respond.send_response(Response::new(()), false).unwrap();
+                    while let Some(data) = body.data().await {
+                        if let Err(error) = data {
+                            let _ = told.send(error.reason());
+                            return;
+                        }
+                    }
+                }
+            }
+        }
+    })
+    .await;
+    let sidecar = Sidecar::start(&url, &[]).await;
+    let h2 = Client::new(&sidecar, &["h2"]).h2().await;
+    // There is still an answer to be given.
+    assert_eq!(h2.exchange(h2_get("/early"), None).await.unwrap().0, 502);
+    assert_eq!(sidecar.exchange("/early").await["reason"], "upstream_reset");
+    // There is none any more.
+    let post = |path: &str| Request::post(format!("https://a{path}")).body(()).unwrap();
+    let mut ready = h2.0.clone().ready().await.unwrap();
+    let (response, mut body) = ready.send_request(post("/late"), false).unwrap();
+    let mut response = response.await.unwrap();
+    assert_eq!(response.body_mut().data().await.unwrap().unwrap(), "some");
+    body.send_data(Bytes::from("seen"), false).unwrap();
+    let error = response.body_mut().data().await.unwrap().unwrap_err();
+    assert_eq!(error.reason(), Some(Reason::ENHANCE_YOUR_CALM));
+    assert_eq!(
+        sidecar.exchange("/late").await["reason"],
+        "upstream_truncated"
+    );
+    // And the client's own.
+    let mut ready = h2.0.clone().ready().await.unwrap();
+    let (response, mut body) = ready.send_request(post("/mine"), false).unwrap();
+    response.await.unwrap();
+    body.send_reset(Reason::CANCEL);
+    assert_eq!(codes.recv().await.unwrap(), Some(Reason::CANCEL));
+    assert_eq!(sidecar.exchange("/mine").await["reason"], "client_gone");
+}
+
+#[tokio::test]
+async fn what_the_application_refused_unseen_is_sent_again_on_a_new_connection() {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    let app = App::scripted(move |talk| {
+        let number = counted.fetch_add(1, Ordering::Relaxed);
+        async move {
+            let mut connection = h2::server::handshake(talk.stream).await.unwrap();
+            let mut served = 0;
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                if number == 0 && served == 1 {
+                    respond.send_reset(Reason::REFUSED_STREAM);
+                } else {
+                    tokio::spawn(echo(request, respond));
+                }
+                served += 1;
+            }
+            Ok(())
+        }
+    })
+    .await;
+    let sidecar = Sidecar::start(format!("h2c://{}", app.address), &["--workers", "1"]).await;
+    let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+    for path in ["/1", "/2", "/3"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        assert_eq!(
+            read_answer(&mut stream).await.unwrap().status,
+            200,
+            "{path}"
+        );
+    }
+    assert_eq!(sidecar.exchange("/2").await["retries"], 1);
+    assert_eq!(connections.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn an_application_that_goes_away_costs_no_request_and_one_that_speaks_no_http2_is_named() {
+    // One request a connection, then GOAWAY.
+    let (_app, url) = {
+        let app = App::scripted(|talk| async move {
+            let mut connection = h2::server::handshake(talk.stream).await.unwrap();
+            if let Some(Ok((request, respond))) = connection.accept().await {
+                tokio::spawn(echo(request, respond));
+                connection.graceful_shutdown();
+            }
+            while let Some(Ok((request, respond))) = connection.accept().await {
+                tokio::spawn(echo(request, respond));
+            }
+            Ok(())
+        })
+        .await;
+        let url = format!("h2c://{}", app.address);
+        (app, url)
+    };
+    let sidecar = Sidecar::start(&url, &[]).await;
+    let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+    for n in 0..50 {
+        let request = format!("GET /{n} HTTP/1.1\r\nHost: a\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        assert_eq!(read_answer(&mut stream).await.unwrap().status, 200, "{n}");
+    }
+    let app = App::echo().await;
+    let sidecar = Sidecar::start(format!("h2c://{}", app.address), &[]).await;
+    let answer = Client::h1(&sidecar).get("/old").await;
+    assert_eq!(answer.status, 502);
+    assert!(answer.text().contains("upstream_"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_large_body_goes_both_ways_at_the_slower_sides_pace() {
+    let (_app, url) = app(|mut request, mut respond| async move {
+        let mut stream = respond.send_response(Response::new(()), false).unwrap();
+        let body = request.body_mut();
+        while let Some(Ok(data)) = body.data().await {
+            let count = data.len();
+            stream.reserve_capacity(count);
+            let mut left = data;
+            while !left.is_empty() {
+                let granted = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
+                let granted = granted.unwrap().unwrap().min(left.len());
+                stream.send_data(left.split_to(granted), false).unwrap();
+            }
+            let _ = body.flow_control().release_capacity(count);
+        }
+        stream.send_data(Bytes::new(), true).unwrap();
+    })
+    .await;
+    let sidecar = Sidecar::start(&url, &[]).await;
+    let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+    let size = 20 << 20;
+    let head = format!(
+        "POST /big HTTP/1.1\r\nHost: a\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n"
+    );
+    let (mut read, mut write) = tokio::io::split(&mut stream);
+    let sending = async {
+        write.write_all(head.as_bytes()).await.unwrap();
+        write.write_all(&vec![7; size]).await.unwrap();
+        write.flush().await.unwrap();
+    };
+    let mut seen = Vec::new();
+    let (_, read) = tokio::join!(sending, read.read_to_end(&mut seen));
+    read.unwrap();
+    assert_eq!(seen.iter().filter(|byte| **byte == 7).count(), size);
+    let record = sidecar.exchange("/big").await;
+    assert_eq!(
+        (&record["bytes_in"], &record["bytes_out"]),
+        (&size.into(), &size.into())
+    );
+}
