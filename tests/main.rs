@@ -16,6 +16,8 @@ mod certificates;
 mod client_auth;
 /// Requests and responses on their way, over HTTP/1 and HTTP/2.
 mod forwarding;
+/// gRPC in all four kinds.
+mod grpc;
 /// Applications that speak HTTP/2.
 mod h2c;
 /// TLS versions, ALPN, deadlines.
@@ -24,6 +26,8 @@ mod handshake;
 mod interim;
 /// Import directions, file sizes, module docs.
 mod layering;
+/// What old applications need to understand new clients.
+mod legacy;
 /// Applications that are away, slow or broken.
 mod misbehaving_apps;
 /// Malformed requests, clients that leave, time limits.

@@ -70,7 +70,7 @@ impl RequestBody {
     pub(crate) async fn gather(&mut self, most: usize, patience: Duration) {
         let mut gathered = BytesMut::new();
         let all = async {
-            while gathered.len() < most {
+            while gathered.len() <= most {
                 match poll_fn(|cx| self.poll_source(cx)).await {
                     None => {
                         self.source = Source::Empty;
