@@ -34,6 +34,8 @@ mod misbehaving_apps;
 mod misbehaving_clients;
 /// Exit codes, signals, configuration mistakes, `check` and `demo`.
 mod process;
+/// Load balancers and proxies in front, and what is believed of what they say.
+mod proxies;
 /// What a record says, and that there is exactly one.
 mod records;
 /// The plain HTTP listener.

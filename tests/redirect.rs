@@ -1,7 +1,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Sidecar, hello, read_answer, send};
+use crate::support::{App, Client, Sidecar, hello, read_answer, send};
 
 #[tokio::test]
 async fn plain_http_is_sent_to_https_with_path_and_query() {
@@ -96,4 +96,123 @@ async fn a_redirect_connection_is_kept_and_nonsense_ends_it() {
     let mut seen = String::new();
     stream.read_to_string(&mut seen).await.unwrap();
     assert!(seen.contains("\r\n\r\nHTTP/1.0 308"), "{seen}");
+}
+
+#[tokio::test]
+async fn plain_http_on_the_https_port_is_sent_to_https_or_told_why_not() {
+    let app = hello("hi").await;
+    let sidecar = Sidecar::start(&app, &["--redirect-port", "8443"]).await;
+    for method in ["GET", "HEAD"] {
+        let mut stream = TcpStream::connect(sidecar.https).await.unwrap();
+        let request = format!("{method} /{method}?b=c HTTP/1.1\r\nHost: shop.example:80\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut seen = String::new();
+        stream.read_to_string(&mut seen).await.unwrap();
+        let location = format!("https://shop.example:8443/{method}?b=c");
+        assert!(seen.starts_with("HTTP/1.1 308 "), "{seen}");
+        assert!(
+            seen.contains(&format!("\r\nLocation: {location}\r\n")),
+            "{seen}"
+        );
+        assert!(seen.contains("\r\nConnection: close\r\n"), "{seen}");
+        assert_eq!(seen.ends_with("\r\n\r\n"), method == "HEAD", "{seen}");
+        let record = sidecar.exchange(&format!("/{method}")).await;
+        assert_eq!(
+            (&record["status"], &record["reason"], record.get("tls")),
+            (&308.into(), &"plain_http".into(), None)
+        );
+    }
+    // A body that has gone over the wire in clear is not to be sent once more as if nothing had happened.
+    let answer = send(
+        sidecar.https,
+        "POST /form HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nsecret",
+    )
+    .await;
+    assert_eq!((answer.status, answer.field("location")), (400, None));
+    assert!(
+        answer.text().contains("https://") && answer.text().contains("plain_http"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(sidecar.exchange("/form").await["reason"], "plain_http");
+    for (request, status) in [
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 405),
+    ] {
+        assert_eq!(
+            send(sidecar.https, request).await.status,
+            status,
+            "{request:?}"
+        );
+    }
+    let metrics = sidecar.admin("/metrics").await.text();
+    assert!(
+        metrics.contains(
+            "portcullis_requests_total{method=\"GET\",code=\"308\",reason=\"plain_http\"} 1"
+        ),
+        "{metrics}"
+    );
+    assert_eq!(app.heads().len(), 0);
+    assert_eq!(Client::h1(&sidecar).get("/").await.text(), "hi");
+}
+
+#[tokio::test]
+async fn exempt_paths_are_answered_in_clear_and_acmes_go_to_the_application() {
+    let app = App::echo().await;
+    let exempt = [
+        "--redirect",
+        "127.0.0.1:0",
+        "--redirect-exempt",
+        "/lb-check",
+        "--redirect-exempt",
+        "/.well-known/acme-challenge/",
+    ];
+    let sidecar = Sidecar::start(&app, &exempt).await;
+    let get = async |path: &str| {
+        send(
+            sidecar.redirect.unwrap(),
+            format!("GET {path} HTTP/1.1\r\nHost: shop.example\r\n\r\n"),
+        )
+        .await
+    };
+    assert_eq!(
+        (
+            get("/lb-check").await.status,
+            get("/lb-check?x=y").await.status
+        ),
+        (200, 200)
+    );
+    let token = get("/.well-known/acme-challenge/token-1").await;
+    assert_eq!(token.status, 200);
+    for line in [
+        "X-Forwarded-Proto: http",
+        "X-Forwarded-Port: 80",
+        "Host: shop.example",
+    ] {
+        assert!(
+            token.text().contains(&format!("\r\n{line}\r\n")),
+            "{line} is missing in {}",
+            token.text()
+        );
+    }
+    for path in [
+        "/",
+        "/lb-check/",
+        "/LB-check",
+        "/.well-known/acme-challenge/",
+        "/.well-known/acme-challenge/../../admin",
+        "/.well-known/acme-challenge/%2e%2e/admin",
+        "/.well-known/acme-challenge//admin",
+        "/.well-known/acme-challenge/..\\admin",
+    ] {
+        assert_eq!(get(path).await.status, 308, "{path}");
+    }
+    let upload =
+        "POST /.well-known/acme-challenge/x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(send(sidecar.redirect.unwrap(), upload).await.status, 308);
+    assert_eq!(app.heads().len(), 1, "{:?}", app.heads());
+    // On the HTTPS port nothing is exempt from TLS.
+    let answer = send(sidecar.https, "GET /lb-check HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(answer.status, 308);
 }

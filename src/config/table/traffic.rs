@@ -43,7 +43,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "redirect-exempt",
         "PATH",
         None,
-        "The --redirect listener answers exactly this path with 200, for load balancers; /.well-known/acme-challenge/ lets everything below it through to the application",
+        "The --redirect listener answers exactly this path with 200, for load balancers; /.well-known/acme-challenge/ lets the tokens below it through to the application",
     ),
     list(
         HEADING,
