@@ -48,5 +48,7 @@ mod rotation;
 mod sni;
 /// Sessions resumed, by whom and for how long.
 mod tickets;
+/// Nothing is changed but what is documented.
+mod transparency;
 /// WebSocket and other protocols, over HTTP/1 and HTTP/2.
 mod upgrades;
