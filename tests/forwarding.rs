@@ -340,6 +340,11 @@ async fn localhost_means_the_loopback_that_answers() {
         sidecar.exchange("/").await["upstream"],
         app.address.to_string()
     );
+    // It is named, for whoever wonders.
+    let target = sidecar.admin("/target").await.json();
+    assert_eq!(target["answers_at"], app.address.to_string());
+    let named = format!("address={}", app.address);
+    assert!(sidecar.log().contains(&named), "{}", sidecar.log());
 }
 
 #[tokio::test]

@@ -38,6 +38,9 @@ pub struct TargetView {
     pub configured: String,
     /// Whether the two differ. A restart returns to the configured one.
     pub drift: bool,
+    /// Where a target on `localhost` has answered, which means either loopback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answers_at: Option<String>,
 }
 
 /// The body of `PUT /target`.

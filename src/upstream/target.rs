@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Where to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,16 +181,20 @@ pub(crate) struct Target {
     pub(crate) number: u64,
     /// As configured or as asked for.
     pub url: TargetUrl,
-    /// For `localhost`: whether `::1` answered last.
-    v6_won: AtomicBool,
+    /// For `localhost`: which loopback answered last; [`NOBODY`] before the first has.
+    winner: AtomicU8,
 }
+
+const NOBODY: u8 = 0;
+const V4: u8 = 4;
+const V6: u8 = 6;
 
 impl Target {
     pub(crate) fn new(number: u64, url: TargetUrl) -> Self {
         Self {
             number,
             url,
-            v6_won: AtomicBool::new(false),
+            winner: AtomicU8::new(NOBODY),
         }
     }
 
@@ -198,15 +202,28 @@ impl Target {
     pub(crate) fn loopbacks(&self, port: u16) -> [SocketAddr; 2] {
         let v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
         let v6 = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port);
-        if self.v6_won.load(Ordering::Relaxed) {
+        if self.winner.load(Ordering::Relaxed) == V6 {
             [v6, v4]
         } else {
             [v4, v6]
         }
     }
 
-    pub(crate) fn won(&self, address: SocketAddr) {
-        self.v6_won.store(address.is_ipv6(), Ordering::Relaxed);
+    /// This loopback has answered. Said when it is news.
+    pub(super) fn won(&self, address: SocketAddr) {
+        let winner = if address.is_ipv6() { V6 } else { V4 };
+        if self.winner.swap(winner, Ordering::Relaxed) != winner {
+            tracing::info!(target_url = %self.url, %address, "localhost answers at this address");
+        }
+    }
+
+    /// For `localhost`: the address that answered last.
+    pub(crate) fn answers_at(&self) -> Option<SocketAddr> {
+        match (self.url.endpoint(), self.winner.load(Ordering::Relaxed)) {
+            (_, NOBODY) => None,
+            (Endpoint::Localhost(port), _) => Some(self.loopbacks(*port)[0]),
+            _ => None,
+        }
     }
 }
 

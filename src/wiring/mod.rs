@@ -159,6 +159,7 @@ impl portcullis_admin::Targets for House {
             url: current.url.to_string(),
             configured: configured.to_string(),
             drift: current.url != *configured,
+            answers_at: current.answers_at().map(|address| address.to_string()),
         }
     }
 
