@@ -250,6 +250,12 @@ async fn a_tunnel_is_not_opened_on_an_answer_that_only_looks_like_agreement() {
             502,
         ),
         ("HTTP/1.1 101 Switching Protocols\r\n\r\n", 502, 502),
+        // There is no proof, and the sidecar does not make one up for the application.
+        (
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+            101,
+            502,
+        ),
         // The proof is another key's.
         (
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n",
@@ -259,11 +265,10 @@ async fn a_tunnel_is_not_opened_on_an_answer_that_only_looks_like_agreement() {
     ] {
         let app = app_answering(answer).await;
         let sidecar = Sidecar::start(&app, &[]).await;
-        assert_eq!(
-            Client::h1(&sidecar).send(UPGRADE).await.status,
-            over_h1,
-            "{answer:?}"
-        );
+        let told = Client::h1(&sidecar).send(UPGRADE).await;
+        assert_eq!(told.status, over_h1, "{answer:?}");
+        let proof = told.field("sec-websocket-accept");
+        assert_eq!(proof.is_some(), answer.contains("Accept"), "{answer:?}");
         let mut h2 = hyper_h2(&sidecar).await;
         let response = h2
             .send_request(extended_connect("/h2", "websocket"))
@@ -408,4 +413,28 @@ async fn when_one_end_of_a_tunnel_breaks_the_other_is_let_go_and_the_record_says
     drop(stream);
     seen.recv().await.unwrap();
     assert_eq!(sidecar.exchange("/app").await["reason"], "client_gone");
+}
+
+#[tokio::test]
+async fn a_length_on_an_extended_connect_is_no_bodys() {
+    let app = app_answering("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    let h2 = Client::new(&sidecar, &["h2"]).h2().await;
+    let mut request = Request::builder()
+        .method(Method::CONNECT)
+        .uri("https://localhost/length")
+        .header("content-length", "5")
+        .body(())
+        .unwrap();
+    let websocket = h2::ext::Protocol::from_static("websocket");
+    request.extensions_mut().insert(websocket);
+    let mut ready = h2.0.clone().ready().await.unwrap();
+    let (response, mut stream) = ready.send_request(request, false).unwrap();
+    stream.send_data(Bytes::from("hello"), false).unwrap();
+    assert_eq!(response.await.unwrap().status(), 403);
+    let head = app.heads()[0].to_ascii_lowercase();
+    assert!(
+        head.starts_with("get /length ") && !head.contains("content-length"),
+        "{head}"
+    );
 }

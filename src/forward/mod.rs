@@ -52,33 +52,40 @@ pub(crate) async fn forward(
         Err(reason) => Err(reason),
     };
     let mut response = match answered {
-        Ok(response) => {
-            let (mut head, source) = response.into_parts();
-            headers::to_downstream(head.status, &mut head.headers);
-            if let (Source::Tunnel(_), Some(upgrade)) = (&source, &upgrade) {
-                upgrade.answer(&mut head);
-            }
-            if worker.config.fix_redirects
-                && let Some(host) = exchange.host()
-            {
-                headers::fix_redirects(&mut head.headers, host);
-            }
-            if gate.as_ref().is_some_and(|gate| !gate.is_open()) {
-                // The client may send its body all the same, or not; what follows the answer cannot be told from it.
-                head.headers
-                    .insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            exchange.respond(head.status);
-            // The application's version is its own business; an old one must not cost the client its connection.
-            head.version = Version::HTTP_11;
-            Response::from_parts(head, ResponseBody::new(source, exchange, gate))
-        }
+        Ok(response) => deliver(response, upgrade.as_ref(), exchange, gate.clone(), &worker),
         Err(reason) => refuse(reason, exchange).ok_or(Unanswerable)?,
     };
+    if gate.is_some_and(|gate| !gate.is_open()) {
+        // The client may send its body all the same, or not; what follows the answer cannot be told from it.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
     if let Some(hsts) = worker.config.hsts {
         headers::insist_on_https(response.headers_mut(), hsts);
     }
     Ok(response)
+}
+
+/// Makes the application's response one for the client.
+fn deliver(
+    response: Response<Source>,
+    upgrade: Option<&Upgrade>,
+    mut exchange: Exchange,
+    gate: Option<Rc<Gate>>,
+    worker: &Worker,
+) -> Response<ResponseBody> {
+    let (mut head, source) = response.into_parts();
+    headers::to_downstream(head.status, &mut head.headers);
+    if let (Source::Tunnel(_), Some(upgrade)) = (&source, upgrade) {
+        upgrade.answer(&mut head);
+    }
+    if let (true, Some(host)) = (worker.config.fix_redirects, exchange.host()) {
+        headers::fix_redirects(&mut head.headers, host);
+    }
+    exchange.respond(head.status);
+    // The application's version is its own business; an old one must not cost the client its connection.
+    head.version = Version::HTTP_11;
+    Response::from_parts(head, ResponseBody::new(source, exchange, gate))
 }
 
 /// A client that wants to be asked for its body (RFC 9110, section 10.1.1) waits until the application asks.

@@ -8,7 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use h2::ext::Protocol;
 use http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, response};
 use http_body::Body;
@@ -36,6 +37,8 @@ pub(super) fn wanted(request: &mut Request<RequestBody>) -> Result<Option<Upgrad
             return Err(Reason::MethodRefused);
         }
         *request.method_mut() = Method::GET;
+        // What follows is no body.
+        request.headers_mut().remove(CONTENT_LENGTH);
         return Ok(Some(Upgrade {
             token: WEBSOCKET,
             is_connect: true,
@@ -73,10 +76,6 @@ impl Upgrade {
         head.headers
             .insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         head.headers.insert(UPGRADE, self.token.clone());
-        let is_answered = head.headers.contains_key(SEC_WEBSOCKET_ACCEPT);
-        if let (Some(key), true, false) = (&self.key, self.is_websocket(), is_answered) {
-            head.headers.insert(SEC_WEBSOCKET_ACCEPT, accept(key));
-        }
     }
 
     /// Whether this 101 is the answer to what was asked.
@@ -157,7 +156,10 @@ pub(super) async fn over_h2(
         let stopped = Sending::default();
         return Ok(response.map(|body| Source::H2(body, Some(share), stopped)));
     }
-    let (head, receive) = response.into_parts();
+    let (mut head, receive) = response.into_parts();
+    if let (Some(key), false) = (&upgrade.key, upgrade.is_connect) {
+        head.headers.insert(SEC_WEBSOCKET_ACCEPT, accept(key));
+    }
     let tunnel = StreamIo::new(stream, receive).held_by(share);
     Ok(Response::from_parts(head, Source::Tunnel(Box::new(tunnel))))
 }

@@ -34,7 +34,8 @@ pub(super) async fn begin(
         // The exchange that uses the connection is told of its end; an idle one just goes. What is left of it is only
         // waited for by a request that asked for another protocol.
         if let Ok(parts) = connection.without_shutdown().await {
-            let _ = give.send(Rewound::new(parts.read_buf, parts.io.into_inner()));
+            let stream = parts.io.into_inner().tunnelled();
+            let _ = give.send(Rewound::new(parts.read_buf, stream));
         }
     });
     poll_fn(|cx| sender.poll_ready(cx)).await.map_err(broken)?;

@@ -15,6 +15,8 @@ pub(crate) struct Stream {
     address: Option<SocketAddr>,
     /// The application takes no more bytes.
     is_deaf: bool,
+    /// What is read answers what was written.
+    is_http: bool,
 }
 
 #[derive(Debug)]
@@ -29,6 +31,7 @@ impl Stream {
             io: Io::Tcp(stream),
             address: Some(address),
             is_deaf: false,
+            is_http: true,
         }
     }
 
@@ -37,12 +40,21 @@ impl Stream {
             io: Io::Unix(stream),
             address: None,
             is_deaf: false,
+            is_http: true,
         }
     }
 
     /// The address that answered; none for a Unix socket.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// From here on it is another protocol's: a write that fails is a failure.
+    pub(super) fn tunnelled(self) -> Self {
+        Self {
+            is_http: false,
+            ..self
+        }
     }
 
     fn io(&mut self) -> Pin<&mut dyn Both> {
@@ -80,7 +92,7 @@ impl AsyncWrite for Stream {
         }
         match ready!(self.io().poll_write(cx, bytes)) {
             Ok(count) => Poll::Ready(Ok(count)),
-            Err(error) if is_refusal(&error) => {
+            Err(error) if self.is_http && is_refusal(&error) => {
                 self.is_deaf = true;
                 // The error has been taken off the socket; whoever reads must look again.
                 cx.waker().wake_by_ref();
