@@ -1,9 +1,8 @@
 //! Who a connection is from: its peer, or whom a trusted load balancer names in a PROXY header; and whether that client may
 //! come at all.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use ipnet::IpNet;
 use proxy_header::{ParseConfig, ProxyHeader};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout_at;
@@ -19,7 +18,7 @@ pub(crate) async fn settle(mut accepted: Accepted, worker: &Worker) -> Option<Ac
         return Some(accepted);
     }
     let config = &worker.config;
-    if config.proxy_protocol && contains(&config.trusted_proxies, accepted.client.ip()) {
+    if config.proxy_protocol && config.trusted_proxies.contain(accepted.client.ip()) {
         let deadline = accepted.at + config.limits.handshake_timeout;
         let reading = timeout_at(deadline.into(), Box::pin(read(&mut accepted.stream)));
         let named = tokio::select! {
@@ -37,15 +36,11 @@ pub(crate) async fn settle(mut accepted: Accepted, worker: &Worker) -> Option<Ac
         }
     }
     let allowed = &config.allow_clients;
-    if !allowed.is_empty() && !contains(allowed, accepted.client.ip()) {
+    if !allowed.is_empty() && !allowed.contain(accepted.client.ip()) {
         worker.site.meter.not_allowed();
         return None;
     }
     Some(accepted)
-}
-
-fn contains(networks: &[IpNet], ip: IpAddr) -> bool {
-    networks.iter().any(|network| network.contains(&ip))
 }
 
 fn refused(accepted: &Accepted, worker: &Worker, why: &str) {

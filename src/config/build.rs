@@ -1,7 +1,7 @@
 //! Gathered text to a checked [`Config`]; every mistake goes on the list, and parsing goes on.
 
 use super::gather::{Given, Raw};
-use super::{Config, Limits, certificates, parse};
+use super::{Config, Limits, Networks, certificates, parse};
 use crate::machine;
 use crate::upstream::TargetUrl;
 
@@ -17,8 +17,8 @@ pub(super) fn build(raw: &Raw, mistakes: &mut Vec<String>) -> Option<Config> {
         redirect: fields.optional("redirect", parse::address),
         redirect_port: fields.parse("redirect-port", port)?,
         redirect_exempt: fields.all("redirect-exempt", certificates::exempt),
-        allow_clients: fields.all("allow-client", parse::network),
-        trusted_proxies: fields.all("trusted-proxy", parse::network),
+        allow_clients: Networks(fields.all("allow-client", parse::network)),
+        trusted_proxies: Networks(fields.all("trusted-proxy", parse::network)),
         proxy_protocol: fields.parse("proxy-protocol", parse::switch)?,
         header_case_kept: fields.parse("header-case", header_case)?,
         fix_redirects: fields.parse("fix-redirects", parse::switch)?,

@@ -7,6 +7,7 @@ mod build;
 mod certificates;
 mod gather;
 mod help;
+mod networks;
 mod options;
 mod parse;
 mod table;
@@ -15,13 +16,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use portcullis_certs::Setup;
 
 use crate::upstream::TargetUrl;
 
 pub use gather::{Given, Origin, Raw};
 pub use help::command;
+pub use networks::Networks;
 pub use options::Opt;
 pub use table::options;
 
@@ -43,9 +44,9 @@ pub struct Config {
     /// Paths that the redirect listener answers with 200, or forwards where they are for ACME.
     pub redirect_exempt: Vec<String>,
     /// The only networks that clients may come from; empty is all.
-    pub allow_clients: Vec<IpNet>,
+    pub allow_clients: Networks,
     /// Networks whose word about the client is believed.
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: Networks,
     /// Whether connections from these begin with a PROXY header.
     pub proxy_protocol: bool,
     /// Whether HTTP/1 field names keep their case, and get `Title-Case` where they had none.

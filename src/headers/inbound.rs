@@ -4,11 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::header::{FORWARDED, HeaderName};
 use http::{HeaderMap, HeaderValue};
-use ipnet::IpNet;
 
 use super::{
     X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PORT, X_FORWARDED_PROTO, X_REQUEST_ID, checked,
 };
+use crate::config::Networks;
 
 /// A trusted proxy's fields; what is malformed counts as not said.
 #[derive(Debug, Default)]
@@ -21,11 +21,6 @@ pub(super) struct Inbound {
     pub(super) host: Option<HeaderValue>,
     pub(super) port: Option<u16>,
     pub(super) request_id: Option<HeaderValue>,
-}
-
-/// Whether what comes from this address is believed.
-pub(super) fn is_trusted(trusted: &[IpNet], peer: IpAddr) -> bool {
-    trusted.iter().any(|network| network.contains(&peer))
 }
 
 impl Inbound {
@@ -50,13 +45,13 @@ impl Inbound {
 
     /// The client: the first address from the right that is no trusted proxy's; if all are, the leftmost. What stands left
     /// of something unreadable is nobody's word.
-    pub(super) fn client(&self, trusted: &[IpNet]) -> Option<IpAddr> {
+    pub(super) fn client(&self, trusted: &Networks) -> Option<IpAddr> {
         let mut client = None;
         let mut walk = |hops: &mut dyn Iterator<Item = Option<IpAddr>>| {
             for hop in hops {
                 let Some(hop) = hop else { return };
                 client = Some(hop);
-                if !is_trusted(trusted, hop) {
+                if !trusted.contain(hop) {
                     return;
                 }
             }
@@ -113,7 +108,8 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, value.parse().unwrap());
         }
-        let trusted = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        let trusted = ["10.0.0.0/8", "fd00::/8"].map(|text| text.parse().unwrap());
+        let trusted = Networks(trusted.to_vec());
         let client = Inbound::read(&headers).client(&trusted);
         client.map(|ip| ip.to_string())
     }

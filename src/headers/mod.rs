@@ -20,12 +20,12 @@ use http::header::{
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
 use http_body::Body;
-use ipnet::IpNet;
 
+use crate::config::Networks;
 use crate::failure::Reason;
 use crate::http::content_length;
 use authority::port;
-use inbound::{Inbound, is_trusted};
+use inbound::Inbound;
 use strip::{strip_claims, strip_hop_by_hop};
 
 pub(crate) use authority::{authority, checked};
@@ -39,7 +39,7 @@ pub(crate) struct OwnWords<'a> {
     /// Who has sent it.
     pub(crate) peer: IpAddr,
     /// Whose word about the client is believed.
-    pub(crate) trusted: &'a [IpNet],
+    pub(crate) trusted: &'a Networks,
     /// Where nobody who is believed has given one.
     pub(crate) request_id: &'a str,
     /// How it came: `https`, or `http` where that is let through.
@@ -85,7 +85,10 @@ pub(crate) fn to_upstream<B: Body>(
     if !is_one || lengths.next().is_some() {
         return Err(Reason::BadRequest);
     }
-    let inbound = is_trusted(own.trusted, own.peer).then(|| Inbound::read(request.headers()));
+    let inbound = own
+        .trusted
+        .contain(own.peer)
+        .then(|| Inbound::read(request.headers()));
     join_cookies(request.headers_mut());
     strip_hop_by_hop(request.headers_mut());
     let disguised = strip_claims(request.headers_mut());
