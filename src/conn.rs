@@ -62,7 +62,7 @@ pub(crate) struct TlsFacts {
     pub cipher: Option<&'static str>,
     /// The name the client asked for.
     pub sni: Option<Box<str>>,
-    /// What ALPN agreed on: `h2`, `http/1.1`, or none where the client offered nothing.
+    /// What ALPN agreed on: `h2`, `http/1.1`, `http/1.0`, or none where the client offered nothing.
     pub alpn: Option<&'static str>,
     /// Whether a ticket spared the full handshake.
     pub resumed: bool,

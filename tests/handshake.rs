@@ -55,6 +55,8 @@ async fn a_connection_is_served_as_what_alpn_agreed_on() {
     for (offered, agreed) in [
         (&["h2", "http/1.1"][..], Some("h2")),
         (&["http/1.1"], Some("http/1.1")),
+        // curl --http1.0 offers nothing else.
+        (&["http/1.0"], Some("http/1.0")),
         (&[], None),
     ] {
         let stream = Client::new(&sidecar, offered).connect().await.unwrap();

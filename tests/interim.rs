@@ -258,3 +258,36 @@ async fn an_application_that_answers_early_and_resets_the_rest_is_heard() {
         );
     }
 }
+
+#[tokio::test]
+async fn an_http2_client_that_is_still_sending_is_not_reset_before_it_has_read_its_answer() {
+    let app = App::scripted(|mut talk| async move {
+        talk.head().await?;
+        talk.stream.read_u8().await?;
+        talk.answer("413 Content Too Large", b"too large").await
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    let h2 = Client::new(&sidecar, &["h2"]).h2().await;
+    let request = Request::post("https://localhost/up").body(()).unwrap();
+    let mut ready = h2.0.clone().ready().await.unwrap();
+    let (response, mut upload) = ready.send_request(request, false).unwrap();
+    upload.send_data(Bytes::from("begin"), false).unwrap();
+    let mut answer = response.await.unwrap();
+    assert_eq!(answer.status(), 413);
+    assert_eq!(
+        answer.body_mut().data().await.unwrap().unwrap(),
+        "too large"
+    );
+    assert!(answer.body_mut().data().await.is_none());
+    // More than every window on the way.
+    let mut rest = Bytes::from(vec![7; 900_000]);
+    while !rest.is_empty() {
+        upload.reserve_capacity(rest.len());
+        let granted = std::future::poll_fn(|cx| upload.poll_capacity(cx)).await;
+        let granted = granted.expect("reset").unwrap().min(rest.len());
+        upload.send_data(rest.split_to(granted), false).unwrap();
+    }
+    upload.send_data(Bytes::new(), true).unwrap();
+    assert_eq!(sidecar.exchange("/up").await["reason"], "");
+}

@@ -77,7 +77,7 @@ impl Policy {
         });
         let fingerprint = self.fingerprint(trust);
         let mut config = builder.with_cert_resolver(Arc::clone(&resolver) as _);
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
         // Tickets only: the default cache is one mutex that all workers would share.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Arc::new(Tickets::new(&self.tickets, fingerprint, verifier.clone()));
@@ -113,3 +113,6 @@ impl fmt::Debug for Policy {
             .finish_non_exhaustive()
     }
 }
+
+/// In the order of preference. Clients of HTTP/1.0 say so, too.
+const ALPN: [&[u8]; 3] = [b"h2", b"http/1.1", b"http/1.0"];

@@ -134,11 +134,7 @@ pub(super) async fn over_h2(
     if !upgrade.is_websocket() || !is_whole {
         return over::ask(request, errand).await;
     }
-    if !over::share(errand, false)
-        .await?
-        .takes_extended_connect()
-        .await
-    {
+    if !over::share(errand, false).await?.takes_extended_connect() {
         return Err(Reason::UpstreamNoUpgrade);
     }
     let limit = errand.limit(request.headers());

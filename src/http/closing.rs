@@ -1,9 +1,13 @@
 //! Ways to end a connection that are not a cut.
 
+use std::future::poll_fn;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
+
+use super::progress::RequestProgress;
+use super::request_body::Received;
 
 /// An orderly end: close_notify, so that the client can tell it from a cut.
 pub(super) async fn close<S: AsyncWrite + Unpin>(stream: &mut S) {
@@ -26,6 +30,30 @@ pub(super) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
         }
     };
     let _ = timeout(LINGER_TIMEOUT, drained).await;
+}
+
+/// The same for one stream of HTTP/2: the reset that asks a client to stop sending (RFC 9113, section 8.1) may make it throw
+/// its answer away. What the application still reads is the application's.
+pub(super) async fn linger_stream(body: &Received, progress: &RequestProgress) {
+    let drained = async {
+        progress.until_let_go().await;
+        let mut left = LINGER_BYTES;
+        while left > 0 {
+            let Some(Ok(data)) = poll_fn(|cx| body.borrow_mut().poll_data(cx)).await else {
+                return;
+            };
+            // It fails only for a stream that has ended meanwhile.
+            let _ = body
+                .borrow_mut()
+                .flow_control()
+                .release_capacity(data.len());
+            left = left.saturating_sub(data.len());
+        }
+    };
+    let is_whole = body.borrow().is_end_stream();
+    if !is_whole {
+        let _ = timeout(LINGER_TIMEOUT, drained).await;
+    }
 }
 
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -2,7 +2,8 @@
 //! thread, and share this.
 
 use std::cell::{Cell, RefCell};
-use std::task::Waker;
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use http::Response;
@@ -159,6 +160,19 @@ impl RequestProgress {
     /// hyper closes because it was told so, not because it wants to.
     pub(crate) fn is_ended(&self) -> bool {
         self.ended.get()
+    }
+
+    /// Done when the application's side has read the request's body or given it up.
+    pub(super) async fn until_let_go(&self) {
+        poll_fn(|cx| {
+            self.wake_when_let_go(cx.waker());
+            if self.let_go.get() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
     }
 
     /// Wakes the connection's task when the request's body is gone.

@@ -34,8 +34,11 @@ enum Source {
     /// Nothing, or nothing more.
     Empty,
     H1(Incoming),
-    H2(h2::RecvStream),
+    H2(Received),
 }
+
+/// What an HTTP/2 client sends, shared with the task of its stream, which reads on for a moment when nobody else does.
+pub(super) type Received = Rc<RefCell<h2::RecvStream>>;
 
 impl RequestBody {
     pub(crate) fn empty(progress: Rc<RequestProgress>) -> Self {
@@ -46,7 +49,7 @@ impl RequestBody {
         Self::new(Source::H1(body), progress)
     }
 
-    pub(crate) fn h2(body: h2::RecvStream, progress: Rc<RequestProgress>) -> Self {
+    pub(super) fn h2(body: Received, progress: Rc<RequestProgress>) -> Self {
         Self::new(Source::H2(body), progress)
     }
 
@@ -98,7 +101,7 @@ impl RequestBody {
         match &mut self.source {
             Source::Empty => Poll::Ready(None),
             Source::H1(body) => Pin::new(body).poll_frame(cx).map_err(Fault::from),
-            Source::H2(stream) => poll_h2(stream, cx),
+            Source::H2(stream) => poll_h2(&mut stream.borrow_mut(), cx),
         }
     }
 
@@ -151,7 +154,7 @@ impl Body for RequestBody {
             && match &self.source {
                 Source::Empty => true,
                 Source::H1(body) => body.is_end_stream(),
-                Source::H2(stream) => stream.is_end_stream(),
+                Source::H2(stream) => stream.borrow().is_end_stream(),
             }
     }
 
@@ -162,7 +165,7 @@ impl Body for RequestBody {
                 SizeHint::with_exact(self.gathered.as_ref().map_or(0, |data| data.len() as u64))
             }
             Source::H1(body) => body.size_hint(),
-            Source::H2(stream) if self.gathered.is_none() && stream.is_end_stream() => {
+            Source::H2(stream) if self.gathered.is_none() && stream.borrow().is_end_stream() => {
                 SizeHint::with_exact(0)
             }
             Source::H2(_) => SizeHint::default(),

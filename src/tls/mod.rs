@@ -196,6 +196,7 @@ fn facts(tls: &ServerConnection, generation: Arc<Generation>) -> (TlsFacts, Prot
         sni: tls.server_name().map(Box::from),
         alpn: match tls.alpn_protocol() {
             Some(b"h2") => Some("h2"),
+            Some(b"http/1.0") => Some("http/1.0"),
             Some(_) => Some("http/1.1"),
             None => None,
         },

@@ -36,7 +36,7 @@ pub(super) fn sort(error: &io::Error, generation: &Generation) -> (Reason, Strin
         ),
         rustls::Error::NoApplicationProtocol => (
             Reason::NothingInCommon,
-            "the client offered neither h2 nor http/1.1 (ALPN)".to_owned(),
+            "the client offered neither h2 nor http/1.1 nor http/1.0 (ALPN)".to_owned(),
         ),
         // rustls has no kind of its own for it, and no other error of this kind is known here.
         rustls::Error::General(_) if !generation.is_complete() => (

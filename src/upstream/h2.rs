@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use h2::Ping;
 use h2::client::{Builder, SendRequest};
-use h2::{Ping, PingPong};
 use tokio::sync::Mutex;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
@@ -39,8 +39,6 @@ struct Connection {
     streams: Cell<usize>,
     is_over: Cell<bool>,
     last_used: Cell<Instant>,
-    /// Until the application's settings are known.
-    ping: RefCell<Option<PingPong>>,
 }
 
 /// The right to one stream; counted until it is dropped.
@@ -118,6 +116,7 @@ impl Multiplex {
         let (sender, mut driver) = shaken
             .await
             .map_err(|error| DialError::Unreachable(io::Error::other(error)))?;
+        let ping = driver.ping_pong();
         let connection = Rc::new(Connection {
             sender,
             address,
@@ -125,7 +124,6 @@ impl Multiplex {
             streams: Cell::new(0),
             is_over: Cell::new(false),
             last_used: Cell::new(Instant::now()),
-            ping: RefCell::new(driver.ping_pong()),
         });
         let weak = Rc::downgrade(&connection);
         spawn_local(async move {
@@ -135,6 +133,11 @@ impl Multiplex {
                 connection.is_over.set(true);
             }
         });
+        // How many streams it takes stands in its settings, which come before its answer to a ping. One that does not
+        // answer is asked all the same, and shows what is wrong with it.
+        if let Some(mut ping) = ping {
+            let _ = timeout(SETTINGS, ping.ping(Ping::opaque())).await;
+        }
         self.open.borrow_mut().push(Rc::clone(&connection));
         Ok(Share::of(&connection, false))
     }
@@ -185,20 +188,10 @@ impl Share {
         self.connection.is_over.set(true);
     }
 
-    /// Whether the application takes extended CONNECT (RFC 8441). Its settings come before its answer to a ping.
-    pub(crate) async fn takes_extended_connect(&self) -> bool {
-        let enabled = || {
-            self.connection
-                .sender
-                .is_extended_connect_protocol_enabled()
-        };
-        let ping = self.connection.ping.take();
-        if let (false, Some(mut ping)) = (enabled(), ping) {
-            let answered = timeout(SETTINGS, ping.ping(Ping::opaque()));
-            // Whatever comes of it, the settings are what they are then.
-            let _ = answered.await;
-        }
-        enabled()
+    /// Whether the application takes extended CONNECT (RFC 8441).
+    pub(crate) fn takes_extended_connect(&self) -> bool {
+        let sender = &self.connection.sender;
+        sender.is_extended_connect_protocol_enabled()
     }
 }
 

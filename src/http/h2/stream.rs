@@ -1,7 +1,9 @@
 //! One HTTP/2 stream: a request and its response.
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -10,12 +12,13 @@ use h2::server::SendResponse;
 use h2::{Reason as Code, RecvStream};
 use http::header::CONNECTION;
 use http::{Method, Request, Response};
-use http_body::Body;
+use http_body::Body as _;
 
 use crate::failure::Reason;
 use crate::http::answer::refuse;
+use crate::http::closing::linger_stream;
 use crate::http::progress::RequestProgress;
-use crate::http::request_body::RequestBody;
+use crate::http::request_body::{Received as Body, RequestBody};
 use crate::http::response_body::ResponseBody;
 use crate::http::send::{Sent, send_body};
 use crate::http::stream_io::StreamIo;
@@ -50,7 +53,7 @@ pub(super) async fn serve<N, F, E>(
         return;
     }
     let progress = exchange.progress();
-    let (request, receive) = split(request, &exchange);
+    let (request, received) = split(request, &progress);
     let answering = next(request, exchange);
     let mut answering = pin!(answering);
     let answered = poll_fn(|cx| {
@@ -63,26 +66,48 @@ pub(super) async fn serve<N, F, E>(
         answered.map(Some)
     })
     .await;
-    match answered {
-        None => {}
-        Some(Err(_)) => respond.send_reset(Code::INTERNAL_ERROR),
-        Some(Ok(response)) => respond_with(respond, response, is_head, receive).await,
+    let response = match answered {
+        None => return,
+        Some(Err(_)) => return respond.send_reset(Code::INTERNAL_ERROR),
+        Some(Ok(response)) => response,
+    };
+    match received {
+        Received::Nothing => respond_with(respond, response, is_head, None).await,
+        Received::Tunnel(receive) => {
+            respond_with(respond, response, is_head, Some(receive)).await;
+        }
+        Received::Body(body) => {
+            respond_with(respond, response, is_head, None).await;
+            linger_stream(&body, &progress).await;
+        }
     }
 }
 
-/// A request, and what the client sends where it is no body: extended CONNECT opens a tunnel (RFC 8441).
+/// What comes behind a request.
+enum Received {
+    Nothing,
+    Body(Body),
+    /// Extended CONNECT opens a tunnel (RFC 8441).
+    Tunnel(RecvStream),
+}
+
 fn split(
     request: Request<RecvStream>,
-    exchange: &Exchange,
-) -> (Request<RequestBody>, Option<RecvStream>) {
+    progress: &Rc<RequestProgress>,
+) -> (Request<RequestBody>, Received) {
     let is_tunnel = request.extensions().get::<Protocol>().is_some();
     let (head, body) = request.into_parts();
-    if is_tunnel {
-        let empty = RequestBody::empty(exchange.progress());
-        return (Request::from_parts(head, empty), Some(body));
-    }
-    let body = RequestBody::h2(body, exchange.progress());
-    (Request::from_parts(head, body), None)
+    let (body, received) = if is_tunnel {
+        let empty = RequestBody::empty(Rc::clone(progress));
+        (empty, Received::Tunnel(body))
+    } else if body.is_end_stream() {
+        (RequestBody::empty(Rc::clone(progress)), Received::Nothing)
+    } else {
+        let body = Rc::new(RefCell::new(body));
+        let read = RequestBody::h2(Rc::clone(&body), Rc::clone(progress));
+        (read, Received::Body(body))
+    };
+    (Request::from_parts(head, body), received)
 }
 
 /// 100 and 103 go ahead of the answer.
