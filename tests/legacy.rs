@@ -74,6 +74,41 @@ async fn names_keep_the_case_in_which_they_were_written_in_both_directions() {
 }
 
 #[tokio::test]
+async fn a_client_cannot_hide_what_the_sidecar_says_by_writing_its_name_oddly() {
+    let app = odd().await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    for spelt in [
+        "x-forwarded-for",
+        "X-FORWARDED-FOR",
+        "X-Forwarded-For: 6.6.6.6\r\nx-Forwarded-For",
+        "x-real-IP",
+        "fORWARDED",
+    ] {
+        let request =
+            format!("GET / HTTP/1.1\r\nHost: a\r\nX-MiXeD: 1\r\n{spelt}: 6.6.6.6\r\n\r\n");
+        Client::h1(&sidecar).send(request).await;
+        let seen = app.heads().pop().unwrap();
+        for name in [
+            "X-Forwarded-For",
+            "X-Forwarded-Proto",
+            "X-Real-I",
+            "Forwarded",
+        ] {
+            assert!(seen.contains(&format!("\r\n{name}")), "{name} in {seen}");
+        }
+        assert!(
+            !seen.contains("6.6.6.6") && seen.contains("\r\nX-Mixed: 1\r\n"),
+            "{seen}"
+        );
+    }
+    // Behind a load balancer that writes them as usual the case of all others is kept.
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nX-MiXeD: 1\r\nX-Forwarded-For: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\n\r\n";
+    Client::h1(&sidecar).send(request).await;
+    let seen = app.heads().pop().unwrap();
+    assert!(seen.contains("\r\nX-MiXeD: 1\r\n"), "{seen}");
+}
+
+#[tokio::test]
 async fn the_case_of_names_survives_a_request_that_is_sent_again() {
     let app = App::scripted(|mut talk| async move {
         // Each connection answers one request and is gone when the next one comes.

@@ -31,7 +31,7 @@ use strip::{strip_claims, strip_hop_by_hop};
 pub(crate) use authority::{authority, checked};
 pub(crate) use client_certificate::client_certificate;
 pub(crate) use redirects::fix_redirects;
-pub(crate) use strip::{clean_trailers, strip_other_paths, upgrade};
+pub(crate) use strip::{clean_trailers, is_oddly_spelt, strip_other_paths, upgrade};
 
 /// What the sidecar says of a request, in its own name.
 #[derive(Debug)]

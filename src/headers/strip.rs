@@ -62,6 +62,16 @@ pub(super) fn strip_claims(headers: &mut HeaderMap) -> u64 {
     disguised
 }
 
+/// Whether this is a name of ours, and not written as applications look for it. Some look for that spelling alone: under the
+/// client's they would miss what we say, and take our own address for the client's.
+pub(crate) fn is_oddly_spelt(name: &str) -> bool {
+    if !name.starts_with(['x', 'X', 'f', 'F']) {
+        return false;
+    }
+    let known = OWN.iter().find(|own| own[0].eq_ignore_ascii_case(name));
+    known.is_some_and(|own| !own.contains(&name))
+}
+
 /// The protocol that a request of HTTP/1.1 asks to go on in, if it is exactly one and not another way to speak HTTP or TLS
 /// past us (RFC 9110, section 7.8).
 pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
@@ -147,6 +157,18 @@ fn is_client_identity(name: &str) -> bool {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     })
 }
+
+/// What we set, as it is written: by hyper, and by others.
+const OWN: [[&str; 2]; 8] = [
+    ["X-Forwarded-For"; 2],
+    ["X-Forwarded-Proto"; 2],
+    ["X-Forwarded-Host"; 2],
+    ["X-Forwarded-Port"; 2],
+    ["X-Forwarded-Client-Cert"; 2],
+    ["X-Real-Ip", "X-Real-IP"],
+    ["X-Request-Id", "X-Request-ID"],
+    ["Forwarded"; 2],
+];
 
 const CLIENT_IDENTITY: [&str; 18] = [
     "ssl-cert",

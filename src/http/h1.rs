@@ -105,6 +105,7 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     let (progress, conn) = (opened.progress(), Rc::clone(opened.conn()));
+    let is_oddly_spelt = head.is_oddly_spelt;
     framer.begin(head, Rc::clone(&progress));
     let opened = Rc::new(RefCell::new(Some(opened)));
     let tunnel = Rc::new(RefCell::new(None));
@@ -112,7 +113,11 @@ where
         let (opened, progress) = (Rc::clone(&opened), Rc::clone(&progress));
         let tunnel = Rc::clone(&tunnel);
         let (worker, conn) = (Rc::clone(worker), Rc::clone(&conn));
-        service_fn(move |request: Request<Incoming>| {
+        service_fn(move |mut request: Request<Incoming>| {
+            if is_oddly_spelt {
+                // Here hyper keeps how names were written: without it they are written in the usual way.
+                request.extensions_mut().clear();
+            }
             let exchange = opened.borrow_mut().take();
             let answered = exchange.map(|mut exchange| {
                 exchange.request(

@@ -7,6 +7,7 @@ use httparse::{EMPTY_HEADER, Error, Header, Request, Status};
 use super::chunks::Chunks;
 use crate::config::Limits;
 use crate::failure::Reason;
+use crate::headers;
 
 /// How the body behind a head is framed.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +25,8 @@ pub(crate) struct Head {
     pub(crate) length: usize,
     /// What follows it.
     pub(crate) framing: Framing,
+    /// Whether a name of ours is written in a way that would hide what we say under it.
+    pub(crate) is_oddly_spelt: bool,
 }
 
 /// How large a head may be.
@@ -65,6 +68,10 @@ pub(crate) fn parse(bytes: &[u8], limits: HeadLimits) -> Result<Head, Reason> {
     Ok(Head {
         length: bytes.len(),
         framing,
+        is_oddly_spelt: request
+            .headers
+            .iter()
+            .any(|field| headers::is_oddly_spelt(field.name)),
     })
 }
 
