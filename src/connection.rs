@@ -9,7 +9,7 @@ use crate::http::{serve_h1, serve_h2};
 use crate::listener::Accepted;
 use crate::metrics::Counted;
 use crate::origin::settle;
-use crate::redirect::{Door, is_let_through, redirect};
+use crate::redirect::{Door, let_through, redirect};
 use crate::tenure::Tenure;
 use crate::tls::{Arrived, Protocol, Secured, handshake};
 use crate::worker::Worker;
@@ -88,10 +88,10 @@ async fn serve_plain(accepted: Accepted, worker: Rc<Worker>, door: Door) {
     };
     let next = {
         let worker = Rc::clone(&worker);
-        move |request, exchange| {
+        move |mut request, exchange| {
             let worker = Rc::clone(&worker);
             async move {
-                if door == Door::Redirect && is_let_through(&request, &worker.config) {
+                if door == Door::Redirect && let_through(&mut request, &worker.config) {
                     return forward(request, exchange, worker).await;
                 }
                 redirect(&request, exchange, &worker.config, door)

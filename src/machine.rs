@@ -36,9 +36,25 @@ fn quota() -> Option<f64> {
 /// The lesser of 10,000 and what the file descriptors leave: a request needs one for the client and one for the
 /// application, and some are kept for the admin plane, the log and certificates.
 pub(crate) fn max_connections() -> usize {
-    let descriptors = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
-    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-    (descriptors.saturating_sub(RESERVED) / 2).clamp(1, MOST)
+    (descriptors() / 2).clamp(1, MOST)
+}
+
+/// What so many client connections leave of the file descriptors: a stream of HTTP/2 may need one of its own for the
+/// application. At least as many as half of them, should the number of clients be a wish rather than a limit.
+pub(crate) fn max_upstream(max_connections: usize) -> usize {
+    let descriptors = descriptors();
+    descriptors
+        .saturating_sub(max_connections)
+        .max(descriptors / 2)
+        .max(1)
+}
+
+/// File descriptors for the data path.
+fn descriptors() -> usize {
+    let all = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    usize::try_from(all)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(RESERVED)
 }
 
 /// Raises the soft limit of file descriptors to the hard one. The soft default of 1024 exists for `select`, which is

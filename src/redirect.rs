@@ -2,9 +2,10 @@
 //! anywhere else.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_TYPE, LOCATION};
+use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, LOCATION, USER_AGENT};
 use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body;
 
 use crate::config::Config;
 use crate::failure::Reason;
@@ -23,15 +24,29 @@ pub(crate) enum Door {
 }
 
 /// Whether a request that came in clear goes to the application all the same: a certificate authority asks for its proof
-/// in clear (RFC 8555, section 8.3).
-pub(crate) fn is_let_through(request: &Request<RequestBody>, config: &Config) -> bool {
+/// in clear (RFC 8555, section 8.3). What it does not need for that is taken off: applications read another path, another
+/// method or a user's password from fields, and nothing but the proof is open in clear.
+pub(crate) fn let_through(request: &mut Request<RequestBody>, config: &Config) -> bool {
     let is_wanted = config.redirect_exempt.iter().any(|path| path == ACME);
-    let token = request.uri().path().strip_prefix(ACME);
-    // base64url (RFC 8555, section 8.3), so that nothing else is let through whatever the application makes of a path.
+    let uri = request.uri();
+    let token = uri.path().strip_prefix(ACME);
+    // base64url, so that nothing else is let through whatever the application makes of a path.
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    is_wanted
+    let is_proof = is_wanted
         && matches!(*request.method(), Method::GET | Method::HEAD)
         && token.is_some_and(|token| !token.is_empty() && token.bytes().all(is_letter))
+        && uri.query().is_none()
+        && uri.scheme().is_none()
+        && request.body().is_end_stream();
+    if is_proof {
+        let fields = std::mem::take(request.headers_mut());
+        for name in [HOST, USER_AGENT, ACCEPT] {
+            for value in fields.get_all(&name) {
+                request.headers_mut().append(name.clone(), value.clone());
+            }
+        }
+    }
+    is_proof
 }
 
 /// Answers a request that came in clear.

@@ -8,7 +8,7 @@ use http::{HeaderMap, Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use crate::support::{App, Client, Sidecar, h2_get, read_answer};
+use crate::support::{App, Client, Sidecar, eventually, h2_get, read_answer};
 
 /// An application of HTTP/2 that handles each stream by `script`.
 async fn app<F, W>(script: F) -> (App, String)
@@ -198,7 +198,7 @@ async fn a_reset_goes_through_in_both_directions_with_its_code() {
 }
 
 #[tokio::test]
-async fn what_the_application_refused_unseen_is_sent_again_on_a_new_connection() {
+async fn what_the_application_refused_unseen_is_sent_again_once() {
     let connections = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&connections);
     let app = App::scripted(move |talk| {
@@ -230,7 +230,8 @@ async fn what_the_application_refused_unseen_is_sent_again_on_a_new_connection()
         );
     }
     assert_eq!(sidecar.exchange("/2").await["retries"], 1);
-    assert_eq!(connections.load(Ordering::Relaxed), 2);
+    // There is nothing wrong with the connection.
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]
@@ -306,4 +307,118 @@ async fn a_large_body_goes_both_ways_at_the_slower_sides_pace() {
         (&record["bytes_in"], &record["bytes_out"]),
         (&size.into(), &size.into())
     );
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_in_nobody_elses_way() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&sent);
+    let (_app, url) = app(move |request, mut respond| {
+        let count = Arc::clone(&count);
+        async move {
+            let is_big = request.uri().path() == "/big";
+            let size = if is_big { 2 << 20 } else { 5 };
+            let mut stream = respond.send_response(Response::new(()), false).unwrap();
+            let mut left = Bytes::from(vec![7; size]);
+            while !left.is_empty() {
+                stream.reserve_capacity(left.len());
+                let granted = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
+                let Some(Ok(granted)) = granted else { return };
+                let piece = left.split_to(granted.min(left.len()));
+                count.fetch_add(piece.len(), Ordering::Relaxed);
+                let _ = stream.send_data(piece, left.is_empty());
+            }
+        }
+    })
+    .await;
+    let sidecar = Sidecar::start(&url, &["--workers", "1"]).await;
+    let greedy = Client::new(&sidecar, &["h2"]).h2().await;
+    let mut unread = Vec::new();
+    for _ in 0..10 {
+        let mut ready = greedy.0.clone().ready().await.unwrap();
+        let (response, _) = ready.send_request(h2_get("/big"), true).unwrap();
+        unread.push(response.await.unwrap());
+    }
+    // Each fills its own window, and none that of the others.
+    eventually("ten windows are full", async || {
+        (sent.load(Ordering::Relaxed) >= 10 << 18).then_some(())
+    })
+    .await;
+    let other = Client::new(&sidecar, &["h2"]).h2().await;
+    let (_, _, body) = other.exchange(h2_get("/small"), None).await.unwrap();
+    assert_eq!(body.len(), 5);
+}
+
+#[tokio::test]
+async fn an_answer_that_has_no_body_gets_none_and_one_framed_twice_is_refused() {
+    let (_app, url) = app(|request, mut respond| async move {
+        let path = request.uri().path();
+        let mut response = Response::new(());
+        match path {
+            "/204" | "/304" => {
+                *response.status_mut() = path[1..].parse().unwrap();
+            }
+            "/twice" => {
+                response.headers_mut().append("content-length", 5.into());
+                response.headers_mut().append("content-length", 5.into());
+            }
+            _ => {
+                response
+                    .headers_mut()
+                    .insert("content-length", "".parse().unwrap());
+            }
+        }
+        if let Ok(mut stream) = respond.send_response(response, false) {
+            let _ = stream.send_data(Bytes::from("hello"), true);
+        }
+    })
+    .await;
+    let sidecar = Sidecar::start(&url, &[]).await;
+    let h2 = Client::new(&sidecar, &["h2"]).h2().await;
+    for (path, status) in [
+        ("/204", 204),
+        ("/304", 304),
+        ("/twice", 502),
+        ("/empty", 502),
+    ] {
+        let (seen, _, body) = h2.exchange(h2_get(path), None).await.unwrap();
+        assert_eq!(seen, status, "{path}");
+        assert_eq!(body.is_empty(), status < 400, "{path}");
+        let answer = Client::h1(&sidecar).get(path).await;
+        assert_eq!(answer.status, status, "{path}");
+        let reason = if status < 400 {
+            ""
+        } else {
+            "upstream_malformed"
+        };
+        assert_eq!(sidecar.exchange(path).await["reason"], reason, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_nobody_takes_is_given_up_after_the_answer() {
+    let (told, mut codes) = mpsc::unbounded_channel();
+    let (_app, url) = app(move |request, mut respond| {
+        let told = told.clone();
+        async move {
+            respond.send_response(Response::new(()), true).unwrap();
+            let mut body = request.into_body();
+            while let Some(data) = body.data().await {
+                // Its window is never given back.
+                if let Err(error) = data {
+                    let _ = told.send(error.reason());
+                    return;
+                }
+            }
+        }
+    })
+    .await;
+    let sidecar = Sidecar::start(&url, &["--response-timeout", "200ms"]).await;
+    let h2 = Client::new(&sidecar, &["h2"]).h2().await;
+    let mut ready = h2.0.clone().ready().await.unwrap();
+    let request = Request::post("https://a/up").body(()).unwrap();
+    let (response, mut upload) = ready.send_request(request, false).unwrap();
+    assert_eq!(response.await.unwrap().status(), 200);
+    let _ = upload.send_data(Bytes::from(vec![7; 200_000]), false);
+    assert_eq!(codes.recv().await.unwrap(), Some(Reason::NO_ERROR));
 }

@@ -208,10 +208,40 @@ async fn exempt_paths_are_answered_in_clear_and_acmes_go_to_the_application() {
     ] {
         assert_eq!(get(path).await.status, 308, "{path}");
     }
+    let one = "/.well-known/acme-challenge/token-2";
+    for (request, why) in [
+        (
+            format!("GET {one}?x=y HTTP/1.1\r\nHost: a\r\n\r\n"),
+            "a query",
+        ),
+        (
+            format!("GET {one} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi"),
+            "a body",
+        ),
+        (
+            format!("GET http://other{one} HTTP/1.1\r\nHost: a\r\n\r\n"),
+            "another host",
+        ),
+    ] {
+        let answer = send(sidecar.redirect.unwrap(), request).await;
+        assert_eq!(answer.status, 308, "{why}");
+    }
+    // Nor does the application learn anything but which token is asked for.
+    let fields = "X-Original-URL: /admin\r\nX-HTTP-Method-Override: DELETE\r\nAuthorization: Basic eDp5\r\n\
+         Cookie: a=b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nUser-Agent: acme";
+    let request = format!("GET {one} HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n");
+    let seen = send(sidecar.redirect.unwrap(), request)
+        .await
+        .text()
+        .to_ascii_lowercase();
+    for word in ["admin", "delete", "basic", "cookie", "upgrade"] {
+        assert!(!seen.contains(word), "{word} in {seen}");
+    }
+    assert!(seen.contains("\r\nuser-agent: acme\r\n"), "{seen}");
     let upload =
         "POST /.well-known/acme-challenge/x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(send(sidecar.redirect.unwrap(), upload).await.status, 308);
-    assert_eq!(app.heads().len(), 1, "{:?}", app.heads());
+    assert_eq!(app.heads().len(), 2, "{:?}", app.heads());
     // On the HTTPS port nothing is exempt from TLS.
     let answer = send(sidecar.https, "GET /lb-check HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(answer.status, 308);

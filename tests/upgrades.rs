@@ -438,3 +438,77 @@ async fn a_length_on_an_extended_connect_is_no_bodys() {
         "{head}"
     );
 }
+
+#[tokio::test]
+async fn a_connection_on_which_an_upgrade_was_refused_is_not_used_again() {
+    let connections = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&connections);
+    let app = App::scripted(move |mut talk| {
+        counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        async move {
+            while talk.head().await?.is_some() {
+                talk.answer("200 OK", b"no").await?;
+            }
+            Ok(())
+        }
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &["--workers", "1"]).await;
+    let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+    for request in [UPGRADE, "GET /next HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        stream.write_all(request.as_bytes()).await.unwrap();
+        assert_eq!(read_answer(&mut stream).await.unwrap().text(), "no");
+    }
+    assert_eq!(connections.load(std::sync::atomic::Ordering::Relaxed), 2);
+    // And its answer is held to the same rules as any other.
+    let twice = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    let app = app_answering(twice).await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    assert_eq!(Client::h1(&sidecar).send(UPGRADE).await.status, 502);
+}
+
+#[tokio::test]
+async fn a_client_that_resets_its_tunnel_is_noticed_although_the_application_reads_nothing() {
+    let (hold, held) = tokio::sync::oneshot::channel::<()>();
+    let held = std::sync::Arc::new(tokio::sync::Mutex::new(Some(held)));
+    let app = App::scripted(move |mut talk| {
+        let held = std::sync::Arc::clone(&held);
+        async move {
+            let head = talk.head().await?.unwrap_or_default();
+            let key = head.lines().find_map(|line| line.strip_prefix("Sec-Websocket-Key: "));
+            let proof = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.unwrap().as_bytes());
+            talk.say(format!("HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {proof}\r\n\r\n").as_bytes()).await?;
+            let held = held.lock().await.take();
+            let _ = held.unwrap().await;
+            Ok(())
+        }
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    let h2 = Client::new(&sidecar, &["h2"]).h2().await;
+    let mut request = Request::builder()
+        .method(Method::CONNECT)
+        .uri("https://localhost/deaf")
+        .body(())
+        .unwrap();
+    let websocket = h2::ext::Protocol::from_static("websocket");
+    request.extensions_mut().insert(websocket);
+    let mut ready = h2.0.clone().ready().await.unwrap();
+    let (response, mut stream) = ready.send_request(request, false).unwrap();
+    assert_eq!(response.await.unwrap().status(), 200);
+    // Until every buffer on the way is full: then the window does not open any more.
+    while let Ok(Some(Ok(granted))) =
+        tokio::time::timeout(std::time::Duration::from_millis(300), async {
+            stream.reserve_capacity(16384);
+            std::future::poll_fn(|cx| stream.poll_capacity(cx)).await
+        })
+        .await
+    {
+        stream
+            .send_data(Bytes::from(vec![7; granted]), false)
+            .unwrap();
+    }
+    stream.send_reset(h2::Reason::CANCEL);
+    assert_eq!(sidecar.exchange("/deaf").await["reason"], "client_gone");
+    drop(hold);
+}

@@ -130,7 +130,12 @@ impl Fields<'_> {
     }
 
     fn limits(&mut self) -> Option<Limits> {
+        let max_connections = self.parse("max-connections", |text| {
+            auto(text, machine::max_connections)
+        })?;
         Some(Limits {
+            max_upstream: machine::max_upstream(max_connections),
+            max_connections,
             handshake_timeout: self.parse("handshake-timeout", wait)?,
             head_timeout: self.parse("head-timeout", wait)?,
             idle_timeout: self.parse("idle-timeout", wait)?,
@@ -147,9 +152,6 @@ impl Fields<'_> {
             h2_header_list: self.parse("h2-header-list", |text| fits(parse::size(text)?))?,
             spool: self.parse("spool", |text| between(text, 0, 16 << 20))?,
             max_connection_age: self.parse("max-connection-age", parse::duration)?,
-            max_connections: self.parse("max-connections", |text| {
-                auto(text, machine::max_connections)
-            })?,
         })
     }
 }

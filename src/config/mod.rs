@@ -113,6 +113,8 @@ pub struct Limits {
     pub max_connection_age: Duration,
     /// Downstream connections open at once.
     pub max_connections: usize,
+    /// Connections to the application open at once; what the file descriptors leave.
+    pub max_upstream: usize,
 }
 
 /// All that is wrong with a configuration, found in one run.

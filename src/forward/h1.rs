@@ -5,13 +5,13 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Instant;
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 
 use super::Errand;
+use super::framing::is_framed_once;
 use super::wait::{Early, Heard, answer};
 use crate::failure::Reason;
 use crate::http::{RequestBody, Source};
@@ -37,14 +37,7 @@ pub(super) async fn ask(
             None
         };
         let mut error = match send(request, &mut lease, errand).await? {
-            Ok(response) if is_framed_once(&response) => {
-                // A connection that has spoken HTTP/1.0 would speak it again, and lose a body of unknown length.
-                if response.version() == Version::HTTP_10 {
-                    lease.retire();
-                }
-                return Ok(response.map(|body| Source::H1(body, Some(lease))));
-            }
-            Ok(_) => return Err(Reason::UpstreamMalformed),
+            Ok(response) => return accept(response, lease),
             Err(error) => error,
         };
         let unsent = error.take_message();
@@ -100,22 +93,20 @@ fn is_stale(error: &hyper::Error) -> bool {
         && (error.is_incomplete_message() || error.is_canceled() || error.is_closed() || is_io)
 }
 
-/// Promise 4: what the application sends must be readable in one way, too. hyper reads a response with both framings as
-/// chunked, a client might read it by its length; and a 101 that nobody asked for would end HTTP on the connection.
-fn is_framed_once(response: &Response<Incoming>) -> bool {
-    let headers = response.headers();
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let is_framed_once = match (codings.next(), lengths.next()) {
-        (None, None) => true,
-        (None, Some(length)) => length.as_bytes().iter().all(u8::is_ascii_digit),
-        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
-        (Some(_), Some(_)) => false,
-    };
-    is_framed_once
-        && codings.next().is_none()
-        && lengths.next().is_none()
-        && response.status() != StatusCode::SWITCHING_PROTOCOLS
+/// A response that can be passed on: framed in one way, and no 101, which would end HTTP on the connection.
+pub(super) fn accept(
+    response: Response<Incoming>,
+    mut lease: Lease,
+) -> Result<Response<Source>, Reason> {
+    let is_switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if is_switching || !is_framed_once(response.headers()) {
+        return Err(Reason::UpstreamMalformed);
+    }
+    if response.version() == Version::HTTP_10 {
+        // It would speak HTTP/1.0 again, and lose a body of unknown length.
+        lease.retire();
+    }
+    Ok(response.map(|body| Source::H1(body, Some(lease))))
 }
 
 /// A connection that can take a request now.
@@ -125,10 +116,7 @@ pub(super) async fn lease(errand: &mut Errand<'_>, fresh: bool) -> Result<Lease,
         return Ok(lease);
     }
     let began = Instant::now();
-    let connected = worker
-        .pool
-        .connect(target, &worker.own, &worker.config.limits)
-        .await;
+    let connected = worker.pool.connect(target, &worker.dialer).await;
     errand.exchange.connected(began.elapsed());
     connected
 }

@@ -7,14 +7,16 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
+use h2::ext::Protocol;
 use h2::{Reason as Code, RecvStream, SendStream};
 use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, request};
 use http_body::Body;
-use tokio::task::spawn_local;
+use tokio::task::{AbortHandle, spawn_local};
 
 use super::Errand;
+use super::framing::is_framed_once;
 use super::wait::{Heard, answer};
 use crate::failure::Reason;
 use crate::http::{RequestBody, Sending, Sent, Source, send_body};
@@ -22,7 +24,7 @@ use crate::records::Exchange;
 use crate::upstream::Share;
 
 /// Sends the request and waits for the head of the response. What the application has refused before it did anything with
-/// it is sent again, once, on a new connection (RFC 9113, section 8.7).
+/// it, and what was lost with its connection, is sent again, once (RFC 9113, section 8.7).
 pub(super) async fn ask(
     request: Request<RequestBody>,
     errand: &mut Errand<'_>,
@@ -31,32 +33,53 @@ pub(super) async fn ask(
     let (head, body) = request.into_parts();
     let is_empty = body.is_end_stream();
     let mut body = Some(body);
-    let mut fresh = false;
+    let (mut repeated, mut newer_than) = (false, 0);
     loop {
-        let (share, opened) = open(translate(&head)?, is_empty, errand, &mut fresh).await?;
+        let request = translate(&head)?;
+        let (share, opened) = open(request, is_empty, errand, &mut newer_than).await?;
         let (mut response, stream) = opened;
         let rest = body.take_if(|_| !is_empty);
-        let sending = rest.map(|body| spawn_local(send(stream, body)).abort_handle());
-        let sending = Sending(sending);
+        let sending = Sending(rest.map(|body| send(stream, body, errand)));
         let heard = answer(|cx| hear(&mut response, cx), errand, limit).await?;
         match heard {
-            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                return Err(Reason::UpstreamMalformed);
-            }
-            Ok(response) => return Ok(response.map(|body| Source::H2(body, Some(share), sending))),
+            Ok(response) => return accept(response, &head.method, share, sending),
             Err(error) => {
-                let may_repeat = may_repeat(&error, &head.method);
-                if error.is_go_away() || error.is_io() {
+                let is_lost = error.is_go_away() || error.is_io();
+                if is_lost {
                     share.retire();
+                    newer_than = share.number();
                 }
-                if !(is_empty && may_repeat && share.reused && !fresh) {
+                let may_repeat = is_unseen(&error) || (is_lost && head.method.is_idempotent());
+                if !is_empty || !may_repeat || !share.reused || repeated {
                     return Err(sort(&error, errand.exchange));
                 }
-                fresh = true;
+                repeated = true;
                 errand.retried();
             }
         }
     }
+}
+
+/// A response that can be passed on: framed in one way, and without a body where there is none (RFC 9110, section 6.4.1).
+pub(super) fn accept(
+    response: Response<RecvStream>,
+    method: &Method,
+    share: Share,
+    sending: Sending,
+) -> Result<Response<Source>, Reason> {
+    let status = response.status();
+    if status.is_informational() || !is_framed_once(response.headers()) {
+        return Err(Reason::UpstreamMalformed);
+    }
+    let is_bodiless = *method == Method::HEAD
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    Ok(response.map(|body| {
+        if is_bodiless {
+            Source::Local(None)
+        } else {
+            Source::H2(body, Some(share), sending)
+        }
+    }))
 }
 
 /// A stream with this request's head on it. A connection that turns out to be over costs nothing.
@@ -64,10 +87,14 @@ pub(super) async fn open(
     request: Request<()>,
     is_empty: bool,
     errand: &mut Errand<'_>,
-    fresh: &mut bool,
+    newer_than: &mut u64,
 ) -> Result<(Share, (ResponseFuture, SendStream<Bytes>)), Reason> {
     loop {
-        let share = share(errand, *fresh).await?;
+        let share = share(errand, *newer_than).await?;
+        let is_tunnel = request.extensions().get::<Protocol>().is_some();
+        if is_tunnel && !share.takes_extended_connect() {
+            return Err(Reason::UpstreamNoUpgrade);
+        }
         errand.exchange.sent_to(share.address());
         match share.sender().await {
             Ok(mut sender) => {
@@ -75,9 +102,9 @@ pub(super) async fn open(
                 let opened = opened.map_err(|error| sort(&error, errand.exchange))?;
                 return Ok((share, opened));
             }
-            Err(_) if share.reused && !*fresh => {
+            Err(_) if share.reused && *newer_than == 0 => {
                 share.retire();
-                *fresh = true;
+                *newer_than = share.number();
                 errand.retried();
             }
             Err(error) => return Err(sort(&error, errand.exchange)),
@@ -85,12 +112,12 @@ pub(super) async fn open(
     }
 }
 
-pub(super) async fn share(errand: &mut Errand<'_>, fresh: bool) -> Result<Share, Reason> {
+async fn share(errand: &mut Errand<'_>, newer_than: u64) -> Result<Share, Reason> {
     let worker = errand.worker;
     let began = Instant::now();
     let share = worker
         .multiplex
-        .share(errand.target, &worker.own, &worker.config.limits, fresh)
+        .share(errand.target, &worker.dialer, newer_than)
         .await?;
     if !share.reused {
         errand.exchange.connected(began.elapsed());
@@ -128,19 +155,27 @@ fn absolute(uri: &Uri, request: &mut Request<()>) -> Result<Uri, Reason> {
     Uri::from_parts(parts).map_err(|_| Reason::BadRequest)
 }
 
-/// Sends the body. A client that resets its stream resets this one, too.
-async fn send(mut stream: SendStream<Bytes>, body: RequestBody) {
-    let sent = send_body(&mut stream, pin!(body)).await;
-    if let Sent::Broken(code) = sent {
-        stream.send_reset(code);
-    }
+/// Sends the body, on a task of its own. A client that resets its stream resets this one, too; and once the response is over,
+/// a body that does not move any more is given up.
+fn send(mut stream: SendStream<Bytes>, body: RequestBody, errand: &Errand<'_>) -> AbortHandle {
+    let progress = errand.exchange.progress();
+    let limit = errand.worker.config.limits.response_timeout;
+    let sending = async move {
+        let mut body = pin!(body);
+        let sent = tokio::select! {
+            sent = send_body(&mut stream, body.as_mut()) => sent,
+            () = progress.until_nobody_cares(limit) => Sent::Broken(Code::NO_ERROR),
+        };
+        if let Sent::Broken(code) = sent {
+            stream.send_reset(code);
+        }
+    };
+    spawn_local(sending).abort_handle()
 }
 
-/// Whether the application cannot have acted on it, or would do the same once more.
-fn may_repeat(error: &h2::Error, method: &Method) -> bool {
-    let is_unseen = error.is_reset() && error.reason() == Some(Code::REFUSED_STREAM);
-    let is_lost = error.is_go_away() || error.is_io();
-    is_unseen || (is_lost && method.is_idempotent())
+/// Whether the application cannot have acted on it.
+fn is_unseen(error: &h2::Error) -> bool {
+    error.is_reset() && error.reason() == Some(Code::REFUSED_STREAM)
 }
 
 pub(super) fn sort(error: &h2::Error, exchange: &Exchange) -> Reason {

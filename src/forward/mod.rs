@@ -1,6 +1,7 @@
 //! One request to the application and its response back. `h1` and `h2` send it as the target speaks, `upgrade` where both
 //! sides go on in another protocol; `wait` is the waiting that is common to all.
 
+mod framing;
 mod h1;
 mod h2;
 mod upgrade;

@@ -67,6 +67,8 @@ impl Upgrade {
 
     /// Turns the application's agreement into what the client expects.
     pub(super) fn answer(&self, head: &mut response::Parts) {
+        // What follows is no body.
+        head.headers.remove(CONTENT_LENGTH);
         if self.is_connect {
             head.status = StatusCode::OK;
             head.headers.remove(SEC_WEBSOCKET_ACCEPT);
@@ -87,7 +89,8 @@ impl Upgrade {
             Some(key) if self.is_connect => headers.get(SEC_WEBSOCKET_ACCEPT) == Some(&accept(key)),
             _ => true,
         };
-        headers.get(UPGRADE).is_some_and(is_same) && is_true
+        let mut agreed = headers.get_all(UPGRADE).iter();
+        agreed.next().is_some_and(is_same) && agreed.next().is_none() && is_true
     }
 }
 
@@ -114,7 +117,9 @@ pub(super) async fn over_h1(
         Err(error) => return Err(h1::sort(error.error(), errand.exchange)),
     };
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return refused(response.map(|body| Source::H1(body, Some(lease))), upgrade);
+        // What it makes of the rest of the connection is its own business.
+        lease.retire();
+        return refused(h1::accept(response, lease)?, upgrade);
     }
     if !upgrade.is_agreed(response.headers()) {
         return Err(Reason::UpstreamMalformed);
@@ -134,9 +139,6 @@ pub(super) async fn over_h2(
     if !upgrade.is_websocket() || !is_whole {
         return over::ask(request, errand).await;
     }
-    if !over::share(errand, false).await?.takes_extended_connect() {
-        return Err(Reason::UpstreamNoUpgrade);
-    }
     let limit = errand.limit(request.headers());
     request.headers_mut().remove(SEC_WEBSOCKET_KEY);
     *request.method_mut() = Method::CONNECT;
@@ -144,13 +146,13 @@ pub(super) async fn over_h2(
         .extensions_mut()
         .insert(Protocol::from_static("websocket"));
     let (head, _) = request.into_parts();
-    let (share, opened) = over::open(over::translate(&head)?, false, errand, &mut false).await?;
+    let request = over::translate(&head)?;
+    let (share, opened) = over::open(request, false, errand, &mut 0).await?;
     let (mut response, stream) = opened;
     let heard = answer(|cx| over::hear(&mut response, cx), errand, limit).await?;
     let response = heard.map_err(|error| over::sort(&error, errand.exchange))?;
     if !response.status().is_success() {
-        let stopped = Sending::default();
-        return Ok(response.map(|body| Source::H2(body, Some(share), stopped)));
+        return over::accept(response, &Method::CONNECT, share, Sending::default());
     }
     let (mut head, receive) = response.into_parts();
     if let (Some(key), false) = (&upgrade.key, upgrade.is_connect) {

@@ -47,10 +47,13 @@ pub(super) async fn answer<T>(
                 continue;
             }
             Some(Heard::Interim(interim)) => {
-                if told < MOST_INTERIM {
+                told += 1;
+                if told > MOST_HEARD {
+                    return Err(Reason::UpstreamMalformed);
+                }
+                if told <= MOST_INTERIM {
                     pass_on(interim, errand);
                 }
-                told += 1;
                 continue;
             }
             None => {}
@@ -143,5 +146,7 @@ impl Early {
 
 /// How long a body waits for an application that does not ask for it.
 const LONGEST_SILENCE: Duration = Duration::from_secs(1);
-/// Interim responses passed on at most; an application that sends more is not listened to.
+/// Interim responses passed on at most, and kept until somebody looks.
 const MOST_INTERIM: usize = 16;
+/// An application that says more than that without an answer says nothing.
+const MOST_HEARD: usize = 4096;

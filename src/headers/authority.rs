@@ -43,7 +43,10 @@ pub(crate) fn checked(host: HeaderValue) -> Result<HeaderValue, Reason> {
         Some((_, port)) if !port.contains(']') => port.parse::<u16>().is_ok(),
         _ => true,
     };
-    if authority.host().is_empty() || authority.as_str().contains('@') || !port_is_number {
+    // A name, an address, and nothing that a gateway might read as two of them.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    let is_host = !authority.host().is_empty() && authority.as_str().bytes().all(is_plain);
+    if !is_host || !port_is_number {
         return Err(Reason::BadHost);
     }
     Ok(host)

@@ -14,9 +14,9 @@ use crate::config::Networks;
 #[derive(Debug, Default)]
 pub(super) struct Inbound {
     /// `X-Forwarded-For`, all of it.
-    pub(super) chain: Option<String>,
+    pub(super) chain: Option<Vec<u8>>,
     /// `Forwarded`, all of it.
-    pub(super) forwarded: Option<String>,
+    pub(super) forwarded: Option<Vec<u8>>,
     pub(super) proto: Option<&'static str>,
     pub(super) host: Option<HeaderValue>,
     pub(super) port: Option<u16>,
@@ -57,8 +57,8 @@ impl Inbound {
             }
         };
         match (&self.chain, &self.forwarded) {
-            (Some(chain), _) => walk(&mut chain.rsplit(',').map(address)),
-            (None, Some(forwarded)) => walk(&mut forwarded.rsplit(',').map(node)),
+            (Some(chain), _) => walk(&mut hops(chain).map(|hop| hop.and_then(address))),
+            (None, Some(forwarded)) => walk(&mut hops(forwarded).map(|hop| hop.and_then(node))),
             (None, None) => {}
         }
         client
@@ -66,12 +66,19 @@ impl Inbound {
 }
 
 /// Several fields of one name are one list (RFC 9110, section 5.3).
-fn all(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+fn all(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
     let values = headers.get_all(name).iter();
-    let texts: Vec<_> = values
-        .map(|value| value.to_str().ok())
-        .collect::<Option<_>>()?;
-    (!texts.is_empty()).then(|| texts.join(", "))
+    let values: Vec<_> = values
+        .map(|value| value.as_bytes().trim_ascii())
+        .filter(|value| !value.is_empty())
+        .collect();
+    (!values.is_empty()).then(|| values.join(&b", "[..]))
+}
+
+/// From the right. What is no text is no hop that could be read.
+fn hops(list: &[u8]) -> impl Iterator<Item = Option<&str>> {
+    let hops = list.rsplit(|byte| *byte == b',');
+    hops.map(|hop| std::str::from_utf8(hop).ok())
 }
 
 /// An address, with or without a port.
@@ -106,7 +113,7 @@ mod tests {
     fn client(fields: &[(&'static str, &str)]) -> Option<String> {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
-            headers.append(*name, value.parse().unwrap());
+            headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let trusted = ["10.0.0.0/8", "fd00::/8"].map(|text| text.parse().unwrap());
         let trusted = Networks(trusted.to_vec());
@@ -126,12 +133,19 @@ mod tests {
             ("10.0.0.8, 10.0.0.7", "10.0.0.8"),
             // Left of what cannot be read nothing counts.
             ("203.0.113.9, unknown, 10.0.0.7", "10.0.0.7"),
+            ("\u{e9}, 203.0.113.9", "203.0.113.9"),
         ] {
             let found = client(&[("x-forwarded-for", chain)]);
             assert_eq!(found.as_deref(), Some(wanted), "{chain}");
         }
         assert_eq!(client(&[("x-forwarded-for", "unknown")]), None);
         assert_eq!(client(&[]), None);
+    }
+
+    #[test]
+    fn nothing_in_one_field_makes_another_one_count() {
+        let fields = [("x-forwarded-for", "\u{e9}"), ("forwarded", "for=6.6.6.6")];
+        assert_eq!(client(&fields), None);
     }
 
     #[test]

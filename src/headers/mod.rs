@@ -192,13 +192,13 @@ fn set_own(
         Some(client) => set(X_REAL_IP, &client.to_string()),
         None => set(X_REAL_IP, &peer),
     }
-    set(X_FORWARDED_FOR, &appended(inbound.chain.as_deref(), peer));
     set(X_FORWARDED_PORT, &port.to_string());
-    set(FORWARDED, &appended(inbound.forwarded.as_deref(), element));
     match &inbound.request_id {
         Some(id) => _ = headers.insert(X_REQUEST_ID, id.clone()),
         None => set(X_REQUEST_ID, own.request_id),
     }
+    append(headers, X_FORWARDED_FOR, inbound.chain.as_deref(), &peer);
+    append(headers, FORWARDED, inbound.forwarded.as_deref(), &element);
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
     if let Some(certificate) = own.client_certificate {
         headers.insert(X_FORWARDED_CLIENT_CERT, certificate.clone());
@@ -215,11 +215,15 @@ fn set_own(
     }
 }
 
-/// A list with one more element.
-fn appended(list: Option<&str>, element: String) -> String {
-    match list {
-        Some(list) => format!("{list}, {element}"),
-        None => element,
+/// Sets a list with one more element.
+fn append(headers: &mut HeaderMap, name: HeaderName, list: Option<&[u8]>, element: &str) {
+    let value = match list {
+        Some(list) => HeaderValue::from_bytes(&[list, b", ", element.as_bytes()].concat()),
+        None => HeaderValue::from_str(element),
+    };
+    // Of a valid list and visible ASCII, it is valid.
+    if let Ok(value) = value {
+        headers.insert(name, value);
     }
 }
 

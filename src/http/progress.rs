@@ -4,9 +4,10 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::task::{Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::Response;
+use tokio::time::sleep_until;
 
 use crate::failure::Reason;
 
@@ -160,6 +161,20 @@ impl RequestProgress {
     /// hyper closes because it was told so, not because it wants to.
     pub(crate) fn is_ended(&self) -> bool {
         self.ended.get()
+    }
+
+    /// Done when the response is over, and the request's body has not moved for so long.
+    pub(crate) async fn until_nobody_cares(&self, limit: Duration) {
+        let mut since = Instant::now();
+        loop {
+            sleep_until((since + limit).into()).await;
+            let moved = self.moved.get().filter(|moved| *moved > since);
+            match (self.response_over.get(), moved) {
+                (true, None) => return,
+                (true, Some(moved)) => since = moved,
+                (false, _) => since = Instant::now(),
+            }
+        }
     }
 
     /// Done when the application's side has read the request's body or given it up.

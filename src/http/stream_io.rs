@@ -8,6 +8,7 @@ use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::tunnel::Duplex;
 use crate::upstream::Share;
 
 /// One HTTP/2 stream as bytes.
@@ -34,6 +35,12 @@ impl StreamIo {
     pub(crate) fn held_by(mut self, share: Share) -> Self {
         self.share = Some(share);
         self
+    }
+}
+
+impl Duplex for StreamIo {
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.send.poll_reset(cx).map(drop)
     }
 }
 

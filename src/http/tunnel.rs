@@ -13,11 +13,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::timer::Timer;
 use crate::failure::Reason;
 use crate::records::Exchange;
+use crate::rewound::Rewound;
 
 /// Bytes both ways.
-pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin {
+    /// Ready when the other side is gone for good, although bytes of it may wait to be read.
+    fn poll_gone(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
+impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for Rewound<S> {}
 
 /// The application's end of a tunnel, and the exchange that it belongs to.
 pub(crate) struct Tunnel {
@@ -45,7 +51,7 @@ impl Tunnel {
         } = self;
         let (mut up, mut down) = (Way::default(), Way::default());
         let progress = exchange.progress();
-        let mut half_open = None;
+        let (mut half_open, mut owed) = (None, None);
         let ended = poll_fn(|cx| {
             let mut moved = 0;
             let upwards = up.poll(&mut downstream, &mut *upstream, cx, |count| {
@@ -68,14 +74,26 @@ impl Tunnel {
                 (Ok(()), Ok(())) if up.is_over && down.is_over => return Poll::Ready(None),
                 (Ok(()), Ok(())) => {}
             }
+            if downstream.poll_gone(cx).is_ready() {
+                return Poll::Ready((!down.is_over).then_some(Reason::ClientGone));
+            }
+            if up.held.is_empty() && down.held.is_empty() {
+                owed = None;
+            } else if expired(&mut owed, OWED, moved, cx) {
+                let is_apps = !up.held.is_empty();
+                return Poll::Ready(Some(if is_apps {
+                    Reason::UpstreamTimeout
+                } else {
+                    Reason::ClientGone
+                }));
+            }
             if !up.is_over && !down.is_over {
                 return Poll::Pending;
             }
-            let timer = half_open.get_or_insert_with(|| Timer::new(HALF_OPEN));
-            if moved > 0 {
-                timer.set(HALF_OPEN);
+            if expired(&mut half_open, HALF_OPEN, moved, cx) {
+                return Poll::Ready(None);
             }
-            timer.poll_expired(cx).map(|()| None)
+            Poll::Pending
         })
         .await;
         match ended {
@@ -83,6 +101,15 @@ impl Tunnel {
             Some(reason) => exchange.fail(reason),
         }
     }
+}
+
+/// Whether nothing has moved for so long since this was first asked.
+fn expired(timer: &mut Option<Timer>, limit: Duration, moved: usize, cx: &mut Context<'_>) -> bool {
+    let timer = timer.get_or_insert_with(|| Timer::new(limit));
+    if moved > 0 {
+        timer.set(limit);
+    }
+    timer.poll_expired(cx).is_ready()
 }
 
 /// Which side of a direction failed.
@@ -147,5 +174,7 @@ impl Way {
 
 /// How long one direction may be silent after the other has ended.
 const HALF_OPEN: Duration = Duration::from_secs(10);
+/// How long bytes may wait for a side that does not take them. A tunnel may be silent for ever, but not that.
+const OWED: Duration = Duration::from_secs(60);
 /// Stack room for one read.
 const ROOM: usize = 8 * 1024;

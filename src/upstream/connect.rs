@@ -10,10 +10,10 @@ use rustix::io::Errno;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::dialer::Dialer;
 use super::stream::Stream;
 use super::target::{Endpoint, Target};
 use super::targets::OwnPorts;
-use crate::config::Limits;
 use crate::failure::Reason;
 
 /// Why no connection came about.
@@ -32,16 +32,15 @@ pub(crate) enum DialError {
 }
 
 /// A fresh connection to the application.
-pub(crate) async fn dial(
-    target: &Target,
-    own: &OwnPorts,
-    limits: &Limits,
-) -> Result<Stream, DialError> {
+pub(super) async fn dial(target: &Target, dialer: &Dialer) -> Result<Stream, DialError> {
+    let limits = &dialer.limits;
+    let place = dialer.place();
+    let place = place.ok_or_else(|| DialError::Exhausted(io::Error::other(ALL_TAKEN)))?;
     let give_up = Instant::now() + limits.connect_retry_for;
     let mut pause = FIRST_PAUSE;
     loop {
-        match connect(target, own, limits.connect_timeout).await {
-            Ok(stream) => return Ok(stream),
+        match connect(target, &dialer.own, limits.connect_timeout).await {
+            Ok(stream) => return Ok(stream.at(place)),
             Err(error @ DialError::Refused(_)) if Instant::now() + pause < give_up => {
                 tracing::debug!(%error, target = %target.url, "trying again");
             }
@@ -157,5 +156,6 @@ impl fmt::Display for DialError {
     }
 }
 
+const ALL_TAKEN: &str = "as many connections to the application are open as may be";
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);

@@ -15,9 +15,9 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use super::connect::{DialError, dial};
+use super::dialer::Dialer;
 use super::stream::Stream;
 use super::target::Target;
-use super::targets::OwnPorts;
 use crate::config::Limits;
 use crate::failure::Reason;
 
@@ -25,6 +25,8 @@ use crate::failure::Reason;
 #[derive(Debug, Default)]
 pub(crate) struct Multiplex {
     open: RefCell<Vec<Rc<Connection>>>,
+    /// The number of the last one opened.
+    last: Cell<u64>,
     /// One connects at a time: many requests that come together share what the first one opens.
     connecting: Mutex<()>,
     /// How the last attempt failed, for those who waited for it.
@@ -32,6 +34,8 @@ pub(crate) struct Multiplex {
 }
 
 struct Connection {
+    /// Counts up from 1.
+    number: u64,
     sender: SendRequest<Bytes>,
     address: Option<SocketAddr>,
     /// The number of the target it leads to.
@@ -50,20 +54,19 @@ pub(crate) struct Share {
 }
 
 impl Multiplex {
-    /// A share in a connection to this target. With `fresh`, none that was there before.
+    /// A share in a connection to this target that was opened after this one; 0 is any.
     pub(crate) async fn share(
         &self,
         target: &Target,
-        own: &OwnPorts,
-        limits: &Limits,
-        fresh: bool,
+        dialer: &Dialer,
+        newer_than: u64,
     ) -> Result<Share, Reason> {
-        if !fresh && let Some(share) = self.take(target.number) {
+        if let Some(share) = self.take(target.number, newer_than) {
             return Ok(share);
         }
         let asked = Instant::now();
         let _one_at_a_time = self.connecting.lock().await;
-        if !fresh && let Some(share) = self.take(target.number) {
+        if let Some(share) = self.take(target.number, newer_than) {
             return Ok(share);
         }
         if let Some((at, reason)) = self.failed.get()
@@ -72,8 +75,8 @@ impl Multiplex {
             return Err(reason);
         }
         let dialed = async {
-            let stream = dial(target, own, limits).await?;
-            self.begin(stream, target.number, limits).await
+            let stream = dial(target, dialer).await?;
+            self.begin(stream, target.number, &dialer.limits).await
         };
         dialed.await.map_err(|error| {
             self.failed.set(Some((Instant::now(), error.reason())));
@@ -83,10 +86,12 @@ impl Multiplex {
 
     /// The connection that has most to do and still takes a stream, so that the rest can age; where all are full and there
     /// are enough of them, the one that has least to do.
-    fn take(&self, target: u64) -> Option<Share> {
+    fn take(&self, target: u64, newer_than: u64) -> Option<Share> {
         let open = self.open.borrow();
         let mine = || {
-            let is_mine = |one: &&Rc<Connection>| one.target == target && !one.is_over.get();
+            let is_mine = move |one: &&Rc<Connection>| {
+                one.target == target && one.number > newer_than && !one.is_over.get()
+            };
             open.iter().filter(is_mine)
         };
         let busiest = mine().filter(|one| one.has_room());
@@ -109,7 +114,7 @@ impl Multiplex {
         let shaken = Builder::new()
             .enable_push(false)
             .initial_window_size(limits.h2_window)
-            .initial_connection_window_size(limits.h2_window.max(CONNECTION_WINDOW))
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(MOST_HEAD)
             .max_send_buffer_size(SEND_BUFFER)
             .handshake(stream);
@@ -117,7 +122,9 @@ impl Multiplex {
             .await
             .map_err(|error| DialError::Unreachable(io::Error::other(error)))?;
         let ping = driver.ping_pong();
+        self.last.set(self.last.get() + 1);
         let connection = Rc::new(Connection {
+            number: self.last.get(),
             sender,
             address,
             target,
@@ -183,6 +190,11 @@ impl Share {
         self.connection.address
     }
 
+    /// The number of its connection.
+    pub(crate) fn number(&self) -> u64 {
+        self.connection.number
+    }
+
     /// No more requests on this connection.
     pub(crate) fn retire(&self) {
         self.connection.is_over.set(true);
@@ -215,7 +227,9 @@ impl fmt::Debug for Connection {
 
 /// Connections that a worker opens at most; what is more waits for a stream.
 const MOST_CONNECTIONS: usize = 8;
-const CONNECTION_WINDOW: u32 = 1 << 20;
+/// The largest there is: all clients share the connection, and what one of them does not read must not be in the way of the
+/// others. Each stream has a window of its own.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// Bytes of requests buffered for a stream beyond its window.
 const SEND_BUFFER: usize = 64 * 1024;
 /// Bytes of a response's decoded header list; as much as HTTP/1 may have.

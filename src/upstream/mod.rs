@@ -1,6 +1,7 @@
 //! The application's side: which target, how to reach it, and the connections kept to it.
 
 mod connect;
+mod dialer;
 mod h1;
 mod h2;
 mod pool;
@@ -11,5 +12,6 @@ mod targets;
 pub(crate) use target::{Protocol, Target, TargetUrl};
 pub(crate) use targets::{OwnPorts, Targets};
 
+pub(crate) use dialer::Dialer;
 pub(crate) use h2::{Multiplex, Share};
 pub(crate) use pool::{Lease, Pool};

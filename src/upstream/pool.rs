@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 use hyper::client::conn::http1::SendRequest;
 
 use super::connect::dial;
+use super::dialer::Dialer;
 use super::h1::{self, Upgraded};
 use super::stream::Stream;
 use super::target::Target;
-use super::targets::OwnPorts;
-use crate::config::Limits;
 use crate::failure::Reason;
 use crate::http::RequestBody;
 use crate::rewound::Rewound;
@@ -84,10 +83,9 @@ impl Pool {
     pub(crate) async fn connect(
         self: &Rc<Self>,
         target: &Target,
-        own: &OwnPorts,
-        limits: &Limits,
+        dialer: &Dialer,
     ) -> Result<Lease, Reason> {
-        let stream = dial(target, own, limits).await.map_err(|e| e.reason())?;
+        let stream = dial(target, dialer).await.map_err(|e| e.reason())?;
         let address = stream.address();
         let (sender, upgraded) = h1::begin(stream, self.keeps_case)
             .await

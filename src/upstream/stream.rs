@@ -8,6 +8,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::dialer::Place;
+
 /// A connection that is open.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -17,6 +19,8 @@ pub(crate) struct Stream {
     is_deaf: bool,
     /// What is read answers what was written.
     is_http: bool,
+    /// Given back with the connection; one that is only tried needs none.
+    _place: Option<Place>,
 }
 
 #[derive(Debug)]
@@ -32,6 +36,7 @@ impl Stream {
             address: Some(address),
             is_deaf: false,
             is_http: true,
+            _place: None,
         }
     }
 
@@ -41,6 +46,15 @@ impl Stream {
             address: None,
             is_deaf: false,
             is_http: true,
+            _place: None,
+        }
+    }
+
+    /// Holds this place for as long as it is open.
+    pub(super) fn at(self, place: Place) -> Self {
+        Self {
+            _place: Some(place),
+            ..self
         }
     }
 

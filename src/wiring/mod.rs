@@ -20,7 +20,7 @@ use crate::logging::Logging;
 use crate::metrics::{Facts, Metrics};
 use crate::phase::{Life, Phase};
 use crate::records::{Drops, Ring, audit};
-use crate::upstream::Targets;
+use crate::upstream::{Dialer, Targets};
 use crate::worker::Shared;
 
 pub(crate) use teller::Teller;
@@ -71,6 +71,7 @@ impl House {
             config: Arc::clone(&self.config),
             certificates: Arc::clone(&self.certificates),
             targets: Arc::clone(&self.targets),
+            dialer: Dialer::new(self.targets.own(), self.config.limits.clone()),
             metrics: Arc::clone(&self.metrics),
             life: Arc::clone(&self.life),
             gate,

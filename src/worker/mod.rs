@@ -27,7 +27,7 @@ use crate::listener::{Accepted, Gate, accept};
 use crate::metrics::Metrics;
 use crate::phase::{Life, Phase};
 use crate::records;
-use crate::upstream::{Multiplex, OwnPorts, Pool, Target, Targets};
+use crate::upstream::{Dialer, Multiplex, Pool, Target, Targets};
 
 pub(crate) use thread::{End, start};
 
@@ -37,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) certificates: Arc<Store>,
     pub(crate) targets: Arc<Targets>,
+    pub(crate) dialer: Dialer,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) life: Arc<Life>,
     pub(crate) gate: Gate,
@@ -69,7 +70,7 @@ impl Doors {
 pub(crate) struct Worker {
     pub(crate) config: Arc<Config>,
     pub(crate) certificates: Arc<Store>,
-    pub(crate) own: Arc<OwnPorts>,
+    pub(crate) dialer: Dialer,
     pub(crate) pool: Rc<Pool>,
     pub(crate) multiplex: Multiplex,
     pub(crate) site: Site,
@@ -86,6 +87,7 @@ impl Worker {
             config,
             certificates,
             targets,
+            dialer,
             metrics,
             life,
             gate,
@@ -97,7 +99,7 @@ impl Worker {
             life,
         };
         Rc::new(Self {
-            own: targets.own(),
+            dialer,
             pool: Pool::new(config.limits.pool_idle, config.header_case_kept),
             multiplex: Multiplex::default(),
             site,

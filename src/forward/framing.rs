@@ -1,0 +1,20 @@
+//! Promise 4 on the application's side: what it sends must be readable in one way, too.
+
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+
+/// Whether a response has one length, or one coding, or neither. hyper reads one with both as chunked, and a client might
+/// read it by its length.
+pub(super) fn is_framed_once(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let is_framed_once = match (codings.next(), lengths.next()) {
+        (None, None) => true,
+        (None, Some(length)) => {
+            !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit)
+        }
+        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        (Some(_), Some(_)) => false,
+    };
+    is_framed_once && codings.next().is_none() && lengths.next().is_none()
+}
