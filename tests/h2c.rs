@@ -422,3 +422,29 @@ async fn an_upload_that_nobody_takes_is_given_up_after_the_answer() {
     let _ = upload.send_data(Bytes::from(vec![7; 200_000]), false);
     assert_eq!(codes.recv().await.unwrap(), Some(Reason::NO_ERROR));
 }
+
+#[tokio::test]
+async fn an_application_is_never_sent_more_streams_than_it_takes() {
+    let app = App::scripted(|talk| async move {
+        let mut builder = h2::server::Builder::new();
+        builder.max_concurrent_streams(2);
+        let mut connection = builder.handshake::<_, Bytes>(talk.stream).await.unwrap();
+        while let Some(Ok((request, respond))) = connection.accept().await {
+            tokio::spawn(echo(request, respond));
+        }
+        Ok(())
+    })
+    .await;
+    let sidecar = Sidecar::start(format!("h2c://{}", app.address), &["--workers", "1"]).await;
+    let h2 = Client::new(&sidecar, &["h2"]).h2().await;
+    let all: Vec<_> = (0..60)
+        .map(|_| {
+            let h2 = h2.clone();
+            let request = Request::post("https://a/up").body(()).unwrap();
+            tokio::spawn(async move { h2.exchange(request, Some(Bytes::from("hello"))).await })
+        })
+        .collect();
+    for one in all {
+        assert_eq!(one.await.unwrap().unwrap().0, 200);
+    }
+}

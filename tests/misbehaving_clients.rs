@@ -1,6 +1,9 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{App, Client, Sidecar, eventually, hello, read_answer, read_until};
+use crate::support::{
+    App, Ca, Client, Secret, Sidecar, eventually, h2_get, hello, portcullis, read_answer,
+    read_until,
+};
 
 #[tokio::test]
 async fn a_malformed_request_is_refused_before_the_application_sees_a_byte() {
@@ -369,4 +372,52 @@ async fn a_client_that_breaks_its_upload_off_is_blamed_for_the_broken_response()
             (&"/both".into(), &"client".into())
         );
     }
+}
+
+#[tokio::test]
+async fn a_client_with_many_requests_leaves_file_descriptors_for_everybody_else() {
+    let app = App::scripted(|mut talk| async move {
+        // Never answers.
+        while talk.head().await?.is_some() {}
+        Ok(())
+    })
+    .await;
+    let (ca, secret) = (Ca::new(), Secret::empty());
+    let leaf = ca.leaf();
+    let (certificate, key) = (secret.file("my.crt"), secret.file("my.key"));
+    std::fs::write(&certificate, &leaf.certificate).unwrap();
+    std::fs::write(&key, &leaf.key).unwrap();
+    let real = portcullis();
+    let mut command = std::process::Command::new("sh");
+    command
+        .env_clear()
+        .args(["-c", "ulimit -n 200 && exec \"$0\" \"$@\""])
+        .arg(real.get_program())
+        .args(["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .args(["--probe", "127.0.0.1:0", "--target", &app.to_string()])
+        .arg("--cert")
+        .arg(&certificate)
+        .arg("--key")
+        .arg(&key);
+    let sidecar = Sidecar::spawn(command, ca, leaf, secret).await;
+    sidecar.ready().await;
+    let h2 = Client::new(&sidecar, &["h2"]).h2().await;
+    let asking: Vec<_> = (0..80)
+        .map(|_| {
+            let h2 = h2.clone();
+            tokio::spawn(async move { h2.exchange(h2_get("/slow"), None).await })
+        })
+        .collect();
+    // Of 200 descriptors 128 are kept back; clients and the application share the rest.
+    eventually("some are refused", async || {
+        let refused = asking.iter().filter(|one| one.is_finished()).count();
+        (refused == 80 - 36).then_some(())
+    })
+    .await;
+    assert_eq!(
+        sidecar.exchange("/slow").await["reason"],
+        "upstream_exhausted"
+    );
+    assert_eq!(sidecar.probe("/livez").await.status, 200);
+    assert!(Client::h1(&sidecar).connect().await.is_ok());
 }
