@@ -39,7 +39,7 @@ pub(crate) fn answer(status: StatusCode, extra: &str, text: &str, has_body: bool
     let phrase = status.canonical_reason().unwrap_or_default();
     let date = httpdate::fmt_http_date(SystemTime::now());
     let head = format!(
-        "HTTP/1.1 {} {phrase}\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\ndate: {date}\r\n{extra}\r\n",
+        "HTTP/1.1 {} {phrase}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nDate: {date}\r\n{extra}\r\n",
         status.as_u16(),
         text.len(),
     );
@@ -54,7 +54,7 @@ pub(crate) fn answer(status: StatusCode, extra: &str, text: &str, has_body: bool
 pub(crate) fn refuse_raw(reason: Reason, mut exchange: Exchange) -> Option<Vec<u8>> {
     let (status, text) = told(reason, &mut exchange)?;
     exchange.sent(text.len());
-    Some(answer(status, "connection: close\r\n", &text, true))
+    Some(answer(status, "Connection: close\r\n", &text, true))
 }
 
 /// What the client is told: the status, which is noted in the exchange, and the body of every refusal.
