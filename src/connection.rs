@@ -36,9 +36,10 @@ async fn serve_secured(secured: Secured, worker: Rc<Worker>) {
         slot: _slot,
     } = secured;
     let _open = Counted::new(&worker.site.meter.conns.open);
+    // Boxed here, where it is made: it is large, and each stage would move it on.
     let next = {
         let worker = Rc::clone(&worker);
-        move |request, exchange| forward(request, exchange, Rc::clone(&worker))
+        move |request, exchange| Box::pin(forward(request, exchange, Rc::clone(&worker)))
     };
     let watched = conn.tenure.depends_on_trust().then(|| Rc::clone(&conn));
     let serving = async {
@@ -90,12 +91,12 @@ async fn serve_plain(accepted: Accepted, worker: Rc<Worker>, door: Door) {
         let worker = Rc::clone(&worker);
         move |mut request, exchange| {
             let worker = Rc::clone(&worker);
-            async move {
+            Box::pin(async move {
                 if door == Door::Redirect && let_through(&mut request, &worker.config) {
                     return forward(request, exchange, worker).await;
                 }
                 redirect(&request, exchange, &worker.config, door)
-            }
+            })
         }
     };
     serve_h1(stream, Rc::new(conn), &worker, next).await;

@@ -116,7 +116,8 @@ pub(super) async fn lease(errand: &mut Errand<'_>, fresh: bool) -> Result<Lease,
         return Ok(lease);
     }
     let began = Instant::now();
-    let connected = worker.pool.connect(target, &worker.dialer).await;
+    // Boxed: few requests need it, and all would be moved with the room for it.
+    let connected = Box::pin(worker.pool.connect(target, &worker.dialer)).await;
     errand.exchange.connected(began.elapsed());
     connected
 }

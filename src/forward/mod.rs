@@ -174,31 +174,35 @@ impl Errand<'_> {
         mut request: Request<RequestBody>,
         upgrade: Option<&mut Upgrade>,
     ) -> Result<Response<Source>, Reason> {
+        // Boxed is what most requests do not need: each of them would be moved with the room for it.
         match (self.target.url.protocol(), upgrade) {
             (Protocol::Http1, None) => {
-                self.spool(&mut request).await;
+                if self.is_to_be_gathered(&request) {
+                    let most = self.worker.config.limits.spool;
+                    let body = request.body_mut();
+                    Box::pin(body.gather(most, SPOOL_PATIENCE)).await;
+                }
                 headers::frame(&mut request);
                 h1::ask(request, self).await
             }
-            (Protocol::Http1, Some(upgrade)) => upgrade::over_h1(request, upgrade, self).await,
-            (Protocol::H2c, None) => h2::ask(request, self).await,
-            (Protocol::H2c, Some(upgrade)) => upgrade::over_h2(request, upgrade, self).await,
+            (Protocol::Http1, Some(upgrade)) => {
+                Box::pin(upgrade::over_h1(request, upgrade, self)).await
+            }
+            (Protocol::H2c, None) => Box::pin(h2::ask(request, self)).await,
+            (Protocol::H2c, Some(upgrade)) => {
+                Box::pin(upgrade::over_h2(request, upgrade, self)).await
+            }
         }
     }
 
     /// Old applications read a body by its length or not at all, and HTTP/2 clients need not tell it.
-    async fn spool(&self, request: &mut Request<RequestBody>) {
-        let most = self.worker.config.limits.spool;
-        let is_streaming = self.gate.is_some() || is_grpc(request.headers());
-        if !self.exchange.is_http2()
-            || most == 0
-            || is_streaming
-            || request.body().is_end_stream()
-            || request.headers().contains_key(CONTENT_LENGTH)
-        {
-            return;
-        }
-        request.body_mut().gather(most, SPOOL_PATIENCE).await;
+    fn is_to_be_gathered(&self, request: &Request<RequestBody>) -> bool {
+        self.exchange.is_http2()
+            && self.worker.config.limits.spool > 0
+            && !request.body().is_end_stream()
+            && !request.headers().contains_key(CONTENT_LENGTH)
+            && self.gate.is_none()
+            && !is_grpc(request.headers())
     }
 
     /// How long to wait for the head of the response; RPCs and event streams may take as long as they want.
