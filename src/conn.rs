@@ -32,6 +32,8 @@ pub(crate) struct Conn {
     pub site: Site,
     /// The client's address, IPv4 as IPv4 also on a dual-stack listener.
     pub client: SocketAddr,
+    /// Whether it came through a load balancer that has not said who the client is: then nobody's word is taken for it.
+    pub is_unnamed: bool,
     /// What TLS agreed on; none on the redirect listener.
     pub tls: Option<TlsFacts>,
     /// Taken by the connection's first record.

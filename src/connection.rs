@@ -74,6 +74,7 @@ async fn serve_plain(accepted: Accepted, worker: Rc<Worker>, door: Door) {
     let Accepted {
         stream,
         client,
+        is_unnamed,
         slot: _slot,
         ..
     } = accepted;
@@ -81,6 +82,7 @@ async fn serve_plain(accepted: Accepted, worker: Rc<Worker>, door: Door) {
     let conn = Conn {
         site: worker.site.clone(),
         client,
+        is_unnamed,
         tls: None,
         handshake: Cell::default(),
         peer: None,

@@ -21,6 +21,8 @@ pub(crate) struct Accepted {
     pub(crate) slot: Slot,
     /// It is the sidecar itself that looks at what it serves.
     pub(crate) is_own: bool,
+    /// A load balancer has passed it on, and not said for whom.
+    pub(crate) is_unnamed: bool,
 }
 
 /// Binds and listens. A wildcard IPv6 address is dual stack, and IPv4 only where the kernel has no IPv6.
@@ -156,6 +158,7 @@ pub(crate) async fn accept(
             at: Instant::now(),
             slot,
             is_own,
+            is_unnamed: false,
         });
     }
 }

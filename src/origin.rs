@@ -27,8 +27,8 @@ pub(crate) async fn settle(mut accepted: Accepted, worker: &Worker) -> Option<Ac
         };
         match named {
             Ok(Some(client)) => accepted.client = client,
-            // The load balancer itself, which looks whether we live.
-            Ok(None) => {}
+            // Perhaps the load balancer itself, which looks whether we live; perhaps a client that it does not name.
+            Ok(None) => accepted.is_unnamed = true,
             Err(why) => {
                 refused(&accepted, worker, why);
                 return None;

@@ -448,3 +448,37 @@ async fn an_application_is_never_sent_more_streams_than_it_takes() {
         assert_eq!(one.await.unwrap().unwrap().0, 200);
     }
 }
+
+#[tokio::test]
+async fn an_end_that_comes_after_the_last_byte_is_the_end_of_a_whole_answer() {
+    let (told, mut ends) = mpsc::unbounded_channel();
+    let (_app, url) = app(move |_request, mut respond| {
+        let told = told.clone();
+        async move {
+            let response = Response::builder()
+                .header("content-length", 5)
+                .body(())
+                .unwrap();
+            let mut stream = respond.send_response(response, false).unwrap();
+            stream.send_data(Bytes::from("hello"), false).unwrap();
+            // The client has it, and only then is it told that there is no more.
+            let _ = told.send(());
+            tokio::task::yield_now().await;
+            let _ = stream.send_data(Bytes::new(), true);
+        }
+    })
+    .await;
+    let sidecar = Sidecar::start(&url, &[]).await;
+    let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+    for path in ["/1", "/2", "/3"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        assert_eq!(read_answer(&mut stream).await.unwrap().text(), "hello");
+        ends.recv().await.unwrap();
+        let record = sidecar.exchange(path).await;
+        assert_eq!(
+            (&record["reason"], &record["bytes_out"]),
+            (&"".into(), &5.into())
+        );
+    }
+}

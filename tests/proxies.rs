@@ -25,7 +25,8 @@ async fn what_a_trusted_proxy_says_of_the_client_is_believed_and_passed_on() {
          X-Forwarded-For: 6.6.6.6, 203.0.113.9\r\nX-Forwarded-For: 10.0.0.7\r\n\
          X-Forwarded-Proto: HTTP\r\nX-Forwarded-Host: shop.example\r\nX-Forwarded-Port: 80\r\n\
          Forwarded: for=203.0.113.9;proto=http\r\nX-Request-Id: abc.DEF-1_2\r\nX-Real-IP: 6.6.6.6\r\n\
-         X-Forwarded-Client-Cert: By=me\r\nX_Forwarded_For: 6.6.6.7\r\n\r\n";
+         X-Forwarded-Prefix: /shop\r\nX-Forwarded-Client-Cert: By=me\r\nX-Forwarded-Client-Cert-Chain: By=me\r\n\
+         X_Forwarded_For: 6.6.6.7\r\nX_Forwarded_Prefix: By=me\r\n\r\n";
     let seen = Client::h1(&sidecar).send(request).await.text();
     for line in [
         "X-Forwarded-For: 6.6.6.6, 203.0.113.9, 10.0.0.7, 127.0.0.1",
@@ -35,6 +36,7 @@ async fn what_a_trusted_proxy_says_of_the_client_is_believed_and_passed_on() {
         "X-Forwarded-Port: 80",
         "Forwarded: for=203.0.113.9;proto=http, for=127.0.0.1;host=\"in.pod:8443\";proto=https",
         "X-Request-Id: abc.DEF-1_2",
+        "X-Forwarded-Prefix: /shop",
         "Host: in.pod:8443",
     ] {
         assert!(lines(&seen).contains(&line), "{line} is missing in {seen}");
@@ -142,6 +144,14 @@ async fn a_proxy_header_of_either_version_names_the_client() {
         lines(&seen).contains(&"X-Forwarded-For: 127.0.0.1"),
         "{seen}"
     );
+    // Who is not named is not believed either: nobody has looked at what such a client says.
+    let mut stream = TcpStream::connect(sidecar.https).await.unwrap();
+    stream.write_all(b"PROXY UNKNOWN\r\n").await.unwrap();
+    let mut stream = Client::h1(&sidecar).connect_on(stream).await.unwrap();
+    let request = b"GET /claims HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let seen = read_answer(&mut stream).await.unwrap().text();
+    assert!(!seen.contains("6.6.6.6"), "{seen}");
     // The redirect listener stands behind the same load balancer.
     let request = [V1, b"GET /clear HTTP/1.1\r\nHost: a\r\n\r\n"].concat();
     assert_eq!(send(sidecar.redirect.unwrap(), request).await.status, 308);

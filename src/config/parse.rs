@@ -25,12 +25,21 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
         .parse()
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     match network {
-        // Clients are known by their IPv4 address also on a dual-stack listener.
-        Ok(network) => Ok(network.trunc()),
+        Ok(network) => Ok(canonical(network.trunc())),
         Err(_) => Err(format!(
             "{text:?} is not a network like 10.0.0.0/8 or fd00::/8, nor an address"
         )),
     }
+}
+
+/// Clients are known by their IPv4 address also on a dual-stack listener, and so are networks of such.
+fn canonical(network: IpNet) -> IpNet {
+    let v4 = match network {
+        IpNet::V6(v6) if v6.prefix_len() >= 96 => v6.network().to_ipv4_mapped(),
+        _ => None,
+    };
+    v4.and_then(|ip| IpNet::new(ip.into(), network.prefix_len() - 96).ok())
+        .unwrap_or(network)
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -115,6 +124,8 @@ mod tests {
     fn networks_may_be_one_address() {
         assert_eq!(network("10.1.2.3/8"), Ok("10.0.0.0/8".parse().unwrap()));
         assert_eq!(network("::1"), Ok("::1/128".parse().unwrap()));
+        let mapped = network("::ffff:10.0.0.0/104");
+        assert_eq!(mapped, Ok("10.0.0.0/8".parse().unwrap()));
         for wrong in ["", "10.0.0.0/33", "10.0.0", "fd00::/129", "lb.internal"] {
             assert!(network(wrong).is_err(), "{wrong}");
         }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::ResponseFuture;
@@ -14,6 +14,7 @@ use http::uri::{Authority, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, request};
 use http_body::Body;
 use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::timeout;
 
 use super::Errand;
 use super::framing::is_framed_once;
@@ -33,21 +34,23 @@ pub(super) async fn ask(
     let (head, body) = request.into_parts();
     let is_empty = body.is_end_stream();
     let mut body = Some(body);
-    let (mut repeated, mut newer_than) = (false, 0);
+    let mut repeated = false;
     loop {
-        let request = translate(&head)?;
-        let (share, opened) = open(request, is_empty, errand, &mut newer_than).await?;
+        let (share, opened) = open(&head, is_empty, errand).await?;
         let (mut response, stream) = opened;
         let rest = body.take_if(|_| !is_empty);
         let sending = Sending(rest.map(|body| send(stream, body, errand)));
-        let heard = answer(|cx| hear(&mut response, cx), errand, limit).await?;
-        match heard {
+        let heard = answer(|cx| hear(&mut response, cx), errand, limit).await;
+        if matches!(heard, Err(Reason::UpstreamTimeout)) {
+            // Perhaps there is nobody any more at the other end.
+            share.retire();
+        }
+        match heard? {
             Ok(response) => return accept(response, &head.method, share, sending),
             Err(error) => {
                 let is_lost = error.is_go_away() || error.is_io();
                 if is_lost {
                     share.retire();
-                    newer_than = share.number();
                 }
                 let may_repeat = is_unseen(&error) || (is_lost && head.method.is_idempotent());
                 if !is_empty || !may_repeat || !share.reused || repeated {
@@ -74,24 +77,35 @@ pub(super) fn accept(
     let is_bodiless = *method == Method::HEAD
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     Ok(response.map(|body| {
-        if is_bodiless {
-            Source::Local(None)
-        } else {
-            Source::H2(body, Some(share), sending)
+        if !is_bodiless {
+            return Source::H2(body, Some(share), sending);
         }
+        // The application may still read, and has an end of its own to say.
+        sending.go_on();
+        if !body.is_end_stream() {
+            spawn_local(timeout(LAST_WORDS, to_the_end(body, share)));
+        }
+        Source::Local(None)
     }))
 }
 
-/// A stream with this request's head on it. A connection that turns out to be over costs nothing.
+async fn to_the_end(mut body: RecvStream, _share: Share) {
+    while let Some(Ok(data)) = body.data().await {
+        // It fails only for a stream that has ended meanwhile.
+        let _ = body.flow_control().release_capacity(data.len());
+    }
+}
+
+/// A stream with this request's head on it. Connections that turn out to be over cost nothing.
 pub(super) async fn open(
-    request: Request<()>,
+    head: &request::Parts,
     is_empty: bool,
     errand: &mut Errand<'_>,
-    newer_than: &mut u64,
 ) -> Result<(Share, (ResponseFuture, SendStream<Bytes>)), Reason> {
+    let request = translate(head)?;
     loop {
-        let share = share(errand, *newer_than).await?;
-        let is_tunnel = request.extensions().get::<Protocol>().is_some();
+        let share = share(errand).await?;
+        let is_tunnel = head.extensions.get::<Protocol>().is_some();
         if is_tunnel && !share.takes_extended_connect() {
             return Err(Reason::UpstreamNoUpgrade);
         }
@@ -102,9 +116,8 @@ pub(super) async fn open(
                 let opened = opened.map_err(|error| sort(&error, errand.exchange))?;
                 return Ok((share, opened));
             }
-            Err(_) if share.reused && *newer_than == 0 => {
+            Err(_) if share.reused => {
                 share.retire();
-                *newer_than = share.number();
                 errand.retried();
             }
             Err(error) => return Err(sort(&error, errand.exchange)),
@@ -112,12 +125,12 @@ pub(super) async fn open(
     }
 }
 
-async fn share(errand: &mut Errand<'_>, newer_than: u64) -> Result<Share, Reason> {
+async fn share(errand: &mut Errand<'_>) -> Result<Share, Reason> {
     let worker = errand.worker;
     let began = Instant::now();
     let share = worker
         .multiplex
-        .share(errand.target, &worker.dialer, newer_than)
+        .share(errand.target, &worker.dialer)
         .await?;
     if !share.reused {
         errand.exchange.connected(began.elapsed());
@@ -137,7 +150,7 @@ pub(super) fn hear(
 }
 
 /// The head as HTTP/2 has it: the authority is no field, and neither is the framing.
-pub(super) fn translate(head: &request::Parts) -> Result<Request<()>, Reason> {
+fn translate(head: &request::Parts) -> Result<Request<()>, Reason> {
     let mut request = Request::new(());
     *request.method_mut() = head.method.clone();
     *request.headers_mut() = head.headers.clone();
@@ -163,7 +176,7 @@ fn send(mut stream: SendStream<Bytes>, body: RequestBody, errand: &Errand<'_>) -
     let sending = async move {
         let mut body = pin!(body);
         let sent = tokio::select! {
-            sent = send_body(&mut stream, body.as_mut()) => sent,
+            sent = send_body(&mut stream, body.as_mut(), Code::CANCEL) => sent,
             () = progress.until_nobody_cares(limit) => Sent::Broken(Code::NO_ERROR),
         };
         if let Sent::Broken(code) = sent {
@@ -175,7 +188,9 @@ fn send(mut stream: SendStream<Bytes>, body: RequestBody, errand: &Errand<'_>) -
 
 /// Whether the application cannot have acted on it.
 fn is_unseen(error: &h2::Error) -> bool {
-    error.is_reset() && error.reason() == Some(Code::REFUSED_STREAM)
+    // Only streams that it has not looked at are told of a GOAWAY (RFC 9113, section 6.8).
+    let is_behind_goaway = error.is_go_away() && error.is_remote();
+    is_behind_goaway || (error.is_reset() && error.reason() == Some(Code::REFUSED_STREAM))
 }
 
 pub(super) fn sort(error: &h2::Error, exchange: &Exchange) -> Reason {
@@ -190,3 +205,6 @@ pub(super) fn sort(error: &h2::Error, exchange: &Exchange) -> Reason {
         Reason::UpstreamMalformed
     }
 }
+
+/// For the end of a response that has no body.
+const LAST_WORDS: Duration = Duration::from_secs(2);

@@ -18,7 +18,7 @@ use uuid::fmt::Hyphenated;
 use crate::conn::Conn;
 use crate::failure::Reason;
 use crate::headers::{self, OwnWords};
-use crate::http::{Gate, RequestBody, ResponseBody, Source, refuse};
+use crate::http::{BodyGate, RequestBody, ResponseBody, Source, content_length, refuse};
 use crate::records::Exchange;
 use crate::upstream::{Protocol, Target};
 use crate::worker::Worker;
@@ -72,7 +72,7 @@ fn deliver(
     response: Response<Source>,
     upgrade: Option<&Upgrade>,
     mut exchange: Exchange,
-    gate: Option<Rc<Gate>>,
+    gate: Option<Rc<BodyGate>>,
     worker: &Worker,
 ) -> Response<ResponseBody> {
     let (mut head, source) = response.into_parts();
@@ -86,11 +86,17 @@ fn deliver(
     exchange.respond(head.status);
     // The application's version is its own business; an old one must not cost the client its connection.
     head.version = Version::HTTP_11;
-    Response::from_parts(head, ResponseBody::new(source, exchange, gate))
+    let length = match &source {
+        Source::H2(..) => head.headers.get(CONTENT_LENGTH),
+        _ => None,
+    };
+    let length = length.and_then(|length| content_length(length.as_bytes()));
+    let body = ResponseBody::new(source, exchange, gate, length);
+    Response::from_parts(head, body)
 }
 
 /// A client that wants to be asked for its body (RFC 9110, section 10.1.1) waits until the application asks.
-fn gate(request: &mut Request<RequestBody>) -> Option<Rc<Gate>> {
+fn gate(request: &mut Request<RequestBody>) -> Option<Rc<BodyGate>> {
     let expects = request.headers().get(EXPECT)?;
     let is_known = expects.as_bytes().eq_ignore_ascii_case(b"100-continue");
     let has_body = !request.body().is_end_stream();
@@ -99,7 +105,7 @@ fn gate(request: &mut Request<RequestBody>) -> Option<Rc<Gate>> {
         request.headers_mut().remove(EXPECT);
         return None;
     }
-    let gate = is_known.then(Rc::<Gate>::default)?;
+    let gate = is_known.then(Rc::<BodyGate>::default)?;
     request.body_mut().wait_at(Rc::clone(&gate));
     Some(gate)
 }
@@ -117,7 +123,7 @@ fn prepare(
     let mut buffer = [0; Hyphenated::LENGTH];
     let own = OwnWords {
         peer: conn.client.ip(),
-        trusted: &worker.config.trusted_proxies,
+        trusted: (!conn.is_unnamed).then_some(&worker.config.trusted_proxies),
         request_id: id.encode_lower(&mut buffer),
         proto: if conn.tls.is_some() { "https" } else { "http" },
         public_port: worker.config.redirect_port,
@@ -165,7 +171,7 @@ struct Errand<'a> {
     worker: &'a Rc<Worker>,
     target: &'a Target,
     /// Where its body waits to be asked for.
-    gate: Option<&'a Gate>,
+    gate: Option<&'a BodyGate>,
 }
 
 impl Errand<'_> {

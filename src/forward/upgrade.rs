@@ -146,8 +146,7 @@ pub(super) async fn over_h2(
         .extensions_mut()
         .insert(Protocol::from_static("websocket"));
     let (head, _) = request.into_parts();
-    let request = over::translate(&head)?;
-    let (share, opened) = over::open(request, false, errand, &mut 0).await?;
+    let (share, opened) = over::open(&head, false, errand).await?;
     let (mut response, stream) = opened;
     let heard = answer(|cx| over::hear(&mut response, cx), errand, limit).await?;
     let response = heard.map_err(|error| over::sort(&error, errand.exchange))?;

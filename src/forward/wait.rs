@@ -40,18 +40,16 @@ pub(super) async fn answer<T>(
         };
         match heard {
             Some(Heard::Final(answered)) => return Ok(answered),
-            Some(Heard::Interim(interim)) if interim.status() == StatusCode::CONTINUE => {
-                if asks_at.take().is_some() {
-                    ask_for_body(errand);
-                }
-                continue;
-            }
             Some(Heard::Interim(interim)) => {
                 told += 1;
                 if told > MOST_HEARD {
                     return Err(Reason::UpstreamMalformed);
                 }
-                if told <= MOST_INTERIM {
+                if interim.status() == StatusCode::CONTINUE {
+                    if asks_at.take().is_some() {
+                        ask_for_body(errand);
+                    }
+                } else if told <= MOST_INTERIM {
                     pass_on(interim, errand);
                 }
                 continue;
@@ -132,7 +130,10 @@ impl Early {
     pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<Response<()>> {
         self.with(|said| {
             if said.waiting.is_empty() {
-                said.waker = Some(cx.waker().clone());
+                let waker = cx.waker();
+                if !said.waker.as_ref().is_some_and(|old| old.will_wake(waker)) {
+                    said.waker = Some(waker.clone());
+                }
                 return Poll::Pending;
             }
             Poll::Ready(said.waiting.remove(0))

@@ -39,7 +39,7 @@ pub(crate) struct OwnWords<'a> {
     /// Who has sent it.
     pub(crate) peer: IpAddr,
     /// Whose word about the client is believed.
-    pub(crate) trusted: &'a Networks,
+    pub(crate) trusted: Option<&'a Networks>,
     /// Where nobody who is believed has given one.
     pub(crate) request_id: &'a str,
     /// How it came: `https`, or `http` where that is let through.
@@ -85,20 +85,18 @@ pub(crate) fn to_upstream<B: Body>(
     if !is_one || lengths.next().is_some() {
         return Err(Reason::BadRequest);
     }
-    let inbound = own
-        .trusted
-        .contain(own.peer)
-        .then(|| Inbound::read(request.headers()));
+    let trusted = own.trusted.filter(|trusted| trusted.contain(own.peer));
+    let inbound = trusted.map(|_| Inbound::read(request.headers()));
     join_cookies(request.headers_mut());
     strip_hop_by_hop(request.headers_mut());
-    let disguised = strip_claims(request.headers_mut());
+    let disguised = strip_claims(request.headers_mut(), inbound.is_some());
     if trailers {
         request
             .headers_mut()
             .insert(TE, HeaderValue::from_static("trailers"));
     }
     let inbound = inbound.unwrap_or_default();
-    let client = inbound.client(own.trusted);
+    let client = trusted.and_then(|trusted| inbound.client(trusted));
     set_own(request.headers_mut(), authority, own, &inbound, client);
     *request.uri_mut() = origin_form(request.uri());
     *request.version_mut() = Version::HTTP_11;

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue};
 /// them at all (RFC 9110, section 6.5.1).
 pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
     strip_hop_by_hop(trailers);
-    strip_claims(trailers);
+    strip_claims(trailers, false);
     for name in [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER, EXPECT] {
         trailers.remove(name);
     }
@@ -49,11 +49,17 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Removes every field by which a client could speak in our name, in every spelling that somebody folds together; other
 /// underscores stay. Returns how many were spelt so that they look like none of ours.
-pub(super) fn strip_claims(headers: &mut HeaderMap) -> u64 {
+/// Of a trusted proxy what it says of the client's request stays, but not who the client is.
+pub(super) fn strip_claims(headers: &mut HeaderMap, is_trusted: bool) -> u64 {
     let mut disguised = 0;
     let is_claim = |name: &HeaderName| {
         let folded = folded(name);
         let is_disguised = matches!(folded, Cow::Owned(_));
+        let is_forwarding =
+            folded.starts_with("x-forwarded-") && !folded.starts_with("x-forwarded-client-cert");
+        if is_trusted && is_forwarding && !is_disguised {
+            return false;
+        }
         let is_claim = is_reserved(&folded) || (is_disguised && is_framing(&folded));
         disguised += u64::from(is_claim && is_disguised);
         is_claim
@@ -62,14 +68,13 @@ pub(super) fn strip_claims(headers: &mut HeaderMap) -> u64 {
     disguised
 }
 
-/// Whether this is a name of ours, and not written as applications look for it. Some look for that spelling alone: under the
-/// client's they would miss what we say, and take our own address for the client's.
+/// Whether this is a name of ours or one that frames the message, and not written as applications look for it. Some look for
+/// that spelling alone: under the client's they would miss what we say, or where the body ends.
 pub(crate) fn is_oddly_spelt(name: &str) -> bool {
-    if !name.starts_with(['x', 'X', 'f', 'F']) {
-        return false;
-    }
-    let known = OWN.iter().find(|own| own[0].eq_ignore_ascii_case(name));
-    known.is_some_and(|own| !own.contains(&name))
+    let known = USUAL
+        .iter()
+        .find(|usual| usual[0].eq_ignore_ascii_case(name));
+    known.is_some_and(|usual| !usual.contains(&name))
 }
 
 /// The protocol that a request of HTTP/1.1 asks to go on in, if it is exactly one and not another way to speak HTTP or TLS
@@ -158,8 +163,8 @@ fn is_client_identity(name: &str) -> bool {
     })
 }
 
-/// What we set, as it is written: by hyper, and by others.
-const OWN: [[&str; 2]; 8] = [
+/// How these names are written: by hyper, and by others.
+const USUAL: [[&str; 2]; 17] = [
     ["X-Forwarded-For"; 2],
     ["X-Forwarded-Proto"; 2],
     ["X-Forwarded-Host"; 2],
@@ -168,6 +173,15 @@ const OWN: [[&str; 2]; 8] = [
     ["X-Real-Ip", "X-Real-IP"],
     ["X-Request-Id", "X-Request-ID"],
     ["Forwarded"; 2],
+    ["Host", "host"],
+    ["Content-Length", "content-length"],
+    ["Transfer-Encoding", "transfer-encoding"],
+    ["Connection", "connection"],
+    ["Upgrade", "upgrade"],
+    ["Te", "TE"],
+    ["Trailer", "trailer"],
+    ["Expect", "expect"],
+    ["Sec-Websocket-Key", "Sec-WebSocket-Key"],
 ];
 
 const CLIENT_IDENTITY: [&str; 18] = [

@@ -23,7 +23,7 @@ pub(crate) use h1::serve as serve_h1;
 pub(crate) use h2::serve as serve_h2;
 pub(crate) use head::content_length;
 pub(crate) use progress::RequestProgress;
-pub(crate) use request_body::{Gate, RequestBody};
+pub(crate) use request_body::{BodyGate, RequestBody};
 pub(crate) use response_body::{ResponseBody, Sending, Source};
 pub(crate) use send::{Sent, send_body};
 pub(crate) use stream_io::StreamIo;

@@ -26,7 +26,7 @@ pub(crate) struct RequestBody {
     gathered: Option<Bytes>,
     gathered_trailers: Option<HeaderMap>,
     /// Nothing is read before it opens.
-    gate: Option<Rc<Gate>>,
+    gate: Option<Rc<BodyGate>>,
     progress: Rc<RequestProgress>,
 }
 
@@ -64,7 +64,7 @@ impl RequestBody {
     }
 
     /// From now on nothing of it is read before the gate opens.
-    pub(crate) fn wait_at(&mut self, gate: Rc<Gate>) {
+    pub(crate) fn wait_at(&mut self, gate: Rc<BodyGate>) {
         self.gate = Some(gate);
     }
 
@@ -211,12 +211,12 @@ pub(super) fn poll_h2(
 
 /// Where a body waits for the application to ask for it (`Expect: 100-continue`; RFC 9110, section 10.1.1).
 #[derive(Debug, Default)]
-pub(crate) struct Gate {
+pub(crate) struct BodyGate {
     is_open: Cell<Option<bool>>,
     waiting: RefCell<Option<Waker>>,
 }
 
-impl Gate {
+impl BodyGate {
     /// The body may go.
     pub(crate) fn open(&self) {
         self.decide(true);

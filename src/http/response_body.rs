@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use tokio::task::AbortHandle;
 
 use super::progress::RequestProgress;
-use super::request_body::{Fault, Gate, clean, poll_h2};
+use super::request_body::{BodyGate, Fault, clean, poll_h2};
 use super::tunnel::{Duplex, Tunnel};
 use crate::failure::Reason;
 use crate::records::Exchange;
@@ -40,17 +40,26 @@ pub(crate) struct ResponseBody {
     exchange: Option<Exchange>,
     progress: Rc<RequestProgress>,
     /// Where the request's body waits, perhaps for ever.
-    gate: Option<Rc<Gate>>,
+    gate: Option<Rc<BodyGate>>,
+    /// Bytes still to come, where the head has told how many there are.
+    left: Option<u64>,
 }
 
 impl ResponseBody {
-    pub(crate) fn new(source: Source, exchange: Exchange, gate: Option<Rc<Gate>>) -> Self {
+    /// `length` is what the head says.
+    pub(crate) fn new(
+        source: Source,
+        exchange: Exchange,
+        gate: Option<Rc<BodyGate>>,
+        length: Option<u64>,
+    ) -> Self {
         let progress = exchange.progress();
         let body = Self {
             source,
             exchange: Some(exchange),
             progress,
             gate,
+            left: length,
         };
         if !matches!(body.source, Source::Local(_)) {
             body.progress.responding(body.size_hint().exact());
@@ -59,7 +68,7 @@ impl ResponseBody {
     }
 
     pub(crate) fn local(text: Bytes, exchange: Exchange) -> Self {
-        Self::new(Source::Local(Some(text)), exchange, None)
+        Self::new(Source::Local(Some(text)), exchange, None, None)
     }
 
     /// What is to follow this answer instead of a body.
@@ -85,7 +94,7 @@ impl ResponseBody {
             // An application may answer early and read on.
             Source::H2(_, share, sending) => {
                 drop(share.take());
-                sending.0 = None;
+                std::mem::take(sending).go_on();
             }
             Source::Local(_) | Source::Tunnel(_) => {}
         }
@@ -127,8 +136,10 @@ impl Body for ResponseBody {
         };
         match &frame {
             Some(Ok(frame)) => {
-                if let (Some(data), Some(exchange)) = (frame.data_ref(), &mut self.exchange) {
-                    exchange.sent(data.len());
+                let count = frame.data_ref().map_or(0, Bytes::len);
+                self.left = self.left.map(|left| left.saturating_sub(count as u64));
+                if let Some(exchange) = &mut self.exchange {
+                    exchange.sent(count);
                 }
                 // Nothing comes after trailers, and nobody asks.
                 if frame.is_trailers() {
@@ -166,14 +177,22 @@ impl Body for ResponseBody {
 impl Drop for ResponseBody {
     fn drop(&mut self) {
         // hyper drops a body of known length with its last byte, without asking for the end, and does not ask for the
-        // body of an answer to HEAD at all.
-        if self.is_end_stream() || matches!(self.source, Source::Local(_)) {
+        // body of an answer to HEAD at all. HTTP/2 may tell the end in a frame of its own, which then nobody sees.
+        let is_whole = self.is_end_stream() || self.left == Some(0);
+        if is_whole || matches!(self.source, Source::Local(_)) {
             self.finish();
         }
         if let Some(gate) = &self.gate {
             gate.shut();
         }
         self.progress.response_over();
+    }
+}
+
+impl Sending {
+    /// Nobody stops it any more.
+    pub(crate) fn go_on(mut self) {
+        self.0 = None;
     }
 }
 

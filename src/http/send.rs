@@ -19,13 +19,17 @@ pub(crate) enum Sent {
     Broken(Code),
 }
 
-/// Sends a body, and ends the stream only if it is whole.
-pub(crate) async fn send_body<B>(stream: &mut SendStream<Bytes>, mut body: Pin<&mut B>) -> Sent
+/// Sends a body, and ends the stream only if it is whole. `broken` is the code for one that breaks off and has none.
+pub(crate) async fn send_body<B>(
+    stream: &mut SendStream<Bytes>,
+    mut body: Pin<&mut B>,
+    broken: Code,
+) -> Sent
 where
     B: Body<Data = Bytes, Error = Fault>,
 {
     loop {
-        let frame = match poll_fn(|cx| poll_frame(stream, body.as_mut(), cx)).await {
+        let frame = match poll_fn(|cx| poll_frame(stream, body.as_mut(), broken, cx)).await {
             Next::Frame(frame) => frame,
             Next::Reset => return Sent::Reset,
             Next::Broken(code) => return Sent::Broken(code),
@@ -67,6 +71,7 @@ enum Next {
 fn poll_frame<B>(
     stream: &mut SendStream<Bytes>,
     body: Pin<&mut B>,
+    broken: Code,
     cx: &mut Context<'_>,
 ) -> Poll<Next>
 where
@@ -77,17 +82,15 @@ where
     }
     Poll::Ready(match ready!(body.poll_frame(cx)) {
         Some(Ok(frame)) => Next::Frame(frame),
-        Some(Err(error)) => Next::Broken(code(&error)),
+        Some(Err(error)) => Next::Broken(code(&error).unwrap_or(broken)),
         None => Next::End,
     })
 }
 
 /// A stream that was reset is reset on the other side for the same reason.
-fn code(error: &Fault) -> Code {
+fn code(error: &Fault) -> Option<Code> {
     let reset = error.downcast_ref::<h2::Error>();
-    reset
-        .and_then(h2::Error::reason)
-        .unwrap_or(Code::INTERNAL_ERROR)
+    reset.and_then(h2::Error::reason)
 }
 
 /// Sends one piece in as many as the window wants. False when the other side has no more use for it.

@@ -39,6 +39,8 @@ struct Way {
     unflushed: bool,
     read_whole: bool,
     is_over: bool,
+    /// Runs while its reader does not take what there is.
+    owed: Option<Timer>,
 }
 
 impl Tunnel {
@@ -51,46 +53,36 @@ impl Tunnel {
         } = self;
         let (mut up, mut down) = (Way::default(), Way::default());
         let progress = exchange.progress();
-        let (mut half_open, mut owed) = (None, None);
+        let mut half_open = None;
         let ended = poll_fn(|cx| {
-            let mut moved = 0;
-            let upwards = up.poll(&mut downstream, &mut *upstream, cx, |count| {
-                moved += count;
-                progress.count(count);
-            });
-            let downwards = down.poll(&mut *upstream, &mut downstream, cx, |count| {
-                moved += count;
-                exchange.sent(count);
-            });
-            match (upwards, downwards) {
+            let upwards = up.poll(&mut downstream, &mut *upstream, cx);
+            let downwards = down.poll(&mut *upstream, &mut downstream, cx);
+            let moved = upwards.moved + downwards.moved;
+            progress.count(upwards.moved);
+            exchange.sent(downwards.moved);
+            match (upwards.failed, downwards.failed) {
                 // The application has said all it had to say, and the client has heard it: how it goes is its own business.
-                (Err(Failed::Reading), _) if down.is_over => return Poll::Ready(None),
-                (Err(Failed::Reading), _) | (_, Err(Failed::Writing)) => {
+                (Some(Failed::Reading), _) if down.is_over => return Poll::Ready(None),
+                (Some(Failed::Reading), _) | (_, Some(Failed::Writing)) => {
                     return Poll::Ready(Some(Reason::ClientGone));
                 }
-                (Err(Failed::Writing), _) | (_, Err(Failed::Reading)) => {
+                (Some(Failed::Writing), _) | (_, Some(Failed::Reading)) => {
                     return Poll::Ready(Some(Reason::UpstreamTruncated));
                 }
-                (Ok(()), Ok(())) if up.is_over && down.is_over => return Poll::Ready(None),
-                (Ok(()), Ok(())) => {}
+                (None, None) if up.is_over && down.is_over => return Poll::Ready(None),
+                (None, None) => {}
             }
             if downstream.poll_gone(cx).is_ready() {
                 return Poll::Ready((!down.is_over).then_some(Reason::ClientGone));
             }
-            if up.held.is_empty() && down.held.is_empty() {
-                owed = None;
-            } else if expired(&mut owed, OWED, moved, cx) {
-                let is_apps = !up.held.is_empty();
-                return Poll::Ready(Some(if is_apps {
-                    Reason::UpstreamTimeout
-                } else {
-                    Reason::ClientGone
-                }));
+            if up.is_stuck(upwards.moved, cx) {
+                return Poll::Ready(Some(Reason::UpstreamTimeout));
             }
-            if !up.is_over && !down.is_over {
-                return Poll::Pending;
+            if down.is_stuck(downwards.moved, cx) {
+                return Poll::Ready(Some(Reason::ClientGone));
             }
-            if expired(&mut half_open, HALF_OPEN, moved, cx) {
+            let is_half_open = up.is_over || down.is_over;
+            if is_half_open && expired(&mut half_open, HALF_OPEN, moved, cx) {
                 return Poll::Ready(None);
             }
             Poll::Pending
@@ -112,20 +104,39 @@ fn expired(timer: &mut Option<Timer>, limit: Duration, moved: usize, cx: &mut Co
     timer.poll_expired(cx).is_ready()
 }
 
+/// What came of moving.
+#[derive(Default)]
+struct Moved {
+    /// Bytes written.
+    moved: usize,
+    failed: Option<Failed>,
+}
+
 /// Which side of a direction failed.
+#[derive(Clone, Copy)]
 enum Failed {
     Reading,
     Writing,
 }
 
 impl Way {
-    /// Moves what can be moved now; `moved` is told how much was written.
-    fn poll<R, W>(
+    /// Moves what can be moved now.
+    fn poll<R, W>(&mut self, from: &mut R, to: &mut W, cx: &mut Context<'_>) -> Moved
+    where
+        R: Duplex + ?Sized,
+        W: Duplex + ?Sized,
+    {
+        let mut done = Moved::default();
+        done.failed = self.carry(from, to, cx, &mut done.moved).err();
+        done
+    }
+
+    fn carry<R, W>(
         &mut self,
         from: &mut R,
         to: &mut W,
         cx: &mut Context<'_>,
-        mut moved: impl FnMut(usize),
+        moved: &mut usize,
     ) -> Result<(), Failed>
     where
         R: Duplex + ?Sized,
@@ -135,7 +146,7 @@ impl Way {
             if !self.held.is_empty() {
                 match Pin::new(&mut *to).poll_write(cx, &self.held) {
                     Poll::Ready(Ok(count)) if count > 0 => {
-                        moved(count);
+                        *moved += count;
                         self.held.advance(count);
                         self.unflushed = true;
                     }
@@ -144,13 +155,9 @@ impl Way {
                 }
                 continue;
             }
-            if self.unflushed
-                && Pin::new(&mut *to)
-                    .poll_flush(cx)
-                    .map_err(|_| Failed::Writing)?
-                    .is_ready()
-            {
-                self.unflushed = false;
+            if self.unflushed {
+                let flushed = Pin::new(&mut *to).poll_flush(cx);
+                self.unflushed = flushed.map_err(|_| Failed::Writing)?.is_pending();
             }
             if self.is_over {
                 return Ok(());
@@ -169,6 +176,17 @@ impl Way {
                 Poll::Ready(Ok(())) => self.held = Bytes::copy_from_slice(room.filled()),
             }
         }
+    }
+
+    /// Whether its reader has not taken what there is for too long. TLS takes bytes that the socket does not, so what is not
+    /// flushed counts, and an end that could not be said.
+    fn is_stuck(&mut self, moved: usize, cx: &mut Context<'_>) -> bool {
+        let is_owed = !self.held.is_empty() || self.unflushed || (self.read_whole && !self.is_over);
+        if !is_owed {
+            self.owed = None;
+            return false;
+        }
+        expired(&mut self.owed, OWED, moved, cx)
     }
 }
 

@@ -58,6 +58,7 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
         at,
         slot,
         is_own,
+        is_unnamed,
     } = accepted;
     let site = &worker.site;
     let generation = worker.certificates.current();
@@ -78,7 +79,7 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
                     .map(|()| stream)
             }
             Ok(Shaken::Plain(stream)) => {
-                return Some(Arrived::Plain(Accepted { stream, client, at, slot, is_own }));
+                return Some(Arrived::Plain(Accepted { stream, client, at, slot, is_own, is_unnamed }));
             }
             Ok(Shaken::Failed(error, stream)) => {
                 refused = Some(stream);
@@ -119,6 +120,7 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
     let conn = Conn {
         site: site.clone(),
         client,
+        is_unnamed,
         tls: Some(tls),
         handshake: Cell::new(Some(at.elapsed())),
         peer: peer.map(Box::new),

@@ -34,7 +34,7 @@ pub(super) async fn begin(
         // The exchange that uses the connection is told of its end; an idle one just goes. What is left of it is only
         // waited for by a request that asked for another protocol.
         if let Ok(parts) = connection.without_shutdown().await {
-            let stream = parts.io.into_inner().tunnelled();
+            let stream = parts.io.into_inner().impatient();
             let _ = give.send(Rewound::new(parts.read_buf, stream));
         }
     });

@@ -25,17 +25,13 @@ use crate::failure::Reason;
 #[derive(Debug, Default)]
 pub(crate) struct Multiplex {
     open: RefCell<Vec<Rc<Connection>>>,
-    /// The number of the last one opened.
-    last: Cell<u64>,
     /// One connects at a time: many requests that come together share what the first one opens.
     connecting: Mutex<()>,
-    /// How the last attempt failed, for those who waited for it.
-    failed: Cell<Option<(Instant, Reason)>>,
+    /// When and to which target the last attempt failed, for those who waited for it.
+    failed: Cell<Option<(Instant, u64, Reason)>>,
 }
 
 struct Connection {
-    /// Counts up from 1.
-    number: u64,
     sender: SendRequest<Bytes>,
     address: Option<SocketAddr>,
     /// The number of the target it leads to.
@@ -54,23 +50,19 @@ pub(crate) struct Share {
 }
 
 impl Multiplex {
-    /// A share in a connection to this target that was opened after this one; 0 is any.
-    pub(crate) async fn share(
-        &self,
-        target: &Target,
-        dialer: &Dialer,
-        newer_than: u64,
-    ) -> Result<Share, Reason> {
-        if let Some(share) = self.take(target.number, newer_than) {
+    /// A share in a connection to this target.
+    pub(crate) async fn share(&self, target: &Target, dialer: &Dialer) -> Result<Share, Reason> {
+        if let Some(share) = self.take(target.number) {
             return Ok(share);
         }
         let asked = Instant::now();
         let _one_at_a_time = self.connecting.lock().await;
-        if let Some(share) = self.take(target.number, newer_than) {
+        if let Some(share) = self.take(target.number) {
             return Ok(share);
         }
-        if let Some((at, reason)) = self.failed.get()
+        if let Some((at, to, reason)) = self.failed.get()
             && at > asked
+            && to == target.number
         {
             return Err(reason);
         }
@@ -79,19 +71,18 @@ impl Multiplex {
             self.begin(stream, target.number, &dialer.limits).await
         };
         dialed.await.map_err(|error| {
-            self.failed.set(Some((Instant::now(), error.reason())));
+            let failed = (Instant::now(), target.number, error.reason());
+            self.failed.set(Some(failed));
             error.reason()
         })
     }
 
     /// The connection that has most to do and still takes a stream, so that the rest can age; where all are full and there
     /// are enough of them, the one that has least to do.
-    fn take(&self, target: u64, newer_than: u64) -> Option<Share> {
+    fn take(&self, target: u64) -> Option<Share> {
         let open = self.open.borrow();
         let mine = || {
-            let is_mine = move |one: &&Rc<Connection>| {
-                one.target == target && one.number > newer_than && !one.is_over.get()
-            };
+            let is_mine = |one: &&Rc<Connection>| one.target == target && !one.is_over.get();
             open.iter().filter(is_mine)
         };
         let busiest = mine().filter(|one| one.has_room());
@@ -117,14 +108,12 @@ impl Multiplex {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(MOST_HEAD)
             .max_send_buffer_size(SEND_BUFFER)
-            .handshake(stream);
+            .handshake(stream.impatient());
         let (sender, mut driver) = shaken
             .await
             .map_err(|error| DialError::Unreachable(io::Error::other(error)))?;
         let ping = driver.ping_pong();
-        self.last.set(self.last.get() + 1);
         let connection = Rc::new(Connection {
-            number: self.last.get(),
             sender,
             address,
             target,
@@ -188,11 +177,6 @@ impl Share {
 
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.connection.address
-    }
-
-    /// The number of its connection.
-    pub(crate) fn number(&self) -> u64 {
-        self.connection.number
     }
 
     /// No more requests on this connection.

@@ -24,6 +24,7 @@ pub(crate) struct Pool {
     limit: Duration,
     /// Names of fields keep their case.
     keeps_case: bool,
+    most_idle: usize,
 }
 
 #[derive(Debug)]
@@ -52,11 +53,12 @@ pub(crate) struct Lease {
 }
 
 impl Pool {
-    pub(crate) fn new(limit: Duration, keeps_case: bool) -> Rc<Self> {
+    pub(crate) fn new(limit: Duration, keeps_case: bool, most_idle: usize) -> Rc<Self> {
         Rc::new(Self {
             idle: RefCell::default(),
             limit,
             keeps_case,
+            most_idle: most_idle.clamp(1, MOST_IDLE),
         })
     }
 
@@ -147,7 +149,7 @@ impl Lease {
             return;
         }
         let mut idle = pool.idle.borrow_mut();
-        if idle.len() == MOST_IDLE {
+        if idle.len() == pool.most_idle {
             idle.pop_front();
         }
         idle.push_back(Idle {
@@ -157,5 +159,5 @@ impl Lease {
     }
 }
 
-/// Idle connections a worker keeps at most.
+/// Idle connections a worker keeps at most, where there are places enough.
 const MOST_IDLE: usize = 256;

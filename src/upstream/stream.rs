@@ -17,8 +17,10 @@ pub(crate) struct Stream {
     address: Option<SocketAddr>,
     /// The application takes no more bytes.
     is_deaf: bool,
-    /// What is read answers what was written.
-    is_http: bool,
+    /// What is read answers what was written, so a write that fails is not the end.
+    is_patient: bool,
+    /// Nothing more is to be read.
+    has_ended: bool,
     /// Given back with the connection; one that is only tried needs none.
     _place: Option<Place>,
 }
@@ -35,7 +37,8 @@ impl Stream {
             io: Io::Tcp(stream),
             address: Some(address),
             is_deaf: false,
-            is_http: true,
+            is_patient: true,
+            has_ended: false,
             _place: None,
         }
     }
@@ -45,7 +48,8 @@ impl Stream {
             io: Io::Unix(stream),
             address: None,
             is_deaf: false,
-            is_http: true,
+            is_patient: true,
+            has_ended: false,
             _place: None,
         }
     }
@@ -63,10 +67,10 @@ impl Stream {
         self.address
     }
 
-    /// From here on it is another protocol's: a write that fails is a failure.
-    pub(super) fn tunnelled(self) -> Self {
+    /// For protocols in which both directions are independent: a write that fails is a failure.
+    pub(super) fn impatient(self) -> Self {
         Self {
-            is_http: false,
+            is_patient: false,
             ..self
         }
     }
@@ -89,7 +93,10 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.io().poll_read(cx, out)
+        let before = out.filled().len();
+        let read = ready!(self.io().poll_read(cx, out));
+        self.has_ended |= read.is_err() || out.filled().len() == before;
+        Poll::Ready(read)
     }
 }
 
@@ -101,12 +108,15 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.is_deaf && self.has_ended {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         if self.is_deaf {
             return Poll::Pending;
         }
         match ready!(self.io().poll_write(cx, bytes)) {
             Ok(count) => Poll::Ready(Ok(count)),
-            Err(error) if self.is_http && is_refusal(&error) => {
+            Err(error) if self.is_patient && is_refusal(&error) => {
                 self.is_deaf = true;
                 // The error has been taken off the socket; whoever reads must look again.
                 cx.waker().wake_by_ref();

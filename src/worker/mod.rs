@@ -100,7 +100,12 @@ impl Worker {
         };
         Rc::new(Self {
             dialer,
-            pool: Pool::new(config.limits.pool_idle, config.header_case_kept),
+            // What one worker keeps for itself is not to keep the others from connecting.
+            pool: Pool::new(
+                config.limits.pool_idle,
+                config.header_case_kept,
+                config.limits.max_upstream / config.workers / 2,
+            ),
             multiplex: Multiplex::default(),
             site,
             target: RefCell::new(Cache::new(targets.shared())),

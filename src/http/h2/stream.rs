@@ -140,7 +140,7 @@ async fn respond_with(
         return;
     }
     let mut body = pin!(body);
-    match send_body(&mut stream, body.as_mut()).await {
+    match send_body(&mut stream, body.as_mut(), Code::INTERNAL_ERROR).await {
         Sent::Whole => {}
         Sent::Reset => body.abandon(),
         Sent::Broken(code) => stream.send_reset(code),
