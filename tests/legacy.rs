@@ -113,7 +113,7 @@ async fn a_client_cannot_hide_what_the_sidecar_says_by_writing_its_name_oddly() 
         );
     }
     // Behind a load balancer that writes them as usual the case of all others is kept.
-    let request = "GET / HTTP/1.1\r\nHost: a\r\nX-MiXeD: 1\r\nX-Forwarded-For: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\n\r\n";
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nX-MiXeD: 1\r\nX-Forwarded-For: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\nTE: gzip\r\ncontent-length: 0\r\n\r\n";
     Client::h1(&sidecar).send(request).await;
     let seen = app.heads().pop().unwrap();
     assert!(seen.contains("\r\nX-MiXeD: 1\r\n"), "{seen}");

@@ -60,7 +60,7 @@ pub(super) fn strip_claims(headers: &mut HeaderMap, is_trusted: bool) -> u64 {
         if is_trusted && is_forwarding && !is_disguised {
             return false;
         }
-        let is_claim = is_reserved(&folded) || (is_disguised && is_framing(&folded));
+        let is_claim = is_reserved(&folded) || (is_disguised && FRAMING.contains(&&*folded));
         disguised += u64::from(is_claim && is_disguised);
         is_claim
     };
@@ -71,10 +71,21 @@ pub(super) fn strip_claims(headers: &mut HeaderMap, is_trusted: bool) -> u64 {
 /// Whether this is a name of ours or one that frames the message, and not written as applications look for it. Some look for
 /// that spelling alone: under the client's they would miss what we say, or where the body ends.
 pub(crate) fn is_oddly_spelt(name: &str) -> bool {
-    let known = USUAL
-        .iter()
-        .find(|usual| usual[0].eq_ignore_ascii_case(name));
-    known.is_some_and(|usual| !usual.contains(&name))
+    let is = |known: &&str| known.eq_ignore_ascii_case(name);
+    if OWN.iter().any(is) {
+        return !is_title_case(name) && !matches!(name, "X-Real-IP" | "X-Request-ID");
+    }
+    FRAMING.iter().any(is)
+        && !is_title_case(name)
+        && name != "TE"
+        && name.bytes().any(|byte| byte.is_ascii_uppercase())
+}
+
+/// Each part begins with a capital letter, and has no other.
+fn is_title_case(name: &str) -> bool {
+    let is_capital = |(at, byte): (usize, u8)| byte.is_ascii_uppercase() == (at == 0);
+    let mut parts = name.split('-');
+    parts.all(|part| part.bytes().enumerate().all(is_capital))
 }
 
 /// The protocol that a request of HTTP/1.1 asks to go on in, if it is exactly one and not another way to speak HTTP or TLS
@@ -138,22 +149,6 @@ fn is_reserved(name: &str) -> bool {
         )
 }
 
-/// Names that frame or route a message; folded spellings of them never mean well.
-fn is_framing(name: &str) -> bool {
-    matches!(
-        name,
-        "host"
-            | "content-length"
-            | "transfer-encoding"
-            | "connection"
-            | "keep-alive"
-            | "te"
-            | "trailer"
-            | "upgrade"
-            | "expect"
-    )
-}
-
 /// Where other proxies put what they know of a client's certificate, and applications look for it: these, and names that
 /// begin so and go on with `-`.
 fn is_client_identity(name: &str) -> bool {
@@ -163,25 +158,29 @@ fn is_client_identity(name: &str) -> bool {
     })
 }
 
-/// How these names are written: by hyper, and by others.
-const USUAL: [[&str; 2]; 17] = [
-    ["X-Forwarded-For"; 2],
-    ["X-Forwarded-Proto"; 2],
-    ["X-Forwarded-Host"; 2],
-    ["X-Forwarded-Port"; 2],
-    ["X-Forwarded-Client-Cert"; 2],
-    ["X-Real-Ip", "X-Real-IP"],
-    ["X-Request-Id", "X-Request-ID"],
-    ["Forwarded"; 2],
-    ["Host", "host"],
-    ["Content-Length", "content-length"],
-    ["Transfer-Encoding", "transfer-encoding"],
-    ["Connection", "connection"],
-    ["Upgrade", "upgrade"],
-    ["Te", "TE"],
-    ["Trailer", "trailer"],
-    ["Expect", "expect"],
-    ["Sec-Websocket-Key", "Sec-WebSocket-Key"],
+/// What we set.
+const OWN: [&str; 8] = [
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-client-cert",
+    "x-real-ip",
+    "x-request-id",
+    "forwarded",
+];
+
+/// What frames or routes a message.
+const FRAMING: [&str; 9] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "keep-alive",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
 ];
 
 const CLIENT_IDENTITY: [&str; 18] = [

@@ -51,7 +51,12 @@ impl Tunnel {
             mut upstream,
             mut exchange,
         } = self;
-        let (mut up, mut down) = (Way::default(), Way::default());
+        let mut up = Way::default();
+        // The agreement itself may still wait to leave.
+        let mut down = Way {
+            unflushed: true,
+            ..Way::default()
+        };
         let progress = exchange.progress();
         let mut half_open = None;
         let ended = poll_fn(|cx| {
