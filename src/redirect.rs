@@ -1,8 +1,7 @@
 //! What came in clear: it is sent to https (RFC 9110, section 15.4.9: method and body stay), without a byte of it going
 //! anywhere else.
 
-use bytes::Bytes;
-use http::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, LOCATION, USER_AGENT};
+use http::header::{ACCEPT, CONNECTION, HOST, LOCATION, USER_AGENT};
 use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
@@ -11,7 +10,7 @@ use crate::config::Config;
 use crate::failure::Reason;
 use crate::forward::Unanswerable;
 use crate::headers;
-use crate::http::{RequestBody, ResponseBody, refuse};
+use crate::http::{RequestBody, ResponseBody, plain, refuse};
 use crate::records::Exchange;
 
 /// Where it came in.
@@ -82,11 +81,7 @@ pub(crate) fn redirect(
 
 fn answer(status: StatusCode, text: String, mut exchange: Exchange) -> Response<ResponseBody> {
     exchange.respond(status);
-    let mut response = Response::new(ResponseBody::local(Bytes::from(text), exchange));
-    *response.status_mut() = status;
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, plain);
-    response
+    plain(status, text, exchange)
 }
 
 /// Fails when there is nowhere to send the request: no usable Host, or a method that is never forwarded. Who sends a body to

@@ -57,13 +57,12 @@ async fn a_request_reaches_an_application_of_http2_as_one_of_http2() {
     let (_app, url) = app(echo).await;
     let sidecar = Sidecar::start(&url, &[]).await;
     let h2 = Client::new(&sidecar, &["h2"]).h2().await;
-    let mut ready = h2.0.clone().ready().await.unwrap();
     let request = Request::post("https://shop.example/p?q")
         .header("te", "trailers")
         .header("x-own", "kept")
         .body(())
         .unwrap();
-    let (response, mut body) = ready.send_request(request, false).unwrap();
+    let (response, mut body) = h2.begin(request, false).await;
     body.send_data(Bytes::from("hello"), false).unwrap();
     let mut trailers = HeaderMap::new();
     trailers.insert("x-end", "1".parse().unwrap());
@@ -177,8 +176,7 @@ async fn a_reset_goes_through_in_both_directions_with_its_code() {
     assert_eq!(sidecar.exchange("/early").await["reason"], "upstream_reset");
     // There is none any more.
     let post = |path: &str| Request::post(format!("https://a{path}")).body(()).unwrap();
-    let mut ready = h2.0.clone().ready().await.unwrap();
-    let (response, mut body) = ready.send_request(post("/late"), false).unwrap();
+    let (response, mut body) = h2.begin(post("/late"), false).await;
     let mut response = response.await.unwrap();
     assert_eq!(response.body_mut().data().await.unwrap().unwrap(), "some");
     body.send_data(Bytes::from("seen"), false).unwrap();
@@ -189,8 +187,7 @@ async fn a_reset_goes_through_in_both_directions_with_its_code() {
         "upstream_truncated"
     );
     // And the client's own.
-    let mut ready = h2.0.clone().ready().await.unwrap();
-    let (response, mut body) = ready.send_request(post("/mine"), false).unwrap();
+    let (response, mut body) = h2.begin(post("/mine"), false).await;
     response.await.unwrap();
     body.send_reset(Reason::CANCEL);
     assert_eq!(codes.recv().await.unwrap(), Some(Reason::CANCEL));
@@ -335,8 +332,7 @@ async fn a_client_that_reads_nothing_is_in_nobody_elses_way() {
     let greedy = Client::new(&sidecar, &["h2"]).h2().await;
     let mut unread = Vec::new();
     for _ in 0..10 {
-        let mut ready = greedy.0.clone().ready().await.unwrap();
-        let (response, _) = ready.send_request(h2_get("/big"), true).unwrap();
+        let (response, _) = greedy.begin(h2_get("/big"), true).await;
         unread.push(response.await.unwrap());
     }
     // Each fills its own window, and none that of the others.
@@ -415,9 +411,8 @@ async fn an_upload_that_nobody_takes_is_given_up_after_the_answer() {
     .await;
     let sidecar = Sidecar::start(&url, &["--response-timeout", "200ms"]).await;
     let h2 = Client::new(&sidecar, &["h2"]).h2().await;
-    let mut ready = h2.0.clone().ready().await.unwrap();
     let request = Request::post("https://a/up").body(()).unwrap();
-    let (response, mut upload) = ready.send_request(request, false).unwrap();
+    let (response, mut upload) = h2.begin(request, false).await;
     assert_eq!(response.await.unwrap().status(), 200);
     let _ = upload.send_data(Bytes::from(vec![7; 200_000]), false);
     assert_eq!(codes.recv().await.unwrap(), Some(Reason::NO_ERROR));

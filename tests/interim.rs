@@ -146,8 +146,7 @@ async fn an_http2_client_hears_what_the_application_says_ahead_of_its_answer() {
         };
         let sidecar = Sidecar::start(format!("{scheme}://{}", app.address), &[]).await;
         let h2 = Client::new(&sidecar, &["h2"]).h2().await;
-        let mut ready = h2.0.clone().ready().await.unwrap();
-        let (mut response, mut body) = ready.send_request(expecting("/h2"), false).unwrap();
+        let (mut response, mut body) = h2.begin(expecting("/h2"), false).await;
         for wanted in [StatusCode::EARLY_HINTS, StatusCode::CONTINUE] {
             let interim = std::future::poll_fn(|cx| response.poll_informational(cx)).await;
             let interim = interim.unwrap().unwrap();
@@ -175,9 +174,8 @@ async fn an_http2_client_hears_what_the_application_says_ahead_of_its_answer() {
     assert_eq!(Client::h1(&sidecar).get("/").await.text(), "at last");
     // And one of HTTP/2 not all of two thousand.
     let h2 = Client::new(&sidecar, &["h2"]).h2().await;
-    let mut ready = h2.0.clone().ready().await.unwrap();
     let request = Request::get("https://localhost/many").body(()).unwrap();
-    let (mut response, _) = ready.send_request(request, true).unwrap();
+    let (mut response, _) = h2.begin(request, true).await;
     let mut hints = 0;
     while let Some(hint) = std::future::poll_fn(|cx| response.poll_informational(cx)).await {
         hint.unwrap();
@@ -270,8 +268,7 @@ async fn an_http2_client_that_is_still_sending_is_not_reset_before_it_has_read_i
     let sidecar = Sidecar::start(&app, &[]).await;
     let h2 = Client::new(&sidecar, &["h2"]).h2().await;
     let request = Request::post("https://localhost/up").body(()).unwrap();
-    let mut ready = h2.0.clone().ready().await.unwrap();
-    let (response, mut upload) = ready.send_request(request, false).unwrap();
+    let (response, mut upload) = h2.begin(request, false).await;
     upload.send_data(Bytes::from("begin"), false).unwrap();
     let mut answer = response.await.unwrap();
     assert_eq!(answer.status(), 413);

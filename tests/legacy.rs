@@ -189,8 +189,7 @@ async fn a_short_body_of_http2_gets_a_length_and_a_long_or_slow_one_is_chunked()
         );
     }
     // Nothing is held back for long: what has come goes on, and the rest follows.
-    let mut ready = h2.0.clone().ready().await.unwrap();
-    let (response, mut stream) = ready.send_request(post("/slow"), false).unwrap();
+    let (response, mut stream) = h2.begin(post("/slow"), false).await;
     stream.send_data(Bytes::from("begin"), false).unwrap();
     eventually("the application sees it", async || {
         app.heads()
@@ -211,8 +210,7 @@ async fn a_short_body_of_http2_gets_a_length_and_a_long_or_slow_one_is_chunked()
         String::from_utf8_lossy(&seen)
     );
     // Trailers have no place behind a body with a length.
-    let mut ready = h2.0.clone().ready().await.unwrap();
-    let (response, mut stream) = ready.send_request(post("/trailers"), false).unwrap();
+    let (response, mut stream) = h2.begin(post("/trailers"), false).await;
     stream.send_data(Bytes::from("body"), false).unwrap();
     let mut trailers = HeaderMap::new();
     trailers.insert("x-sum", "1".parse().unwrap());
@@ -416,8 +414,7 @@ async fn events_and_long_polls_arrive_when_they_are_sent() {
     step.notify_one();
     read_until(&mut stream, b"0\r\n\r\n").await.unwrap();
     let h2 = Client::new(&sidecar, &["h2"]).h2().await;
-    let mut ready = h2.0.clone().ready().await.unwrap();
-    let (response, _) = ready.send_request(h2_get("/events"), true).unwrap();
+    let (response, _) = h2.begin(h2_get("/events"), true).await;
     let mut body = response.await.unwrap().into_body();
     for n in 0..3 {
         step.notify_one();

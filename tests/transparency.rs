@@ -266,8 +266,7 @@ async fn over_h2(h2: &H2, method: &str, path: &str, message: &Message) -> Seen {
             .insert("content-length", bytes.len().into());
     }
     let is_empty = matches!(message.body, Body::None);
-    let mut ready = h2.0.clone().ready().await.unwrap();
-    let (response, mut stream) = ready.send_request(request, is_empty).unwrap();
+    let (response, mut stream) = h2.begin(request, is_empty).await;
     match &message.body {
         Body::Pieces(pieces) => {
             for piece in pieces {

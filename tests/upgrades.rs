@@ -105,6 +105,15 @@ async fn hyper_h2(sidecar: &Sidecar) -> hyper::client::conn::http2::SendRequest<
     send
 }
 
+/// Asks for a WebSocket.
+async fn opens(
+    h2: &mut hyper::client::conn::http2::SendRequest<Empty<Bytes>>,
+    path: &str,
+) -> http::Response<hyper::body::Incoming> {
+    let request = extended_connect(path, "websocket");
+    h2.send_request(request).await.unwrap()
+}
+
 fn extended_connect(path: &str, protocol: &'static str) -> Request<Empty<Bytes>> {
     Request::builder()
         .method(Method::CONNECT)
@@ -121,10 +130,7 @@ async fn a_websocket_over_http2_is_bridged_to_an_application_of_http1() {
     let sidecar = Sidecar::start(echo().await, &[]).await;
     let mut h2 = hyper_h2(&sidecar).await;
     for path in ["/one", "/two"] {
-        let response = h2
-            .send_request(extended_connect(path, "websocket"))
-            .await
-            .unwrap();
+        let response = opens(&mut h2, path).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["sec-websocket-protocol"], "chat");
         for absent in ["sec-websocket-accept", "upgrade", "connection"] {
@@ -180,10 +186,7 @@ async fn a_websocket_goes_to_an_application_of_http2_from_either_kind_of_client(
     });
     let sidecar = Sidecar::start(format!("h2c://{address}"), &[]).await;
     let mut h2 = hyper_h2(&sidecar).await;
-    let response = h2
-        .send_request(extended_connect("/h2", "websocket"))
-        .await
-        .unwrap();
+    let response = opens(&mut h2, "/h2").await;
     assert_eq!(response.status(), StatusCode::OK);
     let stream = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
     converse(WebSocketStream::from_raw_socket(stream, Role::Client, None).await).await;
@@ -228,10 +231,7 @@ async fn an_application_that_does_not_agree_answers_as_to_any_other_request() {
         app.heads()
     );
     let mut h2 = hyper_h2(&sidecar).await;
-    let response = h2
-        .send_request(extended_connect("/h2", "websocket"))
-        .await
-        .unwrap();
+    let response = opens(&mut h2, "/h2").await;
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
     assert_eq!(
         response.into_body().collect().await.unwrap().to_bytes(),
@@ -270,10 +270,7 @@ async fn a_tunnel_is_not_opened_on_an_answer_that_only_looks_like_agreement() {
         let proof = told.field("sec-websocket-accept");
         assert_eq!(proof.is_some(), answer.contains("Accept"), "{answer:?}");
         let mut h2 = hyper_h2(&sidecar).await;
-        let response = h2
-            .send_request(extended_connect("/h2", "websocket"))
-            .await
-            .unwrap();
+        let response = opens(&mut h2, "/h2").await;
         assert_eq!(response.status(), over_h2, "{answer:?}");
     }
 }
@@ -428,8 +425,7 @@ async fn a_length_on_an_extended_connect_is_no_bodys() {
         .unwrap();
     let websocket = h2::ext::Protocol::from_static("websocket");
     request.extensions_mut().insert(websocket);
-    let mut ready = h2.0.clone().ready().await.unwrap();
-    let (response, mut stream) = ready.send_request(request, false).unwrap();
+    let (response, mut stream) = h2.begin(request, false).await;
     stream.send_data(Bytes::from("hello"), false).unwrap();
     assert_eq!(response.await.unwrap().status(), 403);
     let head = app.heads()[0].to_ascii_lowercase();
@@ -493,8 +489,7 @@ async fn a_client_that_resets_its_tunnel_is_noticed_although_the_application_rea
         .unwrap();
     let websocket = h2::ext::Protocol::from_static("websocket");
     request.extensions_mut().insert(websocket);
-    let mut ready = h2.0.clone().ready().await.unwrap();
-    let (response, mut stream) = ready.send_request(request, false).unwrap();
+    let (response, mut stream) = h2.begin(request, false).await;
     assert_eq!(response.await.unwrap().status(), 200);
     // Until every buffer on the way is full: then the window does not open any more.
     while let Ok(Some(Ok(granted))) =

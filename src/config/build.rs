@@ -16,7 +16,7 @@ pub(super) fn build(raw: &Raw, mistakes: &mut Vec<String>) -> Option<Config> {
         listen: fields.parse("listen", parse::address)?,
         redirect: fields.optional("redirect", parse::address),
         redirect_port: fields.parse("redirect-port", port)?,
-        redirect_exempt: fields.all("redirect-exempt", certificates::exempt),
+        redirect_exempt: fields.all("redirect-exempt", parse::exact_path),
         allow_clients: Networks(fields.all("allow-client", parse::network)),
         trusted_proxies: Networks(fields.all("trusted-proxy", parse::network)),
         proxy_protocol: fields.parse("proxy-protocol", parse::switch)?,

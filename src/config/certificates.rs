@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use portcullis_certs::{ClientAuth, MinVersion, SanPattern, Setup, Source};
 
 use super::build::Fields;
+use super::parse;
 
 /// Whether clients are asked for a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +18,7 @@ enum Mode {
 /// The setup, and the paths of `--client-auth-exempt`.
 pub(super) fn read(fields: &mut Fields<'_>) -> (Setup, Vec<String>) {
     let sources = sources(fields);
-    let exempt = fields.all("client-auth-exempt", exempt);
+    let exempt = fields.all("client-auth-exempt", parse::exact_path);
     let setup = Setup {
         min: min_version(fields),
         client_auth: client_auth(fields, &sources, !exempt.is_empty()),
@@ -25,16 +26,6 @@ pub(super) fn read(fields: &mut Fields<'_>) -> (Setup, Vec<String>) {
         sources,
     };
     (setup, exempt)
-}
-
-pub(super) fn exempt(text: &str) -> Result<String, String> {
-    if text.starts_with('/') && !text.contains(['?', '#', '*', ' ']) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "{text:?} is not a path like /healthz; it is compared as it stands, with no pattern and no query"
-        ))
-    }
 }
 
 fn sources(fields: &mut Fields<'_>) -> Vec<Source> {

@@ -19,6 +19,17 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
+/// A path that is compared as it stands.
+pub(super) fn exact_path(text: &str) -> Result<String, String> {
+    if text.starts_with('/') && !text.contains(['?', '#', '*', ' ']) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{text:?} is not a path like /healthz; it is compared as it stands, with no pattern and no query"
+        ))
+    }
+}
+
 /// A network, or one address.
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let network = text

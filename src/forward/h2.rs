@@ -1,6 +1,6 @@
 //! A request to an application that speaks HTTP/2 in clear.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use super::Errand;
 use super::framing::is_framed_once;
 use super::wait::{Heard, answer};
 use crate::failure::Reason;
-use crate::http::{RequestBody, Sending, Sent, Source, send_body};
+use crate::http::{RequestBody, Sending, Sent, Source, poll_h2, send_body};
 use crate::records::Exchange;
 use crate::upstream::Share;
 
@@ -90,10 +90,7 @@ pub(super) fn accept(
 }
 
 async fn to_the_end(mut body: RecvStream, _share: Share) {
-    while let Some(Ok(data)) = body.data().await {
-        // It fails only for a stream that has ended meanwhile.
-        let _ = body.flow_control().release_capacity(data.len());
-    }
+    while let Some(Ok(_)) = poll_fn(|cx| poll_h2(&mut body, cx)).await {}
 }
 
 /// A stream with this request's head on it. Connections that turn out to be over cost nothing.

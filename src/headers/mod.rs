@@ -8,7 +8,9 @@ mod authority;
 mod client_certificate;
 mod inbound;
 mod redirects;
+mod spelling;
 mod strip;
+mod upgrade;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -31,7 +33,9 @@ use strip::{strip_claims, strip_hop_by_hop};
 pub(crate) use authority::{authority, checked};
 pub(crate) use client_certificate::client_certificate;
 pub(crate) use redirects::fix_redirects;
-pub(crate) use strip::{clean_trailers, is_oddly_spelt, strip_other_paths, upgrade};
+pub(crate) use spelling::is_oddly_spelt;
+pub(crate) use strip::{clean_trailers, strip_other_paths};
+pub(crate) use upgrade::upgrade;
 
 /// What the sidecar says of a request, in its own name.
 #[derive(Debug)]

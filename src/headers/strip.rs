@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
+use http::HeaderMap;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
     TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue};
 
 /// Holds trailers, of requests and responses, to the rules for fields; what frames or routes a message has no place among
 /// them at all (RFC 9110, section 6.5.1).
@@ -68,41 +68,6 @@ pub(super) fn strip_claims(headers: &mut HeaderMap, is_trusted: bool) -> u64 {
     disguised
 }
 
-/// Whether this is a name of ours or one that frames the message, and not written as applications look for it. Some look for
-/// that spelling alone: under the client's they would miss what we say, or where the body ends.
-pub(crate) fn is_oddly_spelt(name: &str) -> bool {
-    let is = |known: &&str| known.eq_ignore_ascii_case(name);
-    if OWN.iter().any(is) {
-        return !is_title_case(name) && !matches!(name, "X-Real-IP" | "X-Request-ID");
-    }
-    FRAMING.iter().any(is)
-        && !is_title_case(name)
-        && name != "TE"
-        && name.bytes().any(|byte| byte.is_ascii_uppercase())
-}
-
-/// Each part begins with a capital letter, and has no other.
-fn is_title_case(name: &str) -> bool {
-    let is_capital = |(at, byte): (usize, u8)| byte.is_ascii_uppercase() == (at == 0);
-    let mut parts = name.split('-');
-    parts.all(|part| part.bytes().enumerate().all(is_capital))
-}
-
-/// The protocol that a request of HTTP/1.1 asks to go on in, if it is exactly one and not another way to speak HTTP or TLS
-/// past us (RFC 9110, section 7.8).
-pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut wanted = headers.get_all(UPGRADE).iter();
-    let token = wanted.next().filter(|_| wanted.next().is_none())?;
-    let text = token.to_str().ok()?.to_ascii_lowercase();
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&byte);
-    let is_ours = text == "h2c" || text.starts_with("http/") || text.starts_with("tls/");
-    let names = headers.get_all(CONNECTION).iter();
-    let is_named = names
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .any(|name| name.trim_ascii().eq_ignore_ascii_case(b"upgrade"));
-    (is_named && !text.is_empty() && text.bytes().all(is_token) && !is_ours).then(|| token.clone())
-}
-
 /// Fields by which some frameworks take another path than the one that was asked for. A path that is open to everybody must
 /// not open others.
 pub(crate) fn strip_other_paths(headers: &mut HeaderMap) {
@@ -158,20 +123,8 @@ fn is_client_identity(name: &str) -> bool {
     })
 }
 
-/// What we set.
-const OWN: [&str; 8] = [
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-client-cert",
-    "x-real-ip",
-    "x-request-id",
-    "forwarded",
-];
-
 /// What frames or routes a message.
-const FRAMING: [&str; 9] = [
+pub(super) const FRAMING: [&str; 9] = [
     "host",
     "content-length",
     "transfer-encoding",

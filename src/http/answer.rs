@@ -13,10 +13,8 @@ use crate::records::Exchange;
 /// The answer to a request that cannot be served, or none when nobody can be told. Closes the record.
 pub(crate) fn refuse(reason: Reason, mut exchange: Exchange) -> Option<Response<ResponseBody>> {
     let (status, text) = told(reason, &mut exchange)?;
-    let mut response = Response::new(ResponseBody::local(Bytes::from(text), exchange));
-    *response.status_mut() = status;
+    let mut response = plain(status, text, exchange);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, PLAIN);
     match status {
         StatusCode::SERVICE_UNAVAILABLE => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"))
@@ -32,6 +30,18 @@ pub(crate) fn refuse(reason: Reason, mut exchange: Exchange) -> Option<Response<
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Some(response)
+}
+
+/// A short answer of our own; its status stands in the exchange already.
+pub(crate) fn plain(
+    status: StatusCode,
+    text: String,
+    exchange: Exchange,
+) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::local(Bytes::from(text), exchange));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, PLAIN);
+    response
 }
 
 /// The bytes of an answer where no hyper connection exists, with `extra` header lines.

@@ -3,11 +3,12 @@
 use std::future::poll_fn;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::progress::RequestProgress;
-use super::request_body::Received;
+use super::request_body::{Received, poll_h2};
 
 /// An orderly end: close_notify, so that the client can tell it from a cut.
 pub(super) async fn close<S: AsyncWrite + Unpin>(stream: &mut S) {
@@ -39,15 +40,9 @@ pub(super) async fn linger_stream(body: &Received, progress: &RequestProgress) {
         progress.until_let_go().await;
         let mut left = LINGER_BYTES;
         while left > 0 {
-            let Some(Ok(data)) = poll_fn(|cx| body.borrow_mut().poll_data(cx)).await else {
-                return;
-            };
-            // It fails only for a stream that has ended meanwhile.
-            let _ = body
-                .borrow_mut()
-                .flow_control()
-                .release_capacity(data.len());
-            left = left.saturating_sub(data.len());
+            let frame = poll_fn(|cx| poll_h2(&mut body.borrow_mut(), cx)).await;
+            let Some(Ok(frame)) = frame else { return };
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
         }
     };
     let is_whole = body.borrow().is_end_stream();

@@ -107,18 +107,19 @@ where
     let (progress, conn) = (opened.progress(), Rc::clone(opened.conn()));
     let is_oddly_spelt = head.is_oddly_spelt;
     framer.begin(head, Rc::clone(&progress));
-    let opened = Rc::new(RefCell::new(Some(opened)));
-    let tunnel = Rc::new(RefCell::new(None));
+    let across = Rc::new(Across {
+        opened: RefCell::new(Some(opened)),
+        tunnel: RefCell::default(),
+    });
     let service = {
-        let (opened, progress) = (Rc::clone(&opened), Rc::clone(&progress));
-        let tunnel = Rc::clone(&tunnel);
+        let (across, progress) = (Rc::clone(&across), Rc::clone(&progress));
         let (worker, conn) = (Rc::clone(worker), Rc::clone(&conn));
         service_fn(move |mut request: Request<Incoming>| {
             if is_oddly_spelt {
                 // Here hyper keeps how names were written: without it they are written in the usual way.
                 request.extensions_mut().clear();
             }
-            let exchange = opened.borrow_mut().take();
+            let exchange = across.opened.borrow_mut().take();
             let answered = exchange.map(|mut exchange| {
                 exchange.request(
                     request.method(),
@@ -132,14 +133,14 @@ where
                 )
             });
             let (worker, conn) = (Rc::clone(&worker), Rc::clone(&conn));
-            let tunnel = Rc::clone(&tunnel);
+            let across = Rc::clone(&across);
             Box::pin(async move {
                 let mut response = match answered {
                     Some(answered) => answered.await.map_err(Fault::from)?,
                     None => return Err("a second message on a connection for one".into()),
                 };
                 if let Some(upgraded) = response.body_mut().take_tunnel() {
-                    tunnel.replace(Some(upgraded));
+                    across.tunnel.replace(Some(upgraded));
                     return Ok(response);
                 }
                 if worker.is_leaving_for(&conn) {
@@ -166,8 +167,8 @@ where
     )
     .await;
     let framer = connection.into_parts().io;
-    let unseen = opened.borrow_mut().take();
-    if let (Driven::Complete | Driven::Closed, Some(tunnel)) = (&driven, tunnel.take()) {
+    let unseen = across.opened.borrow_mut().take();
+    if let (Driven::Complete | Driven::Closed, Some(tunnel)) = (&driven, across.tunnel.take()) {
         return Ended::Upgraded(framer, Box::new(tunnel));
     }
     let is_complete = matches!(driven, Driven::Complete) || progress.is_ended();
@@ -183,6 +184,14 @@ where
         (Driven::Complete | Driven::Closed, None) => Ended::Linger(framer),
         (Driven::Failed, None) => Ended::Cut,
     }
+}
+
+/// What goes past hyper, which knows requests and responses alone.
+struct Across {
+    /// Until hyper has parsed the request.
+    opened: RefCell<Option<Exchange>>,
+    /// What is to follow the answer.
+    tunnel: RefCell<Option<Tunnel>>,
 }
 
 enum Driven {

@@ -18,12 +18,12 @@ mod timer;
 mod tunnel;
 mod waiting;
 
-pub(crate) use answer::refuse;
+pub(crate) use answer::{plain, refuse};
 pub(crate) use h1::serve as serve_h1;
 pub(crate) use h2::serve as serve_h2;
 pub(crate) use head::content_length;
 pub(crate) use progress::RequestProgress;
-pub(crate) use request_body::{BodyGate, RequestBody};
+pub(crate) use request_body::{BodyGate, RequestBody, poll_h2};
 pub(crate) use response_body::{ResponseBody, Sending, Source};
 pub(crate) use send::{Sent, send_body};
 pub(crate) use stream_io::StreamIo;

@@ -189,7 +189,7 @@ impl Drop for RequestBody {
 
 /// The next frame of an HTTP/2 body. Its window is given back as it is passed on, so the application's pace is the
 /// client's.
-pub(super) fn poll_h2(
+pub(crate) fn poll_h2(
     stream: &mut h2::RecvStream,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {

@@ -63,7 +63,9 @@ impl Tunnel {
             let upwards = up.poll(&mut downstream, &mut *upstream, cx);
             let downwards = down.poll(&mut *upstream, &mut downstream, cx);
             let moved = upwards.moved + downwards.moved;
-            progress.count(upwards.moved);
+            if upwards.moved > 0 {
+                progress.count(upwards.moved);
+            }
             exchange.sent(downwards.moved);
             match (upwards.failed, downwards.failed) {
                 // The application has said all it had to say, and the client has heard it: how it goes is its own business.

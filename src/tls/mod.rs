@@ -79,7 +79,8 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
                     .map(|()| stream)
             }
             Ok(Shaken::Plain(stream)) => {
-                return Some(Arrived::Plain(Accepted { stream, client, at, slot, is_own, is_unnamed }));
+                let plain = Accepted { stream, client, at, slot, is_own, is_unnamed };
+                return Some(Arrived::Plain(plain));
             }
             Ok(Shaken::Failed(error, stream)) => {
                 refused = Some(stream);

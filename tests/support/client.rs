@@ -339,6 +339,16 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 pub(crate) struct H2(pub(crate) h2::client::SendRequest<Bytes>);
 
 impl H2 {
+    /// Begins a request; its response, and the way to send what follows.
+    pub(crate) async fn begin(
+        &self,
+        request: Request<()>,
+        is_over: bool,
+    ) -> (h2::client::ResponseFuture, h2::SendStream<Bytes>) {
+        let mut ready = self.0.clone().ready().await.unwrap();
+        ready.send_request(request, is_over).unwrap()
+    }
+
     /// Sends a request with a body and reads the whole response; an error is the stream's.
     pub(crate) async fn exchange(
         &self,
