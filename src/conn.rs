@@ -13,6 +13,7 @@ use crate::failure::Reason;
 use crate::metrics::Meter;
 use crate::phase::Life;
 use crate::tenure::Tenure;
+use crate::wire::Gauge;
 
 /// What all connections of a worker share and their records need.
 #[derive(Clone, Debug)]
@@ -42,6 +43,8 @@ pub(crate) struct Conn {
     pub peer: Option<Box<Peer>>,
     /// How long it may stay.
     pub tenure: Tenure,
+    /// What is known of its socket.
+    pub wire: Gauge,
     /// Why it was cut, if it was.
     pub cut: Cell<Option<Reason>>,
 }

@@ -87,6 +87,7 @@ async fn serve_plain(accepted: Accepted, worker: Rc<Worker>, door: Door) {
         handshake: Cell::default(),
         peer: None,
         tenure: Tenure::default(),
+        wire: stream.gauge(),
         cut: Cell::default(),
     };
     let next = {

@@ -32,6 +32,7 @@ mod rewound;
 
 mod conn;
 mod connection;
+mod crowd;
 mod drain;
 mod failure;
 mod forward;
@@ -48,6 +49,7 @@ mod signals;
 mod tenure;
 mod tls;
 mod upstream;
+mod wire;
 mod wiring;
 mod worker;
 

@@ -7,15 +7,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::time::sleep;
 
+use crate::crowd::Seat;
 use crate::own_dials::OwnDials;
+use crate::wire::Wire;
 
 /// A connection as it comes in.
 #[derive(Debug)]
 pub(crate) struct Accepted {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Wire,
     pub(crate) client: SocketAddr,
     pub(crate) at: Instant,
     pub(crate) slot: Slot,
@@ -89,7 +91,11 @@ pub(crate) struct Gate {
 
 /// One connection's place; dropped with it. The sidecar's own connections have none.
 #[derive(Debug)]
-pub(crate) struct Slot(Option<Arc<AtomicUsize>>);
+pub(crate) struct Slot {
+    open: Option<Arc<AtomicUsize>>,
+    /// Its place among those of its client, where these are counted.
+    seat: Option<Seat>,
+}
 
 impl Gate {
     pub(crate) fn new(most: usize, own: Arc<OwnDials>) -> Self {
@@ -102,14 +108,24 @@ impl Gate {
 
     fn enter(&self) -> Option<Slot> {
         let before = self.open.fetch_add(1, Ordering::Relaxed);
-        let slot = Slot(Some(Arc::clone(&self.open)));
+        let slot = Slot {
+            open: Some(Arc::clone(&self.open)),
+            seat: None,
+        };
         (before < self.most).then_some(slot)
+    }
+}
+
+impl Slot {
+    /// It is this client's.
+    pub(crate) fn of(&mut self, seat: Seat) {
+        self.seat = Some(seat);
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if let Some(open) = &self.0 {
+        if let Some(open) = &self.open {
             open.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -142,7 +158,10 @@ pub(crate) async fn accept(
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());
         let is_own = gate.own.contain(client);
         let slot = if is_own {
-            Some(Slot(None))
+            Some(Slot {
+                open: None,
+                seat: None,
+            })
         } else {
             gate.enter()
         };
@@ -153,7 +172,7 @@ pub(crate) async fn accept(
         // It fails only on a socket that is dead already.
         let _ = stream.set_nodelay(true);
         serve(Accepted {
-            stream,
+            stream: Wire::new(stream),
             client,
             at: Instant::now(),
             slot,

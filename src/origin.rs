@@ -40,7 +40,26 @@ pub(crate) async fn settle(mut accepted: Accepted, worker: &Worker) -> Option<Ac
         worker.site.meter.not_allowed();
         return None;
     }
-    Some(accepted)
+    is_seated(&mut accepted, worker).then_some(accepted)
+}
+
+/// Whether the client may have one more connection. Behind a load balancer that does not say whose they are, they are
+/// everybody's.
+fn is_seated(accepted: &mut Accepted, worker: &Worker) -> bool {
+    let (crowd, client) = (&worker.crowd, accepted.client.ip());
+    if !crowd.is_limited() || worker.config.trusted_proxies.contain(client) {
+        return true;
+    }
+    match crowd.enter(client) {
+        Some(seat) => {
+            accepted.slot.of(seat);
+            true
+        }
+        None => {
+            worker.site.meter.crowded();
+            false
+        }
+    }
 }
 
 fn refused(accepted: &Accepted, worker: &Worker, why: &str) {

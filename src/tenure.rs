@@ -12,6 +12,8 @@ use rustls::pki_types::CertificateDer;
 pub(crate) struct Tenure {
     /// `--max-connection-age`.
     ends: Option<Instant>,
+    /// Of `--max-requests-per-connection`; none where there is no limit.
+    requests_left: Option<Cell<u64>>,
     /// Only with `--close-on-trust-change`, and a client that has shown a certificate.
     trust: Option<Box<Standing>>,
 }
@@ -26,12 +28,13 @@ struct Standing {
 }
 
 impl Tenure {
-    /// One that ends after about `age`, where that is not zero. A tenth more or less, so that connections made together do
+    /// One that ends after so many requests, if there is a limit, or after about `age`, where that is not zero. A tenth more or less, so that connections made together do
     /// not all come back together.
-    pub(crate) fn aged(age: Duration) -> Self {
+    pub(crate) fn aged(age: Duration, requests: Option<u64>) -> Self {
         let spread = 0.9 + 0.2 * fastrand::f64();
         Self {
             ends: (!age.is_zero()).then(|| Instant::now() + age.mul_f64(spread)),
+            requests_left: requests.map(Cell::new),
             trust: None,
         }
     }
@@ -58,9 +61,24 @@ impl Tenure {
             .map(|ends| ends.saturating_duration_since(Instant::now()))
     }
 
+    /// One more request has come.
+    pub(crate) fn count(&self) {
+        if let Some(left) = &self.requests_left {
+            left.set(left.get().saturating_sub(1));
+        }
+    }
+
+    /// Whether it has had as many requests as it may.
+    pub(crate) fn is_used_up(&self) -> bool {
+        let left = self.requests_left.as_ref();
+        left.is_some_and(|left| left.get() == 0)
+    }
+
     /// Whether the client should go and come back: the next answer says so.
     pub(crate) fn is_over(&self) -> bool {
-        self.ends.is_some_and(|ends| ends <= Instant::now()) || self.is_distrusted()
+        self.ends.is_some_and(|ends| ends <= Instant::now())
+            || self.is_used_up()
+            || self.is_distrusted()
     }
 
     /// Whether a change of trust may end it.

@@ -28,6 +28,8 @@ mod interim;
 mod layering;
 /// What old applications need to understand new clients.
 mod legacy;
+/// Waits, sizes and numbers that have a limit, and what happens beyond it.
+mod limits;
 /// Applications that are away, slow or broken.
 mod misbehaving_apps;
 /// Malformed requests, clients that leave, time limits.

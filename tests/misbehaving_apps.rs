@@ -111,7 +111,8 @@ async fn an_application_that_never_answers_gives_504() {
         Ok(())
     })
     .await;
-    let sidecar = Sidecar::start(&app, &["--response-timeout", "200ms"]).await;
+    let limits = ["--response-timeout", "200ms", "--stall-timeout", "200ms"];
+    let sidecar = Sidecar::start(&app, &limits).await;
     let client = Client::h1(&sidecar);
     assert_eq!(client.get("/never").await.status, 504);
     // One that waits for the client's body is not to blame.

@@ -82,7 +82,7 @@ async fn a_malformed_request_is_refused_before_the_application_sees_a_byte() {
         ("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 405, "method_refused"),
         (&long_uri, 414, "uri_too_long"),
         (&large, 431, "head_too_large"),
-        (&many, 431, "head_too_large"),
+        (&many, 431, "too_many_fields"),
     ]
     .into_iter()
     .enumerate()

@@ -137,10 +137,15 @@ impl Fields<'_> {
             max_upstream: machine::max_upstream(max_connections),
             max_connections,
             handshake_timeout: self.parse("handshake-timeout", wait)?,
+            max_handshakes: self.parse("max-handshakes", parse::count)?,
             head_timeout: self.parse("head-timeout", wait)?,
             idle_timeout: self.parse("idle-timeout", wait)?,
             max_head: self.parse("max-head", |text| between(text, 1 << 10, 16 << 20))?,
+            max_headers: self.parse("max-headers", fields)?,
             max_uri: self.parse("max-uri", |text| between(text, 256, 16 << 20))?,
+            max_body: positive(self.parse("max-body", parse::size)?),
+            stall_timeout: self.parse("stall-timeout", wait)?,
+            min_rate: self.parse("min-rate", parse::size)? as u64,
             connect_timeout: self.parse("connect-timeout", wait)?,
             connect_retry_for: self.parse("connect-retry-for", parse::duration)?,
             response_timeout: self.parse("response-timeout", wait)?,
@@ -152,6 +157,10 @@ impl Fields<'_> {
             h2_header_list: self.parse("h2-header-list", |text| fits(parse::size(text)?))?,
             spool: self.parse("spool", |text| between(text, 0, 16 << 20))?,
             max_connection_age: self.parse("max-connection-age", parse::duration)?,
+            max_requests_per_connection: positive(
+                self.parse("max-requests-per-connection", parse::number)?,
+            ),
+            max_connections_per_client: self.parse("max-connections-per-client", parse::number)?,
         })
     }
 }
@@ -162,6 +171,21 @@ fn between(text: &str, least: usize, most: usize) -> Result<usize, String> {
         Ok(size)
     } else {
         Err(format!("{text:?} is not between {least} and {most} bytes"))
+    }
+}
+
+/// What 0 switches off.
+fn positive(value: usize) -> Option<u64> {
+    (value > 0).then_some(value as u64)
+}
+
+/// HTTP needs some, and each costs.
+fn fields(text: &str) -> Result<usize, String> {
+    let count = parse::count(text)?;
+    if count <= 10_000 {
+        Ok(count)
+    } else {
+        Err(format!("{count} is more than 10000"))
     }
 }
 

@@ -85,14 +85,24 @@ pub struct Config {
 pub struct Limits {
     /// One deadline for the whole TLS handshake, from accept.
     pub handshake_timeout: Duration,
+    /// TLS handshakes in progress at once.
+    pub max_handshakes: usize,
     /// From the first byte of a request head to its end.
     pub head_timeout: Duration,
     /// Between two requests.
     pub idle_timeout: Duration,
     /// Bytes of a request head.
     pub max_head: usize,
+    /// Fields in a request head.
+    pub max_headers: usize,
     /// Bytes of a request target.
     pub max_uri: usize,
+    /// Bytes of a request body, if there is a limit.
+    pub max_body: Option<u64>,
+    /// For the next byte of a body, or for a client to take one.
+    pub stall_timeout: Duration,
+    /// Bytes per second from and to a client; zero is no limit.
+    pub min_rate: u64,
     /// One attempt to connect to the application.
     pub connect_timeout: Duration,
     /// How long to go on trying while the application refuses.
@@ -111,6 +121,10 @@ pub struct Limits {
     pub spool: usize,
     /// When a connection is told to go and come back; zero is never.
     pub max_connection_age: Duration,
+    /// When it is told the same because of the number of its requests; none is never.
+    pub max_requests_per_connection: Option<u64>,
+    /// Downstream connections of one client open at once; zero is no limit.
+    pub max_connections_per_client: usize,
     /// Downstream connections open at once.
     pub max_connections: usize,
     /// Connections to the application open at once; what the file descriptors leave.

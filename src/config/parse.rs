@@ -67,6 +67,12 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// How many, where 0 is an answer, too.
+pub(super) fn number(text: &str) -> Result<usize, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?} is not a number like 0 or 100"))
+}
+
 pub(super) fn size(text: &str) -> Result<usize, String> {
     let digits =
         text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic() || letter == ' ');

@@ -30,18 +30,34 @@ impl Side {
 pub(crate) enum Reason {
     /// The request body stopped coming.
     BodyTimeout,
+    /// The request body comes too slowly.
+    BodyTooSlow,
+    /// The request body is larger than allowed.
+    BodyTooLarge,
     /// The request body's framing broke: a bad chunk.
     BadFraming,
     /// The request head is malformed.
     BadRequest,
     /// The client went away before the end.
     ClientGone,
+    /// The client has stopped reading.
+    ClientStalled,
+    /// The client reads too slowly.
+    ClientTooSlow,
     /// Cut at the end of the drain.
     DrainCut,
     /// The request head did not arrive in time.
     HeadTimeout,
     /// The request head is larger than allowed.
     HeadTooLarge,
+    /// The request head has more fields than allowed.
+    TooManyFields,
+    /// The client breaks the rules of HTTP/2, and the connection ended.
+    H2Error,
+    /// The client keeps the connection busy with what leads to nothing.
+    H2Abuse,
+    /// The client has more streams open than allowed.
+    TooManyStreams,
     /// The Host is missing, repeated or malformed.
     BadHost,
     /// CONNECT or TRACE.
@@ -70,12 +86,16 @@ pub(crate) enum Reason {
     UpstreamNoUpgrade,
     /// The application's response ended before its end.
     UpstreamTruncated,
+    /// The application's response stopped coming.
+    UpstreamStalled,
     /// The request target is longer than allowed.
     UriTooLong,
     /// The handshake did not end in time.
     HandshakeTimeout,
     /// The client ended the connection in the handshake.
     HandshakeGone,
+    /// Too many handshakes at once.
+    HandshakesFull,
     /// The client's bytes are not TLS.
     NotTls,
     /// Plain HTTP came to the HTTPS port.
@@ -119,6 +139,7 @@ impl Reason {
             self,
             Self::HandshakeGone
                 | Self::HandshakeTimeout
+                | Self::HandshakesFull
                 | Self::DrainCut
                 | Self::ClientAlert
                 | Self::NotTls
@@ -133,6 +154,7 @@ impl Reason {
             | Self::Internal
             | Self::UpstreamExhausted
             | Self::UpstreamLoop
+            | Self::HandshakesFull
             | Self::NoCertificate => Side::Proxy,
             Self::UpstreamRefused
             | Self::UpstreamConnectTimeout
@@ -142,7 +164,8 @@ impl Reason {
             | Self::UpstreamTimeout
             | Self::UpstreamReset
             | Self::UpstreamNoUpgrade
-            | Self::UpstreamTruncated => Side::Upstream,
+            | Self::UpstreamTruncated
+            | Self::UpstreamStalled => Side::Upstream,
             _ => Side::Client,
         }
     }

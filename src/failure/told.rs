@@ -9,12 +9,20 @@ impl Reason {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::BodyTimeout => "body_timeout",
+            Self::BodyTooSlow => "body_too_slow",
+            Self::BodyTooLarge => "body_too_large",
             Self::BadFraming => "bad_framing",
             Self::BadRequest => "bad_request",
             Self::ClientGone => "client_gone",
+            Self::ClientStalled => "client_stalled",
+            Self::ClientTooSlow => "client_too_slow",
             Self::DrainCut => "drain_cut",
             Self::HeadTimeout => "head_timeout",
             Self::HeadTooLarge => "head_too_large",
+            Self::TooManyFields => "too_many_fields",
+            Self::H2Error => "h2_error",
+            Self::H2Abuse => "h2_abuse",
+            Self::TooManyStreams => "too_many_streams",
             Self::BadHost => "bad_host",
             Self::MethodRefused => "method_refused",
             Self::Internal => "internal",
@@ -29,9 +37,11 @@ impl Reason {
             Self::UpstreamReset => "upstream_reset",
             Self::UpstreamNoUpgrade => "upstream_no_upgrade",
             Self::UpstreamTruncated => "upstream_truncated",
+            Self::UpstreamStalled => "upstream_stalled",
             Self::UriTooLong => "uri_too_long",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::HandshakeGone => "handshake_gone",
+            Self::HandshakesFull => "handshakes_full",
             Self::NotTls => "not_tls",
             Self::PlainHttp => "plain_http",
             Self::BadProxyHeader => "bad_proxy_header",
@@ -61,7 +71,15 @@ impl Reason {
             ),
             Self::BodyTimeout => (
                 StatusCode::REQUEST_TIMEOUT,
-                "the body of the request stopped coming",
+                "the body of the request stopped coming for --stall-timeout",
+            ),
+            Self::BodyTooSlow => (
+                StatusCode::REQUEST_TIMEOUT,
+                "the body of the request came slower than --min-rate",
+            ),
+            Self::BodyTooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the body of the request is larger than --max-body",
             ),
             Self::BadRequest => (
                 StatusCode::BAD_REQUEST,
@@ -73,11 +91,15 @@ impl Reason {
             ),
             Self::HeadTimeout => (
                 StatusCode::REQUEST_TIMEOUT,
-                "the head of the request did not arrive in time",
+                "the head of the request did not arrive within --head-timeout",
             ),
             Self::HeadTooLarge => (
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "the head of the request is larger than --max-head or has more than 100 fields",
+                "the head of the request is larger than --max-head or --h2-header-list",
+            ),
+            Self::TooManyFields => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "the head of the request has more fields than --max-headers",
             ),
             Self::UriTooLong => (
                 StatusCode::URI_TOO_LONG,
@@ -93,7 +115,7 @@ impl Reason {
             ),
             Self::UpstreamRefused => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "the application does not take connections",
+                "the application does not take connections, nor did it within --connect-retry-for",
             ),
             Self::UpstreamExhausted => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -106,7 +128,7 @@ impl Reason {
             Self::UpstreamLoop => (StatusCode::BAD_GATEWAY, "the target is the sidecar itself"),
             Self::UpstreamConnectTimeout => (
                 StatusCode::GATEWAY_TIMEOUT,
-                "connecting to the application took too long",
+                "connecting to the application took longer than --connect-timeout",
             ),
             Self::UpstreamClosed => (
                 StatusCode::BAD_GATEWAY,
@@ -130,7 +152,7 @@ impl Reason {
             ),
             Self::UpstreamTimeout => (
                 StatusCode::GATEWAY_TIMEOUT,
-                "the application did not answer in time",
+                "the application did not answer within --response-timeout",
             ),
             Self::ClientCertificateMissing => (
                 StatusCode::FORBIDDEN,
@@ -145,10 +167,17 @@ impl Reason {
                 "this host has a certificate of its own; ask for it on a connection of its own",
             ),
             Self::ClientGone
+            | Self::ClientStalled
+            | Self::ClientTooSlow
+            | Self::H2Error
+            | Self::H2Abuse
+            | Self::TooManyStreams
             | Self::DrainCut
             | Self::UpstreamTruncated
+            | Self::UpstreamStalled
             | Self::HandshakeTimeout
             | Self::HandshakeGone
+            | Self::HandshakesFull
             | Self::NotTls
             | Self::BadProxyHeader
             | Self::NothingInCommon

@@ -59,7 +59,7 @@ pub(super) async fn send(
     errand: &mut Errand<'_>,
 ) -> Result<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>, Reason> {
     errand.exchange.sent_to(lease.address());
-    let limit = errand.limit(request.headers());
+    let limit = errand.limit();
     let early = Early::of(&mut request, errand);
     let mut sent = pin!(lease.sender().try_send_request(request));
     let hear = |cx: &mut std::task::Context<'_>| {

@@ -30,7 +30,7 @@ pub(super) async fn ask(
     request: Request<RequestBody>,
     errand: &mut Errand<'_>,
 ) -> Result<Response<Source>, Reason> {
-    let limit = errand.limit(request.headers());
+    let limit = errand.limit();
     let (head, body) = request.into_parts();
     let is_empty = body.is_end_stream();
     let mut body = Some(body);
@@ -107,7 +107,8 @@ pub(super) async fn open(
             return Err(Reason::UpstreamNoUpgrade);
         }
         errand.exchange.sent_to(share.address());
-        match share.sender().await {
+        let sender = timeout(errand.worker.config.limits.response_timeout, share.sender());
+        match sender.await.map_err(|_| Reason::UpstreamTimeout)? {
             Ok(mut sender) => {
                 let opened = sender.send_request(request, is_empty);
                 let opened = opened.map_err(|error| sort(&error, errand.exchange))?;
@@ -173,7 +174,7 @@ fn send(mut stream: SendStream<Bytes>, body: RequestBody, errand: &Errand<'_>) -
     let sending = async move {
         let mut body = pin!(body);
         let sent = tokio::select! {
-            sent = send_body(&mut stream, body.as_mut(), Code::CANCEL) => sent,
+            sent = send_body(&mut stream, body.as_mut(), Code::CANCEL, None) => sent,
             () = progress.until_nobody_cares(limit) => Sent::Broken(Code::NO_ERROR),
         };
         if let Sent::Broken(code) = sent {

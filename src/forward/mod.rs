@@ -39,6 +39,9 @@ pub(crate) async fn forward(
     exchange.bound_for(&target);
     let mut upgrade = None;
     let gate = gate(&mut request);
+    if is_patient(request.headers()) {
+        exchange.progress().exempt();
+    }
     let answered = match prepare(&mut request, &mut exchange, &worker, &target) {
         Ok(wanted) => {
             let mut errand = Errand {
@@ -83,6 +86,9 @@ fn deliver(
     if let (true, Some(host)) = (worker.config.fix_redirects, exchange.host()) {
         headers::fix_redirects(&mut head.headers, host);
     }
+    if is_endless(&source, &head.headers) {
+        exchange.progress().exempt();
+    }
     exchange.respond(head.status);
     // The application's version is its own business; an old one must not cost the client its connection.
     head.version = Version::HTTP_11;
@@ -118,6 +124,7 @@ fn prepare(
 ) -> Result<Option<Upgrade>, Reason> {
     let conn = Rc::clone(exchange.conn());
     admit(request, &conn, worker)?;
+    measure(request, worker.config.limits.max_body)?;
     let upgrade = upgrade::wanted(request)?;
     let id = exchange.id().hyphenated();
     let mut buffer = [0; Hyphenated::LENGTH];
@@ -163,6 +170,32 @@ fn admit(request: &mut Request<RequestBody>, conn: &Conn, worker: &Worker) -> Re
     }
     headers::strip_other_paths(request.headers_mut());
     Ok(())
+}
+
+/// A body that says it is too large is refused at once, and one that does not say is watched.
+fn measure(request: &mut Request<RequestBody>, most: Option<u64>) -> Result<(), Reason> {
+    let Some(most) = most else { return Ok(()) };
+    let length = request.headers().get(CONTENT_LENGTH);
+    let length = length.and_then(|length| content_length(length.as_bytes()));
+    if length.is_some_and(|length| length > most) {
+        return Err(Reason::BodyTooLarge);
+    }
+    request.body_mut().limit(most);
+    Ok(())
+}
+
+/// Whether its response may take as long as it wants: RPCs and event streams.
+fn is_patient(request: &HeaderMap) -> bool {
+    let accept = request.get(ACCEPT);
+    accept.is_some_and(|accept| accept.as_bytes().starts_with(EVENTS)) || is_grpc(request)
+}
+
+/// Whether a response may be silent for as long as it wants.
+fn is_endless(source: &Source, response: &HeaderMap) -> bool {
+    let kind = response.get(CONTENT_TYPE);
+    matches!(source, Source::Tunnel(_))
+        || kind.is_some_and(|kind| kind.as_bytes().starts_with(EVENTS))
+        || is_grpc(response)
 }
 
 /// A request that is to be taken to the application.
@@ -211,12 +244,9 @@ impl Errand<'_> {
             && !is_grpc(request.headers())
     }
 
-    /// How long to wait for the head of the response; RPCs and event streams may take as long as they want.
-    fn limit(&self, headers: &HeaderMap) -> Option<Duration> {
-        let waits_for_events = headers
-            .get(ACCEPT)
-            .is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"));
-        let is_exempt = waits_for_events || is_grpc(headers);
+    /// How long to wait for the head of the response.
+    fn limit(&self) -> Option<Duration> {
+        let is_exempt = self.exchange.progress().is_exempt();
         (!is_exempt).then_some(self.worker.config.limits.response_timeout)
     }
 
@@ -233,5 +263,6 @@ fn is_grpc(headers: &HeaderMap) -> bool {
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
+const EVENTS: &[u8] = b"text/event-stream";
 /// For a body of unknown length to end.
 const SPOOL_PATIENCE: Duration = Duration::from_millis(100);

@@ -139,7 +139,7 @@ pub(super) async fn over_h2(
     if !upgrade.is_websocket() || !is_whole {
         return over::ask(request, errand).await;
     }
-    let limit = errand.limit(request.headers());
+    let limit = errand.limit();
     request.headers_mut().remove(SEC_WEBSOCKET_KEY);
     *request.method_mut() = Method::CONNECT;
     request

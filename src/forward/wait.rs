@@ -21,14 +21,18 @@ pub(super) enum Heard<T> {
 }
 
 /// Waits for the head of the response. The limit runs from the last time that the request moved: a slow upload is
-/// legitimate. When it is over, whoever is waited for is to blame.
+/// legitimate. While it is the client who is waited for, its own limits hold, and end this wait, too.
 pub(super) async fn answer<T>(
     mut hear: impl FnMut(&mut Context<'_>) -> Poll<Heard<T>>,
     errand: &Errand<'_>,
     limit: Option<Duration>,
 ) -> Result<T, Reason> {
     let progress = errand.exchange.progress();
-    let began = Instant::now();
+    let mut hear = |cx: &mut Context<'_>| match progress.take_sentence() {
+        Some(reason) => Poll::Ready(Err(reason)),
+        None => hear(cx).map(Ok),
+    };
+    let mut began = Instant::now();
     let mut asks_at = errand.gate.map(|_| began + LONGEST_SILENCE);
     let mut told = 0;
     loop {
@@ -39,8 +43,9 @@ pub(super) async fn answer<T>(
             None => Some(poll_fn(&mut hear).await),
         };
         match heard {
-            Some(Heard::Final(answered)) => return Ok(answered),
-            Some(Heard::Interim(interim)) => {
+            Some(Err(reason)) => return Err(reason),
+            Some(Ok(Heard::Final(answered))) => return Ok(answered),
+            Some(Ok(Heard::Interim(interim))) => {
                 told += 1;
                 if told > MOST_HEARD {
                     return Err(Reason::UpstreamMalformed);
@@ -64,11 +69,10 @@ pub(super) async fn answer<T>(
             continue;
         }
         if ends_at.is_some_and(|at| at <= now) && progress.moved().is_none_or(|now| now <= moved) {
-            return Err(if progress.is_awaiting_client() {
-                Reason::BodyTimeout
-            } else {
-                Reason::UpstreamTimeout
-            });
+            if !progress.is_awaiting_client() {
+                return Err(Reason::UpstreamTimeout);
+            }
+            began = now;
         }
     }
 }

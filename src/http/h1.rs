@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::answer::refuse_raw;
 use super::closing::{CLOSE_TIMEOUT, close, linger};
 use super::framer::Framer;
-use super::head::{Head, HeadLimits};
+use super::head::{Head, HeadLimits, USUAL_FIELDS};
 use super::progress::RequestProgress;
 use super::request_body::{Fault, RequestBody};
 use super::response_body::ResponseBody;
@@ -107,6 +107,9 @@ where
     let (progress, conn) = (opened.progress(), Rc::clone(opened.conn()));
     let is_oddly_spelt = head.is_oddly_spelt;
     framer.begin(head, Rc::clone(&progress));
+    let _watched = worker
+        .watch
+        .add(Rc::clone(&progress), Some(conn.wire.clone()));
     let across = Rc::new(Across {
         opened: RefCell::new(Some(opened)),
         tunnel: RefCell::default(),
@@ -154,18 +157,18 @@ where
     };
     // `writev` off: hyper then writes head and body of a small answer in one piece, and TLS copies them anyway.
     let keeps_case = worker.config.header_case_kept;
-    let mut connection = http1::Builder::new()
+    let limits = &worker.config.limits;
+    let mut builder = http1::Builder::new();
+    builder
         .writev(false)
         .preserve_header_case(keeps_case)
         .title_case_headers(keeps_case)
-        .max_buf_size(worker.config.limits.max_head + BUFFER)
-        .serve_connection(framer, service);
-    let driven = drive(
-        &mut connection,
-        &progress,
-        worker.config.limits.response_timeout,
-    )
-    .await;
+        .max_buf_size(limits.max_head + BUFFER);
+    if limits.max_headers > USUAL_FIELDS {
+        builder.max_headers(limits.max_headers);
+    }
+    let mut connection = builder.serve_connection(framer, service);
+    let driven = drive(&mut connection, &progress, limits.response_timeout).await;
     let framer = connection.into_parts().io;
     let unseen = across.opened.borrow_mut().take();
     if let (Driven::Complete | Driven::Closed, Some(tunnel)) = (&driven, across.tunnel.take()) {
@@ -209,11 +212,19 @@ where
 {
     let (mut doubt, mut unread) = (None, None);
     poll_fn(|cx| {
+        progress.standing.served_by(cx.waker());
         match Pin::new(&mut *connection).poll(cx) {
             Poll::Ready(Ok(())) => return Poll::Ready(Driven::Closed),
             Poll::Ready(Err(_)) => return Poll::Ready(Driven::Failed),
             Poll::Pending if progress.is_complete() => return Poll::Ready(Driven::Complete),
             Poll::Pending => {}
+        }
+        if progress.standing.is_condemned() && progress.standing.is_answering() {
+            return Poll::Ready(if progress.is_answered() {
+                Driven::Closed
+            } else {
+                Driven::Failed
+            });
         }
         if progress.is_answered() {
             // The answer came early, and the application still reads: as long as something moves.

@@ -34,6 +34,7 @@ pub(crate) struct Head {
 pub(crate) struct HeadLimits {
     pub(crate) head: usize,
     pub(crate) uri: usize,
+    pub(crate) fields: usize,
 }
 
 impl From<&Limits> for HeadLimits {
@@ -41,17 +42,24 @@ impl From<&Limits> for HeadLimits {
         Self {
             head: limits.max_head,
             uri: limits.max_uri,
+            fields: limits.max_headers,
         }
     }
 }
 
 /// Parses a complete head.
 pub(crate) fn parse(bytes: &[u8], limits: HeadLimits) -> Result<Head, Reason> {
-    let mut fields = [EMPTY_HEADER; MAX_FIELDS];
-    let mut request = Request::new(&mut fields);
+    let (mut usual, mut many) = ([EMPTY_HEADER; USUAL_FIELDS], Vec::new());
+    let fields = if limits.fields > USUAL_FIELDS {
+        many.resize(limits.fields, EMPTY_HEADER);
+        &mut many[..]
+    } else {
+        &mut usual[..limits.fields]
+    };
+    let mut request = Request::new(fields);
     match request.parse(bytes) {
         Ok(Status::Complete(length)) if length == bytes.len() => {}
-        Err(Error::TooManyHeaders) => return Err(Reason::HeadTooLarge),
+        Err(Error::TooManyHeaders) => return Err(Reason::TooManyFields),
         Ok(_) | Err(_) => return Err(Reason::BadRequest),
     }
     let (method, target) = (
@@ -125,8 +133,8 @@ pub(crate) fn content_length(value: &[u8]) -> Option<u64> {
     (length <= i64::MAX as u64).then_some(length)
 }
 
-/// hyper's own limit of fields, too.
-const MAX_FIELDS: usize = 100;
+/// The default of `--max-headers`, and hyper's own limit: for more, room has to be asked for.
+pub(super) const USUAL_FIELDS: usize = 100;
 
 #[cfg(test)]
 mod tests {
@@ -136,6 +144,7 @@ mod tests {
     const LIMITS: HeadLimits = HeadLimits {
         head: 1000,
         uri: 200,
+        fields: 100,
     };
 
     fn read(bytes: &[u8]) -> Result<Option<Head>, Reason> {
@@ -223,6 +232,6 @@ mod tests {
         let large = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(1000));
         assert_eq!(read(large.as_bytes()).map(drop), Err(Reason::HeadTooLarge));
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(101));
-        assert_eq!(read(many.as_bytes()).map(drop), Err(Reason::HeadTooLarge));
+        assert_eq!(read(many.as_bytes()).map(drop), Err(Reason::TooManyFields));
     }
 }

@@ -13,10 +13,12 @@ mod request_body;
 mod response_body;
 mod scan;
 mod send;
+mod standing;
 mod stream_io;
 mod timer;
 mod tunnel;
 mod waiting;
+mod watch;
 
 pub(crate) use answer::{plain, refuse};
 pub(crate) use h1::serve as serve_h1;
@@ -27,3 +29,4 @@ pub(crate) use request_body::{BodyGate, RequestBody, poll_h2};
 pub(crate) use response_body::{ResponseBody, Sending, Source};
 pub(crate) use send::{Sent, send_body};
 pub(crate) use stream_io::StreamIo;
+pub(crate) use watch::Watch;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use http::Response;
 use tokio::time::sleep_until;
 
+use super::standing::Standing;
 use crate::failure::Reason;
 
 /// The shared facts of one exchange.
@@ -25,8 +26,8 @@ pub(crate) struct RequestProgress {
     streaming: Cell<bool>,
     /// The application's side has read the request's body or given it up.
     let_go: Cell<bool>,
-    /// The application's side waits for the client's next bytes.
-    awaits_client: Cell<bool>,
+    /// What the watch looks at.
+    pub(super) standing: Standing,
     /// When a byte of the body last moved.
     moved: Cell<Option<Instant>>,
     /// hyper was told that nothing more comes.
@@ -50,13 +51,32 @@ impl RequestProgress {
         self.moved.set(Some(Instant::now()));
     }
 
-    /// Whether the application's side waits for bytes of the client's.
-    pub(super) fn awaits_client(&self, waits: bool) {
-        self.awaits_client.set(waits);
+    pub(crate) fn is_awaiting_client(&self) -> bool {
+        self.standing.is_awaiting_client() && !self.passed_on.get()
     }
 
-    pub(crate) fn is_awaiting_client(&self) -> bool {
-        self.awaits_client.get() && !self.passed_on.get()
+    pub(super) fn is_awaiting_upstream(&self) -> bool {
+        self.standing.is_awaiting_upstream() && !self.response_over.get()
+    }
+
+    /// RPCs, event streams and what follows an upgrade may be silent for as long as they want.
+    pub(crate) fn exempt(&self) {
+        self.standing.exempt();
+    }
+
+    pub(crate) fn is_exempt(&self) -> bool {
+        self.standing.is_exempt()
+    }
+
+    /// It is not to go on, for this reason. Before there is an answer, this becomes one.
+    pub(super) fn condemn(&self, reason: Reason) {
+        self.fail(reason);
+        self.standing.condemn();
+    }
+
+    /// Why it is not to go on. From now on nothing more of the request is wanted, and it is the answer that is watched.
+    pub(crate) fn take_sentence(&self) -> Option<Reason> {
+        self.standing.give_up().then(|| self.failed()).flatten()
     }
 
     /// When the request last moved; none before its first byte of body.

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use h2::Reason as Code;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -27,6 +28,8 @@ pub(crate) struct RequestBody {
     gathered_trailers: Option<HeaderMap>,
     /// Nothing is read before it opens.
     gate: Option<Rc<BodyGate>>,
+    /// Bytes that it may have, if there is a limit.
+    most: Option<u64>,
     progress: Rc<RequestProgress>,
 }
 
@@ -59,8 +62,14 @@ impl RequestBody {
             gathered: None,
             gathered_trailers: None,
             gate: None,
+            most: None,
             progress,
         }
+    }
+
+    /// It may have so many bytes.
+    pub(crate) fn limit(&mut self, most: u64) {
+        self.most = Some(most);
     }
 
     /// From now on nothing of it is read before the gate opens.
@@ -113,7 +122,7 @@ impl RequestBody {
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
         let polled = self.poll_source(cx);
-        self.progress.awaits_client(polled.is_pending());
+        self.progress.standing.awaits_client(polled.is_pending());
         polled
     }
 }
@@ -128,6 +137,9 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        if self.progress.standing.is_given_up() {
+            return Poll::Ready(Some(Err(NotWanted.into())));
+        }
         if let Some(gate) = &self.gate {
             match gate.poll_open(cx) {
                 Poll::Pending => return Poll::Pending,
@@ -137,9 +149,15 @@ impl Body for RequestBody {
         }
         let frame = ready!(self.poll_next(cx)).map(|frame| frame.map(clean));
         match &frame {
-            Some(Ok(frame)) => self.progress.count(frame.data_ref().map_or(0, Bytes::len)),
+            Some(Ok(frame)) => {
+                self.progress.count(frame.data_ref().map_or(0, Bytes::len));
+                if self.most.is_some_and(|most| self.progress.bytes() > most) {
+                    self.progress.fail(Reason::BodyTooLarge);
+                    return Poll::Ready(Some(Err(NotWanted.into())));
+                }
+            }
             // The framer has named a sharper reason already where it could.
-            Some(Err(_)) => self.progress.fail(Reason::ClientGone),
+            Some(Err(error)) => self.progress.fail(blame(error)),
             None => {}
         }
         if frame.is_none() || self.is_end_stream() {
@@ -170,6 +188,16 @@ impl Body for RequestBody {
             }
             Source::H2(_) => SizeHint::default(),
         }
+    }
+}
+
+/// Why a body broke off: its client is gone, unless the `h2` crate says that it breaks the rules (a length that is not kept).
+fn blame(error: &Fault) -> Reason {
+    match error.downcast_ref::<h2::Error>() {
+        Some(error) if error.is_library() && error.reason() == Some(Code::PROTOCOL_ERROR) => {
+            Reason::BadFraming
+        }
+        _ => Reason::ClientGone,
     }
 }
 
@@ -252,9 +280,9 @@ impl BodyGate {
     }
 }
 
-/// The application has answered without asking for the body.
+/// The application has answered without asking for the body, or it is too large.
 #[derive(Debug, thiserror::Error)]
-#[error("the application has not asked for the body")]
+#[error("the body is not wanted")]
 struct NotWanted;
 
 impl fmt::Debug for RequestBody {

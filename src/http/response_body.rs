@@ -54,6 +54,7 @@ impl ResponseBody {
         length: Option<u64>,
     ) -> Self {
         let progress = exchange.progress();
+        progress.standing.answering();
         let body = Self {
             source,
             exchange: Some(exchange),
@@ -81,6 +82,16 @@ impl ResponseBody {
             (Source::Tunnel(upstream), Some(exchange)) => Some(Tunnel { upstream, exchange }),
             _ => None,
         }
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let polled = match &mut self.source {
+            Source::H1(body, _) => Pin::new(body).poll_frame(cx).map_err(Fault::from),
+            Source::H2(stream, ..) => poll_h2(stream, cx),
+            Source::Local(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Source::Tunnel(_) => Poll::Ready(None),
+        };
+        polled.map_ok(clean)
     }
 
     /// The whole body was read: close the record, keep the connection.
@@ -127,16 +138,17 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
-        let frame = match &mut self.source {
-            Source::H1(body, _) => ready!(Pin::new(body).poll_frame(cx))
-                .map(|frame| frame.map(clean).map_err(Into::into)),
-            Source::H2(stream, ..) => ready!(poll_h2(stream, cx)).map(|frame| frame.map(clean)),
-            Source::Local(text) => text.take().map(|text| Ok(Frame::data(text))),
-            Source::Tunnel(_) => None,
-        };
+        if self.progress.standing.is_condemned() {
+            self.fail();
+            return Poll::Ready(Some(Err(Condemned.into())));
+        }
+        let polled = self.poll_source(cx);
+        self.progress.standing.awaits_upstream(polled.is_pending());
+        let frame = ready!(polled);
         match &frame {
             Some(Ok(frame)) => {
                 let count = frame.data_ref().map_or(0, Bytes::len);
+                self.progress.standing.has_answered(count);
                 self.left = self.left.map(|left| left.saturating_sub(count as u64));
                 if let Some(exchange) = &mut self.exchange {
                     exchange.sent(count);
@@ -203,6 +215,11 @@ impl Drop for Sending {
         }
     }
 }
+
+/// The exchange is not to go on; its progress knows why.
+#[derive(Debug, thiserror::Error)]
+#[error("the exchange is given up")]
+struct Condemned;
 
 impl fmt::Debug for ResponseBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

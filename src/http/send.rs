@@ -8,6 +8,7 @@ use bytes::Bytes;
 use h2::{Reason as Code, SendStream};
 use http_body::{Body, Frame};
 
+use super::progress::RequestProgress;
 use super::request_body::Fault;
 
 /// How it ended.
@@ -20,10 +21,13 @@ pub(crate) enum Sent {
 }
 
 /// Sends a body, and ends the stream only if it is whole. `broken` is the code for one that breaks off and has none.
+///
+/// With `client`, the other side is that client, and who watches its progress is told whether it takes what there is.
 pub(crate) async fn send_body<B>(
     stream: &mut SendStream<Bytes>,
     mut body: Pin<&mut B>,
     broken: Code,
+    client: Option<&RequestProgress>,
 ) -> Sent
 where
     B: Body<Data = Bytes, Error = Fault>,
@@ -38,11 +42,9 @@ where
         match frame.into_data() {
             Ok(data) => {
                 let is_last = body.is_end_stream();
-                if !send_data(stream, data, is_last).await {
-                    return Sent::Reset;
-                }
-                if is_last {
-                    return Sent::Whole;
+                match send_data(stream, data, is_last, client).await {
+                    Sent::Whole if !is_last => {}
+                    sent => return sent,
                 }
             }
             Err(frame) => {
@@ -93,24 +95,57 @@ fn code(error: &Fault) -> Option<Code> {
     reset.and_then(h2::Error::reason)
 }
 
-/// Sends one piece in as many as the window wants. False when the other side has no more use for it.
-async fn send_data(stream: &mut SendStream<Bytes>, mut data: Bytes, is_last: bool) -> bool {
+/// Sends one piece in as many as the window wants.
+async fn send_data(
+    stream: &mut SendStream<Bytes>,
+    mut data: Bytes,
+    is_last: bool,
+    client: Option<&RequestProgress>,
+) -> Sent {
     loop {
         stream.reserve_capacity(data.len());
         let granted = match stream.capacity() {
-            0 if !data.is_empty() => match poll_fn(|cx| stream.poll_capacity(cx)).await {
-                Some(Ok(granted)) => granted,
-                Some(Err(_)) | None => return false,
+            0 if !data.is_empty() => match poll_fn(|cx| poll_window(stream, client, cx)).await {
+                Window::Open(granted) => granted,
+                Window::Reset => return Sent::Reset,
+                Window::GivenUp => return Sent::Broken(Code::CANCEL),
             },
             granted => granted,
         };
         let piece = data.split_to(granted.min(data.len()));
         let is_end = data.is_empty();
+        if let Some(client) = client {
+            client.standing.has_taken(piece.len());
+        }
         if stream.send_data(piece, is_end && is_last).is_err() {
-            return false;
+            return Sent::Reset;
         }
         if is_end {
-            return true;
+            return Sent::Whole;
         }
     }
+}
+
+enum Window {
+    Open(usize),
+    Reset,
+    GivenUp,
+}
+
+fn poll_window(
+    stream: &mut SendStream<Bytes>,
+    client: Option<&RequestProgress>,
+    cx: &mut Context<'_>,
+) -> Poll<Window> {
+    let polled = stream.poll_capacity(cx);
+    if let Some(client) = client {
+        client.standing.client_blocked(polled.is_pending());
+        if client.standing.is_condemned() {
+            return Poll::Ready(Window::GivenUp);
+        }
+    }
+    polled.map(|capacity| match capacity {
+        Some(Ok(granted)) => Window::Open(granted),
+        Some(Err(_)) | None => Window::Reset,
+    })
 }

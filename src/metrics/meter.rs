@@ -52,6 +52,8 @@ pub(crate) struct Totals {
     pub upstream_retries: u64,
     /// Connections closed at accept because of the limit.
     pub refused: u64,
+    /// Connections closed at accept because of the limit of their client.
+    pub crowded: u64,
     /// Connections closed because their client is not of `--allow-client`.
     pub not_allowed: u64,
     /// Fields removed that were spelt so that they look like none of ours.
@@ -138,6 +140,11 @@ impl Meter {
         self.lock().refused += 1;
     }
 
+    /// Counts a connection closed because its client has too many.
+    pub(crate) fn crowded(&self) {
+        self.lock().crowded += 1;
+    }
+
     /// Counts a connection of a client that may not come.
     pub(crate) fn not_allowed(&self) {
         self.lock().not_allowed += 1;
@@ -164,6 +171,7 @@ impl Meter {
         sum.bytes_out += totals.bytes_out;
         sum.upstream_retries += totals.upstream_retries;
         sum.refused += totals.refused;
+        sum.crowded += totals.crowded;
         sum.not_allowed += totals.not_allowed;
         sum.disguised += totals.disguised;
     }

@@ -117,8 +117,12 @@ impl Snapshot {
         counter(
             to,
             "connections_refused",
-            "Connections closed at accept: --max-connections was reached",
-            [(vec![], self.totals.refused)],
+            "Connections closed at accept because of a limit",
+            [
+                ("max_connections", self.totals.refused),
+                ("max_connections_per_client", self.totals.crowded),
+            ]
+            .map(|(reason, count)| (vec![("reason", reason.to_owned())], count)),
         )?;
         counter(
             to,

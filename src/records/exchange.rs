@@ -58,6 +58,7 @@ impl Exchange {
     /// Opens an exchange that began at `started`.
     pub(crate) fn open(conn: &Rc<Conn>, started: Instant) -> Self {
         let time = SystemTime::now();
+        conn.tenure.count();
         Self {
             conn: Rc::clone(conn),
             id: new_id(time),

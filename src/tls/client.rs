@@ -44,7 +44,10 @@ pub(super) fn tenure(
     generation: &Arc<Generation>,
     worker: &Worker,
 ) -> Tenure {
-    let tenure = Tenure::aged(worker.config.limits.max_connection_age);
+    let tenure = Tenure::aged(
+        worker.config.limits.max_connection_age,
+        worker.config.limits.max_requests_per_connection,
+    );
     match tls.peer_certificates() {
         Some(chain) if worker.config.close_on_trust_change => tenure.trusting(
             chain

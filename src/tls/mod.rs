@@ -1,18 +1,19 @@
 //! The handshake: one deadline for all of it, the generation taken once, and failures sorted into words.
 
 mod client;
+mod crowd;
 mod words;
 
 use std::cell::Cell;
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portcullis_certs::Generation;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -22,14 +23,16 @@ use crate::failure::Reason;
 use crate::listener::{Accepted, Slot};
 use crate::metrics::{Counted, HandshakeFacts};
 use crate::records::{self, Handshake};
+use crate::wire::Wire;
 use crate::worker::Worker;
 use client::{peer, tenure, verify_again};
+pub(crate) use crowd::Crowd;
 use words::sort;
 
 /// A connection after its handshake.
 pub(crate) struct Secured {
     /// Boxed: it is moved from stage to stage, and each would keep room for it in the connection's task.
-    pub(crate) stream: Box<TlsStream<TcpStream>>,
+    pub(crate) stream: Box<TlsStream<Wire>>,
     pub(crate) conn: Rc<Conn>,
     pub(crate) protocol: Protocol,
     /// Held until the connection is closed.
@@ -66,6 +69,11 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
         look(stream, &generation).await;
         return None;
     }
+    let Some(place) = worker.handshakes.enter(stream.gauge()) else {
+        let full = (Reason::HandshakesFull, ALL_BUSY);
+        failed(worker, client, at, full, generation.number);
+        return None;
+    };
     let handshaking = Counted::new(&site.meter.conns.handshaking);
     let deadline = at + worker.config.limits.handshake_timeout;
     let acceptor = TlsAcceptor::from(Arc::clone(&generation.config));
@@ -88,22 +96,14 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
             }
             Err(_) => Err((Reason::HandshakeTimeout, TOO_SLOW.to_owned())),
         },
+        () = place.given_away() => Err((Reason::HandshakesFull, GAVE_WAY.to_owned())),
         () = worker.given_up() => Err((Reason::DrainCut, GIVEN_UP.to_owned())),
     };
-    drop(handshaking);
+    drop((handshaking, place));
     let stream = match shaken {
         Ok(stream) => stream,
         Err((reason, detail)) => {
-            let number = generation.number;
-            let failed = Handshake {
-                client,
-                service: &site.service,
-                accepted: at,
-                reason,
-                detail: &detail,
-                generation: number,
-            };
-            records::handshake(&site.meter, &failed);
+            failed(worker, client, at, (reason, &detail), generation.number);
             if let Some(stream) = refused.filter(|_| reason.is_told_by_alert()) {
                 Box::pin(let_alert_arrive(stream)).await;
             }
@@ -126,6 +126,7 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
         handshake: Cell::new(Some(at.elapsed())),
         peer: peer.map(Box::new),
         tenure,
+        wire: stream.get_ref().0.gauge(),
         cut: Cell::new(None),
     };
     Some(Arrived::Secured(Secured {
@@ -136,18 +137,36 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
     }))
 }
 
+/// Leaves the record of a handshake that failed.
+fn failed(
+    worker: &Worker,
+    client: SocketAddr,
+    accepted: Instant,
+    (reason, detail): (Reason, &str),
+    generation: u64,
+) {
+    let failed = Handshake {
+        client,
+        service: &worker.site.service,
+        accepted,
+        reason,
+        detail,
+        generation,
+    };
+    records::handshake(&worker.site.meter, &failed);
+}
+
 enum Shaken {
-    Secured(Box<TlsStream<TcpStream>>),
-    Plain(TcpStream),
-    Failed(io::Error, TcpStream),
+    Secured(Box<TlsStream<Wire>>),
+    Plain(Wire),
+    Failed(io::Error, Wire),
 }
 
 /// The first byte tells TLS, whose first message is of type 22, from the name of a method; and it is only looked at, because
 /// rustls would answer with an alert that no HTTP client can read.
-async fn shake(stream: TcpStream, acceptor: TlsAcceptor) -> Shaken {
-    let mut first = [0];
+async fn shake(stream: Wire, acceptor: TlsAcceptor) -> Shaken {
     // What fails here fails again in the handshake.
-    if stream.peek(&mut first).await.is_ok() && first[0].is_ascii_uppercase() {
+    if let Ok(Some(b'A'..=b'Z')) = stream.first_byte().await {
         return Shaken::Plain(stream);
     }
     match acceptor.accept(stream).into_fallible().await {
@@ -158,7 +177,7 @@ async fn shake(stream: TcpStream, acceptor: TlsAcceptor) -> Shaken {
 
 /// A client of TLS 1.3 is done before it is refused, and goes on talking. Closed at once, the connection would be reset under
 /// its words, and the reset would overtake the alert that tells it why.
-async fn let_alert_arrive(mut stream: TcpStream) {
+async fn let_alert_arrive(mut stream: Wire) {
     let reading = async {
         stream.shutdown().await?;
         let mut rest = [0; 1024];
@@ -176,7 +195,7 @@ async fn let_alert_arrive(mut stream: TcpStream) {
 }
 
 /// The sidecar itself looks at what is served, and goes. Nobody is told.
-async fn look(stream: TcpStream, generation: &Generation) {
+async fn look(stream: Wire, generation: &Generation) {
     let shaking = Box::pin(TlsAcceptor::from(Arc::clone(&generation.config)).accept(stream));
     let _ = timeout(LOOK, shaking).await;
 }
@@ -225,4 +244,6 @@ const LINGER: Duration = Duration::from_millis(500);
 const REST: usize = 64 * 1024;
 /// For the sidecar's own look.
 const LOOK: Duration = Duration::from_secs(2);
+const GAVE_WAY: &str = "without a complete ClientHello it gave way to newer ones: as many handshakes as --max-handshakes allows were in progress";
+const ALL_BUSY: &str = "as many handshakes as --max-handshakes allows are in progress, and none of them would give way";
 const GIVEN_UP: &str = "the sidecar is ending and accepts no more";

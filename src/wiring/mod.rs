@@ -15,6 +15,7 @@ use portcullis_certs::Store;
 use tokio::sync::watch;
 
 use crate::config::Config;
+use crate::crowd::Crowd;
 use crate::listener::Gate;
 use crate::logging::Logging;
 use crate::metrics::{Facts, Metrics};
@@ -75,6 +76,8 @@ impl House {
             metrics: Arc::clone(&self.metrics),
             life: Arc::clone(&self.life),
             gate,
+            crowd: Crowd::new(self.config.limits.max_connections_per_client),
+            handshakes: Arc::default(),
             generations,
         }
     }

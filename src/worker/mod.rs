@@ -10,7 +10,7 @@ use std::net::TcpListener as StdListener;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
@@ -22,11 +22,14 @@ use tokio::task::spawn_local;
 use crate::config::Config;
 use crate::conn::{Conn, Site};
 use crate::connection;
+use crate::crowd::Crowd;
 use crate::failure::Reason;
+use crate::http::Watch;
 use crate::listener::{Accepted, Gate, accept};
 use crate::metrics::Metrics;
 use crate::phase::{Life, Phase};
 use crate::records;
+use crate::tls;
 use crate::upstream::{Dialer, Multiplex, Pool, Target, Targets};
 
 pub(crate) use thread::{End, start};
@@ -41,6 +44,9 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) life: Arc<Life>,
     pub(crate) gate: Gate,
+    pub(crate) crowd: Crowd,
+    /// Handshakes in progress.
+    pub(crate) handshakes: Arc<AtomicUsize>,
     /// The number of the generation served.
     pub(crate) generations: watch::Receiver<u64>,
 }
@@ -73,6 +79,9 @@ pub(crate) struct Worker {
     pub(crate) dialer: Dialer,
     pub(crate) pool: Rc<Pool>,
     pub(crate) multiplex: Multiplex,
+    pub(crate) watch: Rc<Watch>,
+    pub(crate) crowd: Crowd,
+    pub(crate) handshakes: Rc<tls::Crowd>,
     pub(crate) site: Site,
     target: RefCell<Cache<Arc<ArcSwap<Target>>, Arc<Target>>>,
     gate: Gate,
@@ -91,6 +100,8 @@ impl Worker {
             metrics,
             life,
             gate,
+            crowd,
+            handshakes,
             generations: _,
         } = shared;
         let site = Site {
@@ -107,6 +118,9 @@ impl Worker {
                 config.limits.max_upstream / config.workers / 2,
             ),
             multiplex: Multiplex::default(),
+            watch: Watch::new(&config.limits),
+            crowd,
+            handshakes: tls::Crowd::new(handshakes, config.limits.max_handshakes),
             site,
             target: RefCell::new(Cache::new(targets.shared())),
             gate,

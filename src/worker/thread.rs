@@ -71,6 +71,7 @@ async fn run(
 ) -> io::Result<usize> {
     let mut accepting = spawn_local(Rc::clone(&worker).accept(doors));
     let sweeping = spawn_local(Rc::clone(&worker).sweep());
+    let watching = spawn_local(Rc::clone(&worker.watch).keep());
     if worker.config.close_on_trust_change {
         spawn_local(Rc::clone(&worker).follow(generations));
     }
@@ -85,5 +86,6 @@ async fn run(
         () = worker.site.life.reached(Phase::Cutting) => worker.open.get(),
     };
     sweeping.abort();
+    watching.abort();
     Ok(cut)
 }

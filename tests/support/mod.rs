@@ -10,4 +10,4 @@ pub(crate) use app::{App, hello};
 pub(crate) use client::{Client, H2, h2_get, read_answer, read_until, send};
 pub(crate) use pki::{Ca, Leaf, Secret, tomorrow};
 pub(crate) use sidecar::{Ended, Sidecar, portcullis};
-pub(crate) use wait::eventually;
+pub(crate) use wait::{PATIENCE, eventually};

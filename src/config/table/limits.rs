@@ -14,6 +14,13 @@ pub(super) static OPTIONS: &[Opt] = &[
     ),
     opt(
         HEADING,
+        "max-handshakes",
+        "N",
+        Some("512"),
+        "TLS handshakes in progress at once; at the limit the oldest without a complete ClientHello gives way",
+    ),
+    opt(
+        HEADING,
         "head-timeout",
         "DURATION",
         Some("30s"),
@@ -29,10 +36,38 @@ pub(super) static OPTIONS: &[Opt] = &[
     opt(HEADING, "max-head", "SIZE", Some("64KiB"), "A request head"),
     opt(
         HEADING,
+        "max-headers",
+        "N",
+        Some("100"),
+        "Fields in a request head",
+    ),
+    opt(
+        HEADING,
         "max-uri",
         "SIZE",
         Some("16KiB"),
         "A request target",
+    ),
+    opt(
+        HEADING,
+        "max-body",
+        "SIZE",
+        Some("0"),
+        "A request body; 0 is without limit",
+    ),
+    opt(
+        HEADING,
+        "stall-timeout",
+        "DURATION",
+        Some("60s"),
+        "For the next byte of a body, of the client's or the application's, and for a client to take any; RPCs, event streams and upgraded connections are exempt",
+    ),
+    opt(
+        HEADING,
+        "min-rate",
+        "BYTES",
+        Some("240"),
+        "Bytes per second that a client sends or takes on an average over 30s, as long as any are waited for; 0 is off; exempt is what is exempt from --stall-timeout",
     ),
     opt(
         HEADING,
@@ -96,6 +131,20 @@ pub(super) static OPTIONS: &[Opt] = &[
         "DURATION",
         Some("0"),
         "After so long (give or take a tenth) a connection is told to go and come back, on the new certificate; 0 is never",
+    ),
+    opt(
+        HEADING,
+        "max-requests-per-connection",
+        "N",
+        Some("0"),
+        "After so many requests a connection is told to go and come back; 0 is never",
+    ),
+    opt(
+        HEADING,
+        "max-connections-per-client",
+        "N",
+        Some("0"),
+        "Connections of one client (an IPv4 address, an IPv6 /64) open at once; those of a --trusted-proxy that names no client do not count; 0 is off",
     ),
     opt(
         HEADING,

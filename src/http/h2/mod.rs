@@ -55,10 +55,10 @@ where
     while let Some((request, respond)) = accept(&mut connection, &streams, &mut leaving).await {
         let open = Open::new(&streams);
         let exchange = Exchange::open(&conn, Instant::now());
-        let (next, max_uri) = (next.clone(), limits.max_uri);
+        let (next, worker) = (next.clone(), Rc::clone(worker));
         spawn_local(async move {
             let _open = open;
-            stream::serve(request, respond, exchange, max_uri, next).await;
+            stream::serve(request, respond, exchange, worker, next).await;
         });
     }
 }
@@ -115,7 +115,8 @@ impl<'a> Leaving<'a> {
             .age
             .as_mut()
             .is_some_and(|age| age.poll_expired(cx).is_ready());
-        !self.said && (is_aged || self.worker.is_closing_for(self.conn))
+        let is_over = is_aged || self.conn.tenure.is_used_up();
+        !self.said && (is_over || self.worker.is_closing_for(self.conn))
     }
 }
 

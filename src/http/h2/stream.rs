@@ -14,6 +14,7 @@ use http::header::CONNECTION;
 use http::{Method, Request, Response};
 use http_body::Body as _;
 
+use crate::config::Limits;
 use crate::failure::Reason;
 use crate::http::answer::refuse;
 use crate::http::closing::linger_stream;
@@ -23,13 +24,14 @@ use crate::http::response_body::ResponseBody;
 use crate::http::send::{Sent, send_body};
 use crate::http::stream_io::StreamIo;
 use crate::records::Exchange;
+use crate::worker::Worker;
 
 /// One stream: the request forwarded, the response sent, and given up when the client resets it.
 pub(super) async fn serve<N, F, E>(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     mut exchange: Exchange,
-    max_uri: usize,
+    worker: Rc<Worker>,
     next: N,
 ) where
     N: Fn(Request<RequestBody>, Exchange) -> F,
@@ -42,21 +44,19 @@ pub(super) async fn serve<N, F, E>(
         request.headers(),
     );
     let is_head = request.method() == Method::HEAD;
-    let is_too_long = request
-        .uri()
-        .path_and_query()
-        .is_some_and(|path| path.as_str().len() > max_uri);
-    if is_too_long {
-        if let Some(response) = refuse(Reason::UriTooLong, exchange) {
-            respond_with(respond, response, is_head, None).await;
+    let progress = exchange.progress();
+    let _watched = worker.watch.add(Rc::clone(&progress), None);
+    if let Err(reason) = measure(&request, &worker.config.limits) {
+        if let Some(response) = refuse(reason, exchange) {
+            respond_with(respond, response, is_head, None, &progress).await;
         }
         return;
     }
-    let progress = exchange.progress();
     let (request, received) = split(request, &progress);
     let answering = next(request, exchange);
     let mut answering = pin!(answering);
     let answered = poll_fn(|cx| {
+        progress.standing.served_by(cx.waker());
         // A reset, or the end of the connection: dropping `answering` cancels the request upstream.
         if respond.poll_reset(cx).is_ready() {
             return Poll::Ready(None);
@@ -72,15 +72,27 @@ pub(super) async fn serve<N, F, E>(
         Some(Ok(response)) => response,
     };
     match received {
-        Received::Nothing => respond_with(respond, response, is_head, None).await,
+        Received::Nothing => respond_with(respond, response, is_head, None, &progress).await,
         Received::Tunnel(receive) => {
-            respond_with(respond, response, is_head, Some(receive)).await;
+            respond_with(respond, response, is_head, Some(receive), &progress).await;
         }
         Received::Body(body) => {
-            respond_with(respond, response, is_head, None).await;
+            respond_with(respond, response, is_head, None, &progress).await;
             linger_stream(&body, &progress).await;
         }
     }
+}
+
+/// The limits of a head that the `h2` crate does not keep.
+fn measure(request: &Request<RecvStream>, limits: &Limits) -> Result<(), Reason> {
+    let path = request.uri().path_and_query();
+    if path.is_some_and(|path| path.as_str().len() > limits.max_uri) {
+        return Err(Reason::UriTooLong);
+    }
+    if request.headers().len() > limits.max_headers {
+        return Err(Reason::TooManyFields);
+    }
+    Ok(())
 }
 
 /// What comes behind a request.
@@ -123,6 +135,7 @@ async fn respond_with(
     response: Response<ResponseBody>,
     is_head: bool,
     receive: Option<RecvStream>,
+    progress: &RequestProgress,
 ) {
     let (mut head, mut body) = response.into_parts();
     // HTTP/2 has no such field (RFC 9113, section 8.2.2); a connection ends by GOAWAY.
@@ -140,7 +153,13 @@ async fn respond_with(
         return;
     }
     let mut body = pin!(body);
-    match send_body(&mut stream, body.as_mut(), Code::INTERNAL_ERROR).await {
+    let sending = send_body(
+        &mut stream,
+        body.as_mut(),
+        Code::INTERNAL_ERROR,
+        Some(progress),
+    );
+    match sending.await {
         Sent::Whole => {}
         Sent::Reset => body.abandon(),
         Sent::Broken(code) => stream.send_reset(code),

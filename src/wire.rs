@@ -1,0 +1,123 @@
+//! A client's socket, and what is known of it below TLS: how many bytes it has taken, whether it takes any now, and whether it
+//! is broken although nobody reads or writes.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A client's connection as bytes. It owns the socket, which closes with it.
+#[derive(Debug)]
+pub(crate) struct Wire(Rc<Socket>);
+
+#[derive(Debug)]
+struct Socket {
+    stream: RefCell<TcpStream>,
+    /// Bytes that the kernel has taken for the client.
+    taken: Cell<u64>,
+    /// The last write found no room.
+    is_blocked: Cell<bool>,
+}
+
+/// What others may know of a wire, for as long as there is one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gauge(Weak<Socket>);
+
+impl Wire {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self(Rc::new(Socket {
+            stream: RefCell::new(stream),
+            taken: Cell::default(),
+            is_blocked: Cell::default(),
+        }))
+    }
+
+    pub(crate) fn gauge(&self) -> Gauge {
+        Gauge(Rc::downgrade(&self.0))
+    }
+
+    /// The first byte, which stays to be read; none at the end.
+    pub(crate) async fn first_byte(&self) -> io::Result<Option<u8>> {
+        let mut first = [0];
+        let mut room = ReadBuf::new(&mut first);
+        let count = poll_fn(|cx| self.0.stream.borrow().poll_peek(cx, &mut room)).await?;
+        Ok((count > 0).then_some(first[0]))
+    }
+
+    /// Notes how a write went.
+    fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.0.is_blocked.set(written.is_pending());
+        if let Poll::Ready(Ok(count)) = &written {
+            self.0.taken.set(self.0.taken.get() + *count as u64);
+        }
+        written
+    }
+}
+
+impl Gauge {
+    /// Bytes that the kernel has taken for the client.
+    pub(crate) fn taken(&self) -> u64 {
+        self.0.upgrade().map_or(0, |socket| socket.taken.get())
+    }
+
+    /// Whether bytes wait for the client to take those before them.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.0
+            .upgrade()
+            .is_some_and(|socket| socket.is_blocked.get())
+    }
+
+    /// Whether the connection is broken. Who reads or writes learns that by himself; this is for when nobody does.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.0
+            .upgrade()
+            .is_none_or(|socket| !matches!(socket.stream.borrow().take_error(), Ok(None)))
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.stream.borrow_mut()).poll_read(cx, out)
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut *self.0.stream.borrow_mut()).poll_write(cx, bytes);
+        self.wrote(written)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut *self.0.stream.borrow_mut()).poll_write_vectored(cx, bytes);
+        self.wrote(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.stream.borrow().is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.stream.borrow_mut()).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.stream.borrow_mut()).poll_shutdown(cx)
+    }
+}
