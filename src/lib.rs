@@ -25,6 +25,8 @@ pub mod app;
 pub mod check;
 pub mod config;
 pub mod demo;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod logging;
 mod redirect;
 pub mod restrict;

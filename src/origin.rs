@@ -80,7 +80,9 @@ fn refused(accepted: &Accepted, worker: &Worker, why: &str) {
 
 /// Reads the header and not a byte more; none for a connection of the load balancer's own
 /// (<https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>, section 2).
-async fn read<R: AsyncRead + Unpin>(stream: &mut R) -> Result<Option<SocketAddr>, &'static str> {
+pub(crate) async fn read<R: AsyncRead + Unpin>(
+    stream: &mut R,
+) -> Result<Option<SocketAddr>, &'static str> {
     let mut bytes = vec![0; SHORTEST];
     let more = stream.read_exact(&mut bytes).await;
     more.map_err(|_| "the connection ended before it")?;
@@ -93,6 +95,10 @@ async fn read<R: AsyncRead + Unpin>(stream: &mut R) -> Result<Option<SocketAddr>
         }
         bytes.resize(V2_HEAD + length, 0);
         fill(stream, &mut bytes, V2_HEAD).await?;
+        if bytes[V2.len()] == V2_LOCAL {
+            // What else it says is to be ignored.
+            return Ok(None);
+        }
     } else {
         while !bytes.ends_with(b"\r\n") {
             if !bytes.starts_with(b"PROXY ") || bytes.len() == LONGEST_V1 {
@@ -126,6 +132,8 @@ where
 
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const V2_HEAD: usize = 16;
+/// Version 2, and the load balancer speaks for itself.
+const V2_LOCAL: u8 = 0x20;
 /// With every extension that load balancers send; the format could go on to 64 KiB.
 const LONGEST_V2: usize = 4096;
 const LONGEST_V1: usize = 107;
@@ -169,6 +177,9 @@ mod tests {
             b"PROXY UNKNOWN\r\n".to_vec(),
             b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n".to_vec(),
             v2(0x20, 0, &[]),
+            // Whatever else it says.
+            v2(0x20, 0x11, &[]),
+            v2(0x20, 0x41, &[1, 2, 3]),
         ] {
             assert_eq!(reads(&header).await.0, Ok(None), "{header:?}");
         }

@@ -18,12 +18,16 @@ mod client_auth;
 mod forwarding;
 /// gRPC in all four kinds.
 mod grpc;
+/// Frames of HTTP/2 that make no sense, or too many that do.
+mod h2_frames;
 /// Applications that speak HTTP/2.
 mod h2c;
 /// TLS versions, ALPN, deadlines.
 mod handshake;
 /// Expect, 100 and 103, and answers that come early.
 mod interim;
+/// Connections to the application that are kept, and go stale.
+mod kept_connections;
 /// Import directions, file sizes, module docs.
 mod layering;
 /// What old applications need to understand new clients.

@@ -48,6 +48,8 @@ async fn a_malformed_request_is_refused_before_the_application_sees_a_byte() {
         ("GET /#frag HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
         ("\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
         ("GET http:// HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
+        ("GET ://a HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
+        ("GET ftp://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
         ("GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n", 400, "bad_host"),
         ("GET /<> HTTP/1.1\r\nHost: a\r\n\r\n", 400, "bad_request"),
         (

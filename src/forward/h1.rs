@@ -6,36 +6,42 @@ use std::task::Poll;
 use std::time::Instant;
 
 use http::{Request, Response, StatusCode, Version};
-use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 
-use super::Errand;
 use super::framing::is_framed_once;
 use super::wait::{Early, Heard, answer};
+use super::{Errand, is_repeatable, keep_short};
 use crate::failure::Reason;
 use crate::http::{RequestBody, Source};
 use crate::records::Exchange;
-use crate::upstream::Lease;
+use crate::upstream::{Lease, announced};
 
 /// Sends the request and waits for the head of the response.
 ///
 /// A kept connection may have been closed by the application just now, and whoever used it would get a 502 for nothing. A
 /// request that can be sent again is, once, on a connection that is new and therefore cannot be stale: one that hyper
-/// hands back because it never got onto the wire, and one without a body whose method is idempotent (RFC 9110, section
-/// 9.2.2), when the connection ended before there was an answer.
+/// hands back because it never got onto the wire, and one that is idempotent (RFC 9110, section 9.2.2) and whose body, if
+/// it has any, is short, when the connection ended before there was an answer.
 pub(super) async fn ask(
     mut request: Request<RequestBody>,
     errand: &mut Errand<'_>,
 ) -> Result<Response<Source>, Reason> {
     let mut fresh = false;
+    let repeatable = is_repeatable(&request);
+    if repeatable {
+        keep_short(&mut request, errand).await;
+    }
     loop {
-        let mut lease = lease(errand, fresh).await?;
-        let again = if lease.reused {
-            copy(&request, errand.exchange)
-        } else {
-            None
+        let again = repeatable.then(|| request.body().copy()).flatten();
+        let wish = match (fresh, &again) {
+            (true, _) => Wish::Fresh,
+            (false, None) => Wish::Safe,
+            (false, Some(_)) => Wish::Any,
         };
+        let mut lease = lease(errand, wish).await?;
+        let again = again.filter(|_| lease.reused);
+        let again = again.map(|body| copy(&request, body));
         let mut error = match send(request, &mut lease, errand).await? {
             Ok(response) => return accept(response, lease),
             Err(error) => error,
@@ -45,6 +51,7 @@ pub(super) async fn ask(
         match unsent.or_else(|| again.filter(|_| is_stale(&error))) {
             Some(same) if lease.reused && !fresh => {
                 (request, fresh) = (same, true);
+                errand.exchange.progress().starts_over();
                 errand.retried();
             }
             _ => return Err(sort(&error, errand.exchange)),
@@ -71,18 +78,15 @@ pub(super) async fn send(
     answer(hear, errand, limit).await
 }
 
-/// The same request once more, if it may be sent twice.
-fn copy(request: &Request<RequestBody>, exchange: &Exchange) -> Option<Request<RequestBody>> {
-    if !request.method().is_idempotent() || !request.body().is_end_stream() {
-        return None;
-    }
-    let mut copy = Request::new(RequestBody::empty(exchange.progress()));
+/// The same request once more.
+fn copy(request: &Request<RequestBody>, body: RequestBody) -> Request<RequestBody> {
+    let mut copy = Request::new(body);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
     // Here hyper keeps how the names were written.
     *copy.extensions_mut() = request.extensions().clone();
-    Some(copy)
+    copy
 }
 
 /// Whether the connection ended, as opposed to: what came over it was wrong.
@@ -102,6 +106,9 @@ pub(super) fn accept(
     if is_switching || !is_framed_once(response.headers()) {
         return Err(Reason::UpstreamMalformed);
     }
+    if let Some(kept) = announced(response.headers()) {
+        lease.kept_for(kept);
+    }
     if response.version() == Version::HTTP_10 {
         // It would speak HTTP/1.0 again, and lose a body of unknown length.
         lease.retire();
@@ -109,10 +116,23 @@ pub(super) fn accept(
     Ok(response.map(|body| Source::H1(body, Some(lease))))
 }
 
+/// Which connection will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Any: the request can be sent again.
+    Any,
+    /// One that is not likely to be closed just now.
+    Safe,
+    /// None that was used before.
+    Fresh,
+}
+
 /// A connection that can take a request now.
-pub(super) async fn lease(errand: &mut Errand<'_>, fresh: bool) -> Result<Lease, Reason> {
+pub(super) async fn lease(errand: &mut Errand<'_>, wish: Wish) -> Result<Lease, Reason> {
     let (worker, target) = (errand.worker, errand.target);
-    if !fresh && let Some(lease) = worker.pool.take(target.number) {
+    if wish != Wish::Fresh
+        && let Some(lease) = worker.pool.take(target.number, wish == Wish::Any)
+    {
         return Ok(lease);
     }
     let began = Instant::now();

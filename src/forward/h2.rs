@@ -16,9 +16,9 @@ use http_body::Body;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::timeout;
 
-use super::Errand;
 use super::framing::is_framed_once;
 use super::wait::{Heard, answer};
+use super::{Errand, is_repeatable, keep_short};
 use crate::failure::Reason;
 use crate::http::{RequestBody, Sending, Sent, Source, poll_h2, send_body};
 use crate::records::Exchange;
@@ -27,18 +27,22 @@ use crate::upstream::Share;
 /// Sends the request and waits for the head of the response. What the application has refused before it did anything with
 /// it, and what was lost with its connection, is sent again, once (RFC 9113, section 8.7).
 pub(super) async fn ask(
-    request: Request<RequestBody>,
+    mut request: Request<RequestBody>,
     errand: &mut Errand<'_>,
 ) -> Result<Response<Source>, Reason> {
     let limit = errand.limit();
-    let (head, body) = request.into_parts();
+    let is_repeatable = is_repeatable(&request);
+    if is_repeatable {
+        keep_short(&mut request, errand).await;
+    }
+    let (head, mut body) = request.into_parts();
     let is_empty = body.is_end_stream();
-    let mut body = Some(body);
     let mut repeated = false;
     loop {
         let (share, opened) = open(&head, is_empty, errand).await?;
         let (mut response, stream) = opened;
-        let rest = body.take_if(|_| !is_empty);
+        let again = body.copy();
+        let rest = (!is_empty).then_some(body);
         let sending = Sending(rest.map(|body| send(stream, body, errand)));
         let heard = answer(|cx| hear(&mut response, cx), errand, limit).await;
         if matches!(heard, Err(Reason::UpstreamTimeout)) {
@@ -52,11 +56,13 @@ pub(super) async fn ask(
                 if is_lost {
                     share.retire();
                 }
-                let may_repeat = is_unseen(&error) || (is_lost && head.method.is_idempotent());
-                if !is_empty || !may_repeat || !share.reused || repeated {
-                    return Err(sort(&error, errand.exchange));
+                let may_repeat = is_unseen(&error) || (is_lost && is_repeatable);
+                match again {
+                    Some(same) if may_repeat && share.reused && !repeated => body = same,
+                    _ => return Err(sort(&error, errand.exchange)),
                 }
                 repeated = true;
+                errand.exchange.progress().starts_over();
                 errand.retried();
             }
         }

@@ -1,6 +1,7 @@
 //! One request to the application and its response back. `h1` and `h2` send it as the target speaks, `upgrade` where both
 //! sides go on in another protocol; `wait` is the waiting that is common to all.
 
+mod again;
 mod framing;
 mod h1;
 mod h2;
@@ -22,6 +23,7 @@ use crate::http::{BodyGate, RequestBody, ResponseBody, Source, content_length, r
 use crate::records::Exchange;
 use crate::upstream::{Protocol, Target};
 use crate::worker::Worker;
+use again::{SPOOL_PATIENCE, is_repeatable, keep_short};
 use upgrade::Upgrade;
 
 /// The client is gone, or must be made to notice: there is nobody to answer.
@@ -264,5 +266,3 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 const EVENTS: &[u8] = b"text/event-stream";
-/// For a body of unknown length to end.
-const SPOOL_PATIENCE: Duration = Duration::from_millis(100);

@@ -111,7 +111,7 @@ pub(super) async fn over_h1(
             .or_insert(HeaderValue::from_static("13"));
         upgrade.key = Some(key);
     }
-    let mut lease = h1::lease(errand, true).await?;
+    let mut lease = h1::lease(errand, h1::Wish::Fresh).await?;
     let response = match h1::send(request, &mut lease, errand).await? {
         Ok(response) => response,
         Err(error) => return Err(h1::sort(error.error(), errand.exchange)),

@@ -60,7 +60,7 @@ pub(super) fn strip_claims(headers: &mut HeaderMap, is_trusted: bool) -> u64 {
         if is_trusted && is_forwarding && !is_disguised {
             return false;
         }
-        let is_claim = is_reserved(&folded) || (is_disguised && FRAMING.contains(&&*folded));
+        let is_claim = is_reserved(&folded) || (is_disguised && is_hop_or_frame(&folded));
         disguised += u64::from(is_claim && is_disguised);
         is_claim
     };
@@ -111,6 +111,15 @@ fn is_reserved(name: &str) -> bool {
                 | "proxy"
                 | "x-real-ip"
                 | "x-request-id"
+        )
+}
+
+/// What is between two neighbours, under any spelling.
+fn is_hop_or_frame(name: &str) -> bool {
+    FRAMING.contains(&name)
+        || matches!(
+            name,
+            "proxy-authenticate" | "proxy-authorization" | "proxy-connection" | "http2-settings"
         )
 }
 

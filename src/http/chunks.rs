@@ -2,6 +2,8 @@
 //! more than a line's worth of extensions and a head's worth of trailers. Nothing is decoded or copied here; the framer
 //! only needs to know how many of the bytes at hand belong to this message.
 
+use super::scan::is_token;
+
 /// The scanner's place in the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -19,7 +21,9 @@ enum Place {
     DataLf,
     /// At the start of a trailer line.
     TrailerStart,
-    /// In a trailer line.
+    /// In the name of a trailer.
+    TrailerName,
+    /// In its value.
     Trailer,
     /// After the CR of a trailer line.
     TrailerLf,
@@ -87,10 +91,11 @@ impl Chunks {
             (Place::DataCr, b'\r') => Place::DataLf,
             (Place::DataLf, b'\n') => Place::Size { digits: 0 },
             (Place::TrailerStart, b'\r') => Place::LastLf,
-            (Place::TrailerStart, b' ' | b'\t') => return Err(Broken),
-            (Place::TrailerStart | Place::Trailer, _) if is_text(byte) => {
-                self.spend(Place::Trailer)?
+            (Place::TrailerStart | Place::TrailerName, _) if is_token(byte) => {
+                self.spend(Place::TrailerName)?
             }
+            (Place::TrailerName, b':') => self.spend(Place::Trailer)?,
+            (Place::Trailer, _) if is_text(byte) => self.spend(Place::Trailer)?,
             (Place::Trailer, b'\r') => Place::TrailerLf,
             (Place::TrailerLf, b'\n') => Place::TrailerStart,
             (Place::LastLf, b'\n') => Place::Done,
@@ -175,6 +180,12 @@ mod tests {
             b"5\r\nhello\n",
             b"1000000000000000\r\n",
             b"0\r\n A: b\r\n",
+            b"0\r\nA : b\r\n",
+            b"0\r\nno colon\r\n",
+            b"0\r\nGET /smuggled HTTP/1.1\r\n",
+            b"0\r\n: b\r\n",
+            b"0\r\n\xc3\xa4: b\r\n",
+            b"0\r\nA\r\n",
             b"0\r\nA\nB\r\n",
             b"0\r\nA: \x00\r\n",
             b"5\rX",

@@ -89,7 +89,7 @@ fn is_target(method: &str, target: &str) -> bool {
     let is_form = match target.as_bytes() {
         [b'/', ..] => true,
         b"*" => method == "OPTIONS",
-        _ => method == "CONNECT" || target.contains("://"),
+        _ => method == "CONNECT" || is_http(target),
     };
     // hyper would refuse what this refuses, but with an empty 400 and without a word to us.
     // A fragment never leaves a client, and `Uri` would drop it silently.
@@ -97,6 +97,14 @@ fn is_target(method: &str, target: &str) -> bool {
         && !target.contains('#')
         && Uri::try_from(target)
             .is_ok_and(|uri| uri.scheme().is_none() || uri.authority().is_some())
+}
+
+/// RFC 9112, section 3.2.2. Other schemes are no business of ours.
+fn is_http(target: &str) -> bool {
+    let scheme = target.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| {
+        scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
+    })
 }
 
 /// RFC 9112, section 6.3, without its liberties: both lengths, two lengths, or any transfer coding but one `chunked`

@@ -2,6 +2,7 @@
 //! drives the `h2` crate. Both open an exchange for each request and hand it on; neither knows what comes next.
 
 mod answer;
+mod body_gate;
 mod chunks;
 mod closing;
 mod framer;
@@ -21,11 +22,16 @@ mod waiting;
 mod watch;
 
 pub(crate) use answer::{plain, refuse};
+pub(crate) use body_gate::BodyGate;
+#[cfg(fuzzing)]
+pub(crate) use framer::{Framer, Next};
 pub(crate) use h1::serve as serve_h1;
 pub(crate) use h2::serve as serve_h2;
 pub(crate) use head::content_length;
+#[cfg(fuzzing)]
+pub(crate) use head::{Framing, HeadLimits};
 pub(crate) use progress::RequestProgress;
-pub(crate) use request_body::{BodyGate, RequestBody, poll_h2};
+pub(crate) use request_body::{RequestBody, poll_h2};
 pub(crate) use response_body::{ResponseBody, Sending, Source};
 pub(crate) use send::{Sent, send_body};
 pub(crate) use stream_io::StreamIo;

@@ -46,6 +46,12 @@ impl RequestProgress {
         self.bytes.get()
     }
 
+    /// The request is sent once more, from its first byte.
+    pub(crate) fn starts_over(&self) {
+        self.bytes.set(0);
+        self.passed_on.set(false);
+    }
+
     pub(super) fn count(&self, bytes: usize) {
         self.bytes.set(self.bytes.get() + bytes as u64);
         self.moved.set(Some(Instant::now()));

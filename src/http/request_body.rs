@@ -1,12 +1,12 @@
 //! A request's body on its way to the application: counted, held back until the application wants it, and for a short one
 //! of unknown length gathered first.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -16,6 +16,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
+use super::body_gate::BodyGate;
 use super::progress::RequestProgress;
 use crate::failure::Reason;
 use crate::headers::clean_trailers;
@@ -28,6 +29,8 @@ pub(crate) struct RequestBody {
     gathered_trailers: Option<HeaderMap>,
     /// Nothing is read before it opens.
     gate: Option<Rc<BodyGate>>,
+    /// Another has gone before it, and has said that it is let go.
+    is_copy: bool,
     /// Bytes that it may have, if there is a limit.
     most: Option<u64>,
     progress: Rc<RequestProgress>,
@@ -63,6 +66,7 @@ impl RequestBody {
             gathered_trailers: None,
             gate: None,
             most: None,
+            is_copy: false,
             progress,
         }
     }
@@ -77,10 +81,29 @@ impl RequestBody {
         self.gate = Some(gate);
     }
 
+    /// The same body once more, if it is all here.
+    pub(crate) fn copy(&self) -> Option<Self> {
+        let is_here = match &self.source {
+            Source::Empty => true,
+            Source::H1(_) | Source::H2(_) => self.is_end_stream(),
+        };
+        is_here.then(|| {
+            let mut copy = Self::empty(Rc::clone(&self.progress));
+            copy.gathered = self.gathered.clone();
+            copy.gathered_trailers = self.gathered_trailers.clone();
+            copy.most = self.most;
+            copy.is_copy = true;
+            copy
+        })
+    }
+
     /// Gathers a body that ends within so many bytes and so much time; its length is known then. Of one that does not, what
     /// has come goes first.
     pub(crate) async fn gather(&mut self, most: usize, patience: Duration) {
-        let mut gathered = BytesMut::new();
+        if matches!(self.source, Source::Empty) {
+            return;
+        }
+        let mut gathered = BytesMut::from(self.gathered.take().unwrap_or_default());
         let all = async {
             while gathered.len() <= most {
                 match poll_fn(|cx| self.poll_source(cx)).await {
@@ -211,7 +234,9 @@ pub(super) fn clean(mut frame: Frame<Bytes>) -> Frame<Bytes> {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        self.progress.let_go();
+        if !self.is_copy {
+            self.progress.let_go();
+        }
     }
 }
 
@@ -234,49 +259,6 @@ pub(crate) fn poll_h2(
         Ok(Some(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
         Ok(None) => Poll::Ready(None),
         Err(error) => Poll::Ready(Some(Err(error.into()))),
-    }
-}
-
-/// Where a body waits for the application to ask for it (`Expect: 100-continue`; RFC 9110, section 10.1.1).
-#[derive(Debug, Default)]
-pub(crate) struct BodyGate {
-    is_open: Cell<Option<bool>>,
-    waiting: RefCell<Option<Waker>>,
-}
-
-impl BodyGate {
-    /// The body may go.
-    pub(crate) fn open(&self) {
-        self.decide(true);
-    }
-
-    /// The body is not wanted any more, if it has not gone yet.
-    pub(crate) fn shut(&self) {
-        self.decide(false);
-    }
-
-    /// Whether the body was asked for.
-    pub(crate) fn is_open(&self) -> bool {
-        self.is_open.get() == Some(true)
-    }
-
-    fn decide(&self, opens: bool) {
-        if self.is_open.get().is_none() {
-            self.is_open.set(Some(opens));
-            if let Some(waker) = self.waiting.take() {
-                waker.wake();
-            }
-        }
-    }
-
-    fn poll_open(&self, cx: &Context<'_>) -> Poll<bool> {
-        match self.is_open.get() {
-            Some(is_open) => Poll::Ready(is_open),
-            None => {
-                self.waiting.replace(Some(cx.waker().clone()));
-                Poll::Pending
-            }
-        }
     }
 }
 

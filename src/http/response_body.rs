@@ -10,8 +10,9 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::task::AbortHandle;
 
+use super::body_gate::BodyGate;
 use super::progress::RequestProgress;
-use super::request_body::{BodyGate, Fault, clean, poll_h2};
+use super::request_body::{Fault, clean, poll_h2};
 use super::tunnel::{Duplex, Tunnel};
 use crate::failure::Reason;
 use crate::records::Exchange;

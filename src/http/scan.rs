@@ -57,6 +57,9 @@ impl Scan {
             if at >= limits.head {
                 return Err(Reason::HeadTooLarge);
             }
+            if self.line == 0 && at > limits.uri.saturating_add(LINE_REST) {
+                return Err(Reason::UriTooLong);
+            }
             if self.line == 0 && !is_request_line(&bytes[..at - 1]) {
                 return Err(Reason::BadRequest);
             }
@@ -80,7 +83,7 @@ fn is_request_line(line: &[u8]) -> bool {
 }
 
 /// RFC 9110, section 5.6.2.
-fn is_token(byte: u8) -> bool {
+pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 

@@ -245,8 +245,8 @@ mod tests {
     fn a_rate_is_an_average_over_the_time_that_was_waited() {
         assert_eq!(run(&mut Run::default(), 3600, true, 120), None);
         let mut slow = Run::default();
-        assert_eq!(run(&mut slow, 30, true, 119), None);
-        assert_eq!(run(&mut slow, 1, true, 119), Some(Slow::TooSlow));
+        assert_eq!(run(&mut slow, 30, true, 110), None);
+        assert_eq!(run(&mut slow, 1, true, 110), Some(Slow::TooSlow));
         // Half of the time nobody waits, and then nothing need come.
         let mut fits = Run::default();
         for _ in 0..600 {

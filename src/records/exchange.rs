@@ -109,6 +109,13 @@ impl Exchange {
             .cloned();
     }
 
+    /// Opens the exchange of what never became a request that could be read.
+    pub(crate) fn open_unread(conn: &Rc<Conn>, version: Version) -> Self {
+        let mut exchange = Self::open(conn, Instant::now());
+        exchange.version = Some(version);
+        exchange
+    }
+
     /// Opens the exchange of a head that was refused before anything parsed it, with what can be read of it.
     pub(crate) fn open_refused(conn: &Rc<Conn>, started: Instant, bytes: &[u8]) -> Self {
         let mut exchange = Self::open(conn, started);

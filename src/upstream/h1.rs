@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::time::Instant;
 
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -9,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
 use super::connect::DialError;
+use super::patience::End;
 use super::stream::Stream;
 use crate::http::RequestBody;
 use crate::rewound::Rewound;
@@ -21,6 +23,7 @@ pub(crate) type Upgraded = oneshot::Receiver<Rewound<Stream>>;
 pub(super) async fn begin(
     stream: Stream,
     keeps_case: bool,
+    end: End,
 ) -> Result<(SendRequest<RequestBody>, Upgraded), DialError> {
     let built = Builder::new()
         .max_buf_size(BUFFER)
@@ -33,7 +36,9 @@ pub(super) async fn begin(
     spawn_local(async move {
         // The exchange that uses the connection is told of its end; an idle one just goes. What is left of it is only
         // waited for by a request that asked for another protocol.
-        if let Ok(parts) = connection.without_shutdown().await {
+        let ended = connection.without_shutdown().await;
+        end.set(Some(Instant::now()));
+        if let Ok(parts) = ended {
             let stream = parts.io.into_inner().impatient();
             let _ = give.send(Rewound::new(parts.read_buf, stream));
         }

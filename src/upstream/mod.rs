@@ -4,6 +4,7 @@ mod connect;
 mod dialer;
 mod h1;
 mod h2;
+mod patience;
 mod pool;
 mod stream;
 mod target;
@@ -14,4 +15,5 @@ pub(crate) use targets::{OwnPorts, Targets};
 
 pub(crate) use dialer::Dialer;
 pub(crate) use h2::{Multiplex, Share};
+pub(crate) use patience::announced;
 pub(crate) use pool::{Lease, Pool};

@@ -11,6 +11,7 @@ use hyper::client::conn::http1::SendRequest;
 use super::connect::dial;
 use super::dialer::Dialer;
 use super::h1::{self, Upgraded};
+use super::patience::{End, Patience};
 use super::stream::Stream;
 use super::target::Target;
 use crate::failure::Reason;
@@ -21,7 +22,7 @@ use crate::rewound::Rewound;
 #[derive(Debug)]
 pub(crate) struct Pool {
     idle: RefCell<VecDeque<Idle>>,
-    limit: Duration,
+    patience: Patience,
     /// Names of fields keep their case.
     keeps_case: bool,
     most_idle: usize,
@@ -40,6 +41,9 @@ struct Connection {
     address: Option<SocketAddr>,
     /// The number of the target it leads to.
     target: u64,
+    end: End,
+    /// How long the application has said that it keeps it unused.
+    announced: Option<Duration>,
 }
 
 /// A connection in use by one exchange. Dropped, it closes; given back, it may be used again.
@@ -56,20 +60,23 @@ impl Pool {
     pub(crate) fn new(limit: Duration, keeps_case: bool, most_idle: usize) -> Rc<Self> {
         Rc::new(Self {
             idle: RefCell::default(),
-            limit,
+            patience: Patience::new(limit),
             keeps_case,
             most_idle: most_idle.clamp(1, MOST_IDLE),
         })
     }
 
     /// The most recently used connection to this target that can take a request. The most recent one, so that the rest
-    /// can age and go; one whose last exchange is not quite over yet is passed by.
-    pub(crate) fn take(self: &Rc<Self>, target: u64) -> Option<Lease> {
+    /// can age and go; one whose last exchange is not quite over yet is passed by. For a request that could not be sent
+    /// `again`, one is only good enough if the application is far from closing it.
+    pub(crate) fn take(self: &Rc<Self>, target: u64, again: bool) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
+        let limit = self.patience.limit();
         let usable = |idle: &Idle| {
+            let limit = idle.limit(limit);
             idle.connection.target == target
                 && idle.connection.sender.is_ready()
-                && idle.since.elapsed() < self.limit
+                && idle.since.elapsed() < if again { limit } else { limit / 2 }
         };
         let position = idle.iter().rposition(usable)?;
         let Idle { connection, .. } = idle.remove(position)?;
@@ -89,7 +96,8 @@ impl Pool {
     ) -> Result<Lease, Reason> {
         let stream = dial(target, dialer).await.map_err(|e| e.reason())?;
         let address = stream.address();
-        let (sender, upgraded) = h1::begin(stream, self.keeps_case)
+        let end = End::default();
+        let (sender, upgraded) = h1::begin(stream, self.keeps_case, Rc::clone(&end))
             .await
             .map_err(|error| error.reason())?;
         Ok(Lease {
@@ -98,6 +106,8 @@ impl Pool {
                 upgraded,
                 address,
                 target: target.number,
+                end,
+                announced: None,
             },
             reused: false,
             is_last: false,
@@ -108,8 +118,13 @@ impl Pool {
     /// Closes what has been idle for too long.
     pub(crate) fn sweep(&self) {
         let mut idle = self.idle.borrow_mut();
+        let limit = self.patience.limit();
         idle.retain(|idle| {
-            idle.since.elapsed() < self.limit && !idle.connection.sender.is_closed()
+            if let Some(ended) = idle.connection.end.get() {
+                self.patience.closed(ended - idle.since);
+                return false;
+            }
+            idle.since.elapsed() < idle.limit(limit) && !idle.connection.sender.is_closed()
         });
     }
 
@@ -118,7 +133,20 @@ impl Pool {
     }
 }
 
+impl Idle {
+    /// How long it may lie unused, where the application's habit is `limit`.
+    fn limit(&self, limit: Duration) -> Duration {
+        let announced = self.connection.announced;
+        announced.map_or(limit, |announced| limit.min(announced))
+    }
+}
+
 impl Lease {
+    /// The application keeps it unused for so long.
+    pub(crate) fn kept_for(&mut self, announced: Duration) {
+        self.connection.announced = Some(announced);
+    }
+
     pub(crate) fn sender(&mut self) -> &mut SendRequest<RequestBody> {
         &mut self.connection.sender
     }
@@ -145,7 +173,7 @@ impl Lease {
             is_last,
             ..
         } = self;
-        if is_last || connection.sender.is_closed() || pool.limit.is_zero() {
+        if is_last || connection.sender.is_closed() || pool.patience.limit().is_zero() {
             return;
         }
         let mut idle = pool.idle.borrow_mut();

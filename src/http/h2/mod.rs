@@ -1,18 +1,23 @@
 //! HTTP/2 by the `h2` crate. Each stream is a task of this worker; the connection's own task drives the frames.
 
+mod budget;
+mod frames;
+mod leaving;
+mod scan;
 mod stream;
+mod tally;
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::task::Poll;
+use std::time::Instant;
 
 use bytes::Bytes;
-use h2::RecvStream;
 use h2::server::{Connection, SendResponse};
-use http::{Request, Response};
+use h2::{Reason as Code, RecvStream};
+use http::{Request, Response, StatusCode, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
@@ -20,10 +25,13 @@ use tokio::time::timeout;
 
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
-use super::timer::Timer;
 use crate::conn::Conn;
+use crate::failure::Reason;
 use crate::records::Exchange;
 use crate::worker::Worker;
+use frames::Frames;
+use leaving::{Leaving, Step};
+use tally::Tally;
 
 /// Serves a connection to its end. `next` answers one request.
 pub(crate) async fn serve<S, N, F, E>(stream: S, conn: Rc<Conn>, worker: &Rc<Worker>, next: N)
@@ -34,6 +42,7 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     let limits = &worker.config.limits;
+    let tally = Rc::new(Tally::new());
     let shaking = h2::server::Builder::new()
         .initial_window_size(limits.h2_window)
         .initial_connection_window_size(limits.h2_window.max(CONNECTION_WINDOW))
@@ -41,25 +50,43 @@ where
         .max_header_list_size(limits.h2_header_list)
         .max_send_buffer_size(SEND_BUFFER)
         .enable_connect_protocol()
-        .handshake::<_, Bytes>(stream);
+        .handshake::<_, Bytes>(Frames::new(stream, Rc::clone(&tally)));
     // A client that sends no preface is as slow as one that sends no head.
     let shaken = tokio::select! {
         shaken = timeout(limits.head_timeout, shaking) => shaken,
         () = worker.given_up() => return,
     };
-    let Ok(Ok(mut connection)) = shaken else {
-        return;
+    let mut connection = match shaken {
+        Ok(Ok(connection)) => connection,
+        _ if !tally.has_begun() => return,
+        Ok(Err(_)) => return unread(&conn, Reason::H2Error, None),
+        Err(_) => return unread(&conn, Reason::HeadTimeout, None),
     };
     let streams = Rc::new(Streams::default());
-    let mut leaving = Leaving::new(worker, &conn);
-    while let Some((request, respond)) = accept(&mut connection, &streams, &mut leaving).await {
+    let mut leaving = Leaving::new(worker, &conn, &tally);
+    while let Some((request, respond)) =
+        accept(&mut connection, &streams, &mut leaving, &tally, &conn).await
+    {
         let open = Open::new(&streams);
+        tally.known(respond.stream_id().as_u32());
         let exchange = Exchange::open(&conn, Instant::now());
         let (next, worker) = (next.clone(), Rc::clone(worker));
         spawn_local(async move {
             let _open = open;
             stream::serve(request, respond, exchange, worker, next).await;
         });
+    }
+    if let Some(reason) = leaving.reason() {
+        unread(&conn, reason, None);
+    }
+}
+
+/// Leaves the record of what never became a request: it was refused by the `h2` crate, or ended the connection.
+fn unread(conn: &Rc<Conn>, reason: Reason, status: Option<StatusCode>) {
+    let mut exchange = Exchange::open_unread(conn, Version::HTTP_2);
+    exchange.fail(reason);
+    if let Some(status) = status {
+        exchange.respond(status);
     }
 }
 
@@ -88,100 +115,53 @@ impl Drop for Open {
     }
 }
 
-/// When and how the connection is asked to end: first GOAWAY, then, when nothing is left or nothing moves, the close.
-struct Leaving<'a> {
-    worker: &'a Worker,
-    conn: &'a Conn,
-    timer: Timer,
-    /// Expires when the connection has reached its age.
-    age: Option<Timer>,
-    said: bool,
-}
-
-impl<'a> Leaving<'a> {
-    fn new(worker: &'a Worker, conn: &'a Conn) -> Self {
-        Self {
-            worker,
-            conn,
-            age: conn.tenure.left().map(Timer::new),
-            timer: Timer::new(worker.config.limits.idle_timeout),
-            said: false,
-        }
-    }
-
-    /// Whether GOAWAY is due.
-    fn is_due(&mut self, cx: &mut Context<'_>) -> bool {
-        let is_aged = self
-            .age
-            .as_mut()
-            .is_some_and(|age| age.poll_expired(cx).is_ready());
-        let is_over = is_aged || self.conn.tenure.is_used_up();
-        !self.said && (is_over || self.worker.is_closing_for(self.conn))
-    }
-}
-
 type Incoming = (Request<RecvStream>, SendResponse<Bytes>);
 
 /// The next stream; none when the connection is over, failed, or idle for too long after GOAWAY.
 async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
-    connection: &mut Connection<S, Bytes>,
+    connection: &mut Connection<Frames<S>, Bytes>,
     streams: &Streams,
     leaving: &mut Leaving<'_>,
+    tally: &Tally,
+    conn: &Rc<Conn>,
 ) -> Option<Incoming> {
     let changes = leaving.worker.changed();
     let mut changed = pin!(changes.notified());
     let mut none_left = pin!(streams.none_left.notified());
-    if !leaving.said {
-        leaving.timer.set(leaving.worker.config.limits.idle_timeout);
-    }
+    leaving.moved();
     poll_fn(|cx| {
-        if let Poll::Ready(accepted) = connection.poll_accept(cx) {
+        let accepted = connection.poll_accept(cx);
+        for lost in tally.take_lost() {
+            unread(conn, lost.reason, lost.status);
+        }
+        if let Poll::Ready(accepted) = accepted {
+            if let Some(reason) = tally.ended() {
+                // What is open on it ends for the same reason.
+                conn.cut.set(Some(reason));
+            }
             return Poll::Ready(accepted.and_then(Result::ok));
         }
         while changed.as_mut().poll(cx).is_ready() {
             changed.set(changes.notified());
         }
-        if leaving.is_due(cx) {
-            goaway(connection, leaving);
-            cx.waker().wake_by_ref();
-        }
         if none_left.as_mut().poll(cx).is_ready() {
             none_left.set(streams.none_left.notified());
             // Registers for the next time, too.
             let _ = none_left.as_mut().poll(cx);
-            leaving.timer.set(if leaving.said {
-                LAST_WORDS
-            } else {
-                leaving.worker.config.limits.idle_timeout
-            });
+            leaving.moved();
         }
-        if leaving.timer.poll_expired(cx).is_ready() {
-            if leaving.said && streams.open.get() == 0 {
-                return Poll::Ready(None);
-            }
-            if streams.open.get() == 0 {
-                goaway(connection, leaving);
-            } else {
-                leaving.timer.set(leaving.worker.config.limits.idle_timeout);
-            }
-            cx.waker().wake_by_ref();
+        match leaving.poll(streams.open.get(), cx) {
+            Step::Nothing => return Poll::Pending,
+            Step::SayGoodbye => connection.graceful_shutdown(),
+            Step::SendAway => connection.abrupt_shutdown(Code::ENHANCE_YOUR_CALM),
+            Step::Over => return Poll::Ready(None),
         }
+        cx.waker().wake_by_ref();
         Poll::Pending
     })
     .await
 }
 
-fn goaway<S: AsyncRead + AsyncWrite + Unpin>(
-    connection: &mut Connection<S, Bytes>,
-    leaving: &mut Leaving<'_>,
-) {
-    connection.graceful_shutdown();
-    leaving.said = true;
-    leaving.timer.set(LAST_WORDS);
-}
-
 const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Bytes of responses buffered for a stream beyond its window.
 const SEND_BUFFER: usize = 64 * 1024;
-/// After GOAWAY with no stream left: time for the client to close first.
-const LAST_WORDS: Duration = Duration::from_secs(1);

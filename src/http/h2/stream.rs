@@ -58,7 +58,11 @@ pub(super) async fn serve<N, F, E>(
     let answered = poll_fn(|cx| {
         progress.standing.served_by(cx.waker());
         // A reset, or the end of the connection: dropping `answering` cancels the request upstream.
-        if respond.poll_reset(cx).is_ready() {
+        if let Poll::Ready(reset) = respond.poll_reset(cx) {
+            if matches!(reset, Ok(Code::PROTOCOL_ERROR)) {
+                // The `h2` crate says so of a body that is not as long as it was said to be.
+                progress.fail(Reason::BadFraming);
+            }
             return Poll::Ready(None);
         }
         let answered = answering.as_mut().poll(cx);

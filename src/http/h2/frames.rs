@@ -1,0 +1,114 @@
+//! The connection's bytes on their way to the `h2` crate and back, counted frame by frame.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::tally::Tally;
+use crate::http::timer::Timer;
+
+/// A connection whose frames are counted.
+#[derive(Debug)]
+pub(super) struct Frames<S> {
+    stream: S,
+    tally: Rc<Tally>,
+    /// Runs while what a refused client still sends is thrown away.
+    lingers: Option<Timer>,
+}
+
+impl<S> Frames<S> {
+    pub(super) fn new(stream: S, tally: Rc<Tally>) -> Self {
+        Self {
+            stream,
+            tally,
+            lingers: None,
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Frames<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.tally.is_spent() {
+            // Nothing more of it is read, and who drives the connection looks why.
+            return Poll::Pending;
+        }
+        let before = out.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, out))?;
+        self.tally.received(&out.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Frames<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let count = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        self.tally.sent(&bytes[..count]);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let count = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, parts))?;
+        let mut left = count;
+        for part in parts {
+            let taken = left.min(part.len());
+            self.tally.sent(&part[..taken]);
+            left -= taken;
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    /// A client that is sent away may still be talking. Closed with unread bytes, the connection would be reset, and the reset
+    /// would overtake the GOAWAY that tells it why.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self {
+            stream,
+            tally,
+            lingers,
+        } = &mut *self;
+        if lingers.is_none() {
+            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+        }
+        if tally.ended().is_none() {
+            return Poll::Ready(Ok(()));
+        }
+        let timer = lingers.get_or_insert_with(|| Timer::new(LINGER));
+        let mut room = [0; 4096];
+        loop {
+            if timer.poll_expired(cx).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut rest = ReadBuf::new(&mut room);
+            let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut rest));
+            if read.is_err() || rest.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+/// For a client to read why it is sent away.
+const LINGER: Duration = Duration::from_millis(500);

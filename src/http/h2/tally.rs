@@ -1,0 +1,212 @@
+//! What the frames of one connection say, both ways: the `h2` crate answers much by itself, and tells nobody.
+
+use std::cell::{RefCell, RefMut};
+use std::time::Instant;
+
+use h2::Reason as Code;
+use http::StatusCode;
+
+use super::budget::{ANSWER, Budget, DATA, IDLE_FRAME, LOST_REQUEST, REFUSED_REQUEST};
+use super::scan::{FrameHead, Scan};
+use crate::failure::Reason;
+
+/// The account of one connection, kept by its I/O and read by its task.
+#[derive(Debug)]
+pub(super) struct Tally(RefCell<Account>);
+
+#[derive(Debug)]
+struct Account {
+    received: Scan,
+    sent: Scan,
+    budget: Budget,
+    /// Requests without an answer.
+    open: Vec<Open>,
+    /// The highest number of a stream so far.
+    highest: u32,
+    /// A header block goes on in the next frame.
+    is_block_open: bool,
+    /// Since when part of a frame, or of a header block, is here.
+    partial: Option<Instant>,
+    lost: Vec<Lost>,
+    goaway: Option<Code>,
+}
+
+#[derive(Debug)]
+struct Open {
+    stream: u32,
+    /// Handed on: it has an exchange of its own.
+    is_known: bool,
+}
+
+/// A request that nobody but the `h2` crate has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lost {
+    pub(super) reason: Reason,
+    /// Where it was answered, and not reset.
+    pub(super) status: Option<StatusCode>,
+}
+
+impl Tally {
+    pub(super) fn new() -> Self {
+        Self(RefCell::new(Account {
+            received: Scan::after_preface(),
+            sent: Scan::default(),
+            budget: Budget::new(),
+            open: Vec::new(),
+            highest: 0,
+            is_block_open: false,
+            partial: None,
+            lost: Vec::new(),
+            goaway: None,
+        }))
+    }
+
+    fn account(&self) -> RefMut<'_, Account> {
+        self.0.borrow_mut()
+    }
+
+    /// Whether the client has sent anything at all.
+    pub(super) fn has_begun(&self) -> bool {
+        self.account().received.has_begun()
+    }
+
+    /// The client has sent this.
+    pub(super) fn received(&self, bytes: &[u8]) {
+        let account = &mut *self.account();
+        let mut scan = std::mem::take(&mut account.received);
+        scan.feed(bytes, |head, _| account.comes(head));
+        let is_partial = account.is_block_open || scan.is_within(|head| head.kind != kind::DATA);
+        account.received = scan;
+        match (is_partial, account.partial) {
+            (false, _) => account.partial = None,
+            (true, None) => account.partial = Some(Instant::now()),
+            (true, Some(_)) => {}
+        }
+    }
+
+    /// The client is sent this.
+    pub(super) fn sent(&self, bytes: &[u8]) {
+        let account = &mut *self.account();
+        let mut scan = std::mem::take(&mut account.sent);
+        scan.feed(bytes, |head, payload| account.goes(head, payload));
+        account.sent = scan;
+    }
+
+    /// This stream has an exchange of its own from now on.
+    pub(super) fn known(&self, stream: u32) {
+        let mut account = self.account();
+        let open = account.open.iter_mut().rfind(|open| open.stream == stream);
+        if let Some(open) = open {
+            open.is_known = true;
+        }
+    }
+
+    /// Requests of which nobody else will leave a record.
+    pub(super) fn take_lost(&self) -> Vec<Lost> {
+        let mut account = self.account();
+        if account.lost.is_empty() {
+            return Vec::new();
+        }
+        std::mem::take(&mut account.lost)
+    }
+
+    /// Whether the client has cost too much.
+    pub(super) fn is_spent(&self) -> bool {
+        self.account().budget.is_spent()
+    }
+
+    /// Since when the client owes the rest of a frame, or of a header block. That of DATA is its stream's business.
+    pub(super) fn partial(&self) -> Option<Instant> {
+        self.account().partial
+    }
+
+    /// Why the connection was ended by us, if it was.
+    pub(super) fn ended(&self) -> Option<Reason> {
+        match self.account().goaway? {
+            Code::NO_ERROR => None,
+            Code::ENHANCE_YOUR_CALM => Some(Reason::H2Abuse),
+            _ => Some(Reason::H2Error),
+        }
+    }
+}
+
+impl Account {
+    fn comes(&mut self, head: FrameHead) {
+        match head.kind {
+            kind::DATA if head.length > 0 || head.has(END_STREAM) => {}
+            kind::HEADERS => {
+                self.is_block_open = !head.has(END_HEADERS);
+                if head.stream > self.highest {
+                    self.highest = head.stream;
+                    self.open.push(Open {
+                        stream: head.stream,
+                        is_known: false,
+                    });
+                }
+            }
+            kind::CONTINUATION => {
+                self.is_block_open &= !head.has(END_HEADERS);
+                self.budget.spend(IDLE_FRAME);
+            }
+            kind::RESET if self.close(head.stream).is_some() => self.budget.spend(LOST_REQUEST),
+            _ => self.budget.spend(IDLE_FRAME),
+        }
+    }
+
+    fn goes(&mut self, head: FrameHead, payload: &[u8]) {
+        let code = |at: usize| {
+            let bytes = payload
+                .get(at..at + 4)
+                .and_then(|bytes| bytes.try_into().ok());
+            Code::from(bytes.map_or(0, u32::from_be_bytes))
+        };
+        match head.kind {
+            kind::DATA => self.budget.earn(DATA),
+            kind::HEADERS => {
+                self.budget.earn(ANSWER);
+                if self.closes_unseen(head.stream) {
+                    // The only answer that the crate gives by itself.
+                    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+                    self.lose(LOST_REQUEST, Reason::HeadTooLarge, Some(status));
+                }
+            }
+            kind::RESET if self.closes_unseen(head.stream) => match code(0) {
+                Code::REFUSED_STREAM => self.lose(REFUSED_REQUEST, Reason::TooManyStreams, None),
+                _ => self.lose(LOST_REQUEST, Reason::BadRequest, None),
+            },
+            kind::GOAWAY => self.goaway = Some(code(4)),
+            _ => {}
+        }
+    }
+
+    /// A request that nobody will see. One who sends so many that he is sent away for it leaves no record for each.
+    fn lose(&mut self, cost: i64, reason: Reason, status: Option<StatusCode>) {
+        self.budget.spend(cost);
+        if !self.budget.is_spent() {
+            self.lost.push(Lost { reason, status });
+        }
+    }
+
+    /// Whether a stream that ends here was never handed on.
+    fn closes_unseen(&mut self, stream: u32) -> bool {
+        self.close(stream).is_some_and(|open| !open.is_known)
+    }
+
+    /// It is not without an answer any more.
+    fn close(&mut self, stream: u32) -> Option<Open> {
+        let at = self.open.iter().position(|open| open.stream == stream)?;
+        Some(self.open.swap_remove(at))
+    }
+}
+
+/// RFC 9113, section 6.
+mod kind {
+    pub(super) const DATA: u8 = 0;
+    pub(super) const HEADERS: u8 = 1;
+    pub(super) const RESET: u8 = 3;
+    pub(super) const GOAWAY: u8 = 7;
+    pub(super) const CONTINUATION: u8 = 9;
+}
+
+const END_STREAM: u8 = 0x1;
+const END_HEADERS: u8 = 0x4;
