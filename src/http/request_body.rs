@@ -216,10 +216,14 @@ impl Body for RequestBody {
 
 /// Why a body broke off: its client is gone, unless the `h2` crate says that it breaks the rules (a length that is not kept).
 fn blame(error: &Fault) -> Reason {
-    match error.downcast_ref::<h2::Error>() {
-        Some(error) if error.is_library() && error.reason() == Some(Code::PROTOCOL_ERROR) => {
-            Reason::BadFraming
-        }
+    let Some(error) = error.downcast_ref::<h2::Error>() else {
+        return Reason::ClientGone;
+    };
+    match error.reason() {
+        _ if !error.is_library() => Reason::ClientGone,
+        Some(Code::ENHANCE_YOUR_CALM) => Reason::H2Abuse,
+        Some(_) if error.is_go_away() => Reason::H2Error,
+        Some(Code::PROTOCOL_ERROR) => Reason::BadFraming,
         _ => Reason::ClientGone,
     }
 }
