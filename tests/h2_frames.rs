@@ -146,7 +146,7 @@ async fn frames_that_lead_nowhere_end_the_connection_and_leave_one_record() {
             .await;
         // One of the connection, and one of the request that was open on it.
         let wanted = 1 + usize::from(!before.is_empty());
-        eventually("all records", async || {
+        eventually(&format!("all records of {what}"), async || {
             let count = of_reason(&sidecar.records(), "h2_abuse").len();
             assert!(count <= wanted, "{what}");
             (count == wanted).then_some(())

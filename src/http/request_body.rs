@@ -220,7 +220,7 @@ fn blame(error: &Fault) -> Reason {
         return Reason::ClientGone;
     };
     match error.reason() {
-        _ if !error.is_library() => Reason::ClientGone,
+        _ if error.is_remote() || error.is_io() => Reason::ClientGone,
         Some(Code::ENHANCE_YOUR_CALM) => Reason::H2Abuse,
         Some(_) if error.is_go_away() => Reason::H2Error,
         Some(Code::PROTOCOL_ERROR) => Reason::BadFraming,

@@ -134,11 +134,11 @@ async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         for lost in tally.take_lost() {
             unread(conn, lost.reason, lost.status);
         }
+        if let Some(reason) = tally.ended() {
+            // What is open on it ends for the same reason.
+            conn.cut.set(Some(reason));
+        }
         if let Poll::Ready(accepted) = accepted {
-            if let Some(reason) = tally.ended() {
-                // What is open on it ends for the same reason.
-                conn.cut.set(Some(reason));
-            }
             return Poll::Ready(accepted.and_then(Result::ok));
         }
         while changed.as_mut().poll(cx).is_ready() {
