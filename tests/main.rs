@@ -24,6 +24,8 @@ mod h2_frames;
 mod h2c;
 /// TLS versions, ALPN, deadlines.
 mod handshake;
+/// What is sent to be read in two ways, by clients and by applications, row by row.
+mod hostile;
 /// Expect, 100 and 103, and answers that come early.
 mod interim;
 /// Connections to the application that are kept, and go stale.

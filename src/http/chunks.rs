@@ -41,6 +41,8 @@ pub(crate) struct Chunks {
     left: u64,
     /// Bytes of extensions and trailers seen so far.
     overhead: u32,
+    /// Trailers seen so far.
+    trailers: u8,
 }
 
 /// The body is not framed as RFC 9112 says.
@@ -53,6 +55,7 @@ impl Chunks {
             place: Place::Size { digits: 0 },
             left: 0,
             overhead: 0,
+            trailers: 0,
         }
     }
 
@@ -91,9 +94,8 @@ impl Chunks {
             (Place::DataCr, b'\r') => Place::DataLf,
             (Place::DataLf, b'\n') => Place::Size { digits: 0 },
             (Place::TrailerStart, b'\r') => Place::LastLf,
-            (Place::TrailerStart | Place::TrailerName, _) if is_token(byte) => {
-                self.spend(Place::TrailerName)?
-            }
+            (Place::TrailerStart, _) if is_token(byte) => self.trailer()?,
+            (Place::TrailerName, _) if is_token(byte) => self.spend(Place::TrailerName)?,
             (Place::TrailerName, b':') => self.spend(Place::Trailer)?,
             (Place::Trailer, _) if is_text(byte) => self.spend(Place::Trailer)?,
             (Place::Trailer, b'\r') => Place::TrailerLf,
@@ -114,6 +116,14 @@ impl Chunks {
         Ok(Place::Size { digits: digits + 1 })
     }
 
+    fn trailer(&mut self) -> Result<Place, Broken> {
+        if self.trailers == MAX_TRAILERS {
+            return Err(Broken);
+        }
+        self.trailers += 1;
+        self.spend(Place::TrailerName)
+    }
+
     fn spend(&mut self, place: Place) -> Result<Place, Broken> {
         self.overhead += 1;
         if self.overhead > MAX_OVERHEAD {
@@ -131,8 +141,10 @@ fn is_text(byte: u8) -> bool {
 
 /// Fifteen digits are more than any body has, and fit 64 bits with room to spare.
 const MAX_DIGITS: u8 = 15;
-/// Bytes of extensions and trailers in one body.
-const MAX_OVERHEAD: u32 = 16 * 1024;
+/// Bytes of extensions and trailers in one body: less than hyper takes, which counts line ends, too.
+const MAX_OVERHEAD: u32 = 15 * 1024;
+/// As many as hyper takes.
+const MAX_TRAILERS: u8 = 100;
 
 #[cfg(test)]
 mod tests {
@@ -205,5 +217,10 @@ mod tests {
         assert_eq!(scan(long.as_bytes(), 1000), Err(Broken));
         let many = format!("0\r\n{}", "A: b\r\n".repeat(10_000));
         assert_eq!(scan(many.as_bytes(), 1000), Err(Broken));
+        for (count, wanted) in [(100, Ok(true)), (101, Err(Broken))] {
+            let some = format!("0\r\n{}\r\n", "A: b\r\n".repeat(count));
+            let whole = scan(some.as_bytes(), 1000).map(|(_, whole)| whole);
+            assert_eq!(whole, wanted, "{count}");
+        }
     }
 }

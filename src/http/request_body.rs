@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -217,7 +218,12 @@ impl Body for RequestBody {
 /// Why a body broke off: its client is gone, unless the `h2` crate says that it breaks the rules (a length that is not kept).
 fn blame(error: &Fault) -> Reason {
     let Some(error) = error.downcast_ref::<h2::Error>() else {
-        return Reason::ClientGone;
+        let io = error.source().and_then(|source| source.downcast_ref());
+        return match io.map(io::Error::kind) {
+            // hyper has found something that the framer has let pass.
+            Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => Reason::BadFraming,
+            _ => Reason::ClientGone,
+        };
     };
     match error.reason() {
         _ if error.is_remote() || error.is_io() => Reason::ClientGone,

@@ -2,6 +2,7 @@
 
 mod app;
 mod client;
+pub(crate) mod frames;
 mod pki;
 mod sidecar;
 mod wait;

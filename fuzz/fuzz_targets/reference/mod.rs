@@ -193,7 +193,7 @@ fn length_of_known(input: &[u8], length: u64) -> Option<usize> {
 /// What an extension says is not looked at, only that it is text; a trailer is a field, and what it says is text.
 fn length_of_chunked(input: &[u8]) -> Option<usize> {
     let mut rest = input;
-    let mut overhead = 0;
+    let (mut overhead, mut trailers) = (0, 0);
     loop {
         let line = next_line(&mut rest)?;
         let digits = line.split(|byte| *byte == b';').next()?;
@@ -220,10 +220,12 @@ fn length_of_chunked(input: &[u8]) -> Option<usize> {
                     return None;
                 }
                 overhead += line.len();
+                trailers += 1;
             }
         }
     }
-    (overhead <= MOST_OVERHEAD).then(|| input.len() - rest.len())
+    let is_bounded = overhead <= MOST_OVERHEAD && trailers <= MOST_TRAILERS;
+    is_bounded.then(|| input.len() - rest.len())
 }
 
 /// RFC 9110, section 5.6.2: token = 1*tchar
@@ -243,6 +245,7 @@ const MOST_FIELDS: usize = 100;
 /// Of a chunk's size.
 const MOST_DIGITS: usize = 15;
 /// Bytes of extensions and trailers in one body.
-const MOST_OVERHEAD: usize = 16 * 1024;
+const MOST_OVERHEAD: usize = 15 * 1024;
+const MOST_TRAILERS: usize = 100;
 /// What the framer leaves a request line beside the longest target.
 pub const LINE_REST: usize = 64;

@@ -76,6 +76,9 @@ where
             stream::serve(request, respond, exchange, worker, next).await;
         });
     }
+    for lost in tally.take_lost() {
+        unread(&conn, lost.reason, lost.status);
+    }
     if let Some(reason) = leaving.reason() {
         unread(&conn, reason, None);
     }
@@ -131,15 +134,16 @@ async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     leaving.moved();
     poll_fn(|cx| {
         let accepted = connection.poll_accept(cx);
-        for lost in tally.take_lost() {
-            unread(conn, lost.reason, lost.status);
-        }
         if let Some(reason) = tally.ended() {
             // What is open on it ends for the same reason.
             conn.cut.set(Some(reason));
         }
         if let Poll::Ready(accepted) = accepted {
             return Poll::Ready(accepted.and_then(Result::ok));
+        }
+        // What the crate hands on now is handed on: the rest nobody will see.
+        for lost in tally.take_lost() {
+            unread(conn, lost.reason, lost.status);
         }
         while changed.as_mut().poll(cx).is_ready() {
             changed.set(changes.notified());

@@ -41,6 +41,7 @@ struct Open {
 /// A request that nobody but the `h2` crate has seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lost {
+    stream: u32,
     pub(super) reason: Reason,
     /// Where it was answered, and not reset.
     pub(super) status: Option<StatusCode>,
@@ -96,8 +97,10 @@ impl Tally {
     pub(super) fn known(&self, stream: u32) {
         let mut account = self.account();
         let open = account.open.iter_mut().rfind(|open| open.stream == stream);
-        if let Some(open) = open {
-            open.is_known = true;
+        match open {
+            Some(open) => open.is_known = true,
+            // It was reset before it was handed on, and handed on all the same.
+            None => account.lost.retain(|lost| lost.stream != stream),
         }
     }
 
@@ -167,12 +170,19 @@ impl Account {
                 if self.closes_unseen(head.stream) {
                     // The only answer that the crate gives by itself.
                     let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-                    self.lose(LOST_REQUEST, Reason::HeadTooLarge, Some(status));
+                    self.lose(
+                        head.stream,
+                        LOST_REQUEST,
+                        Reason::HeadTooLarge,
+                        Some(status),
+                    );
                 }
             }
             kind::RESET if self.closes_unseen(head.stream) => match code(0) {
-                Code::REFUSED_STREAM => self.lose(REFUSED_REQUEST, Reason::TooManyStreams, None),
-                _ => self.lose(LOST_REQUEST, Reason::BadRequest, None),
+                Code::REFUSED_STREAM => {
+                    self.lose(head.stream, REFUSED_REQUEST, Reason::TooManyStreams, None)
+                }
+                _ => self.lose(head.stream, LOST_REQUEST, Reason::BadRequest, None),
             },
             kind::GOAWAY => self.goaway = Some(code(4)),
             _ => {}
@@ -180,10 +190,14 @@ impl Account {
     }
 
     /// A request that nobody will see. One who sends so many that he is sent away for it leaves no record for each.
-    fn lose(&mut self, cost: i64, reason: Reason, status: Option<StatusCode>) {
+    fn lose(&mut self, stream: u32, cost: i64, reason: Reason, status: Option<StatusCode>) {
         self.budget.spend(cost);
         if !self.budget.is_spent() {
-            self.lost.push(Lost { reason, status });
+            self.lost.push(Lost {
+                stream,
+                reason,
+                status,
+            });
         }
     }
 
