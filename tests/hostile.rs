@@ -10,10 +10,10 @@ use crate::support::{
 async fn nth(sidecar: &Sidecar, number: usize) -> Value {
     eventually("its record", async || {
         let records = sidecar.records();
-        let exchanges = records
+        let mut exchanges = records
             .into_iter()
             .filter(|record| record["kind"] == "exchange");
-        exchanges.skip(number).next()
+        exchanges.nth(number)
     })
     .await
 }
@@ -397,6 +397,8 @@ async fn what_is_forwarded_is_one_whole_request_as_it_was_meant() {
     assert!(lines.eq((0..50).map(|number| format!("GET /{number} HTTP/1.1"))));
 }
 
+type Fields<'a> = Vec<(&'a str, &'a str)>;
+
 /// How a client of HTTP/2 is told that its request is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
@@ -429,7 +431,7 @@ async fn what_http2_does_not_allow_never_becomes_a_request_of_http1() {
     }
     let app = hello("unreachable").await;
     let sidecar = Sidecar::start(&app, &[]).await;
-    let rows: Vec<(&str, Vec<(&str, &str)>, Told)> = vec![
+    let rows: Vec<(&str, Fields, Told)> = vec![
         (
             "N11",
             changed(&[("transfer-encoding", "chunked")]),
