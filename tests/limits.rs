@@ -212,17 +212,16 @@ async fn a_client_that_does_not_read_is_cut_and_lets_go_of_the_application() {
 
 #[tokio::test]
 async fn event_streams_and_rpcs_may_be_silent_for_as_long_as_they_want() {
-    // The request or the response says what it is.
     for (asked, answered) in [
-        ("Accept: text/event-stream\r\n", ""),
-        ("", "Content-Type: text/event-stream; charset=utf-8\r\n"),
-        ("Content-Type: application/grpc\r\n", ""),
-        ("", "Content-Type: application/grpc-web+proto\r\n"),
+        ("Accept: text/event-stream\r\n", "text/event-stream"),
+        ("", "text/event-stream; charset=utf-8"),
+        ("Content-Type: application/grpc\r\n", "application/grpc"),
+        ("", "application/grpc-web+proto"),
     ] {
         let app = App::scripted(move |mut talk| async move {
             talk.head().await?;
             let head = format!(
-                "HTTP/1.1 200 OK\r\n{answered}Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n"
+                "HTTP/1.1 200 OK\r\nContent-Type: {answered}\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n"
             );
             talk.say(head.as_bytes()).await?;
             // What is tested is that this much time may pass.
@@ -235,6 +234,35 @@ async fn event_streams_and_rpcs_may_be_silent_for_as_long_as_they_want() {
         let answer = Client::h1(&sidecar).send(request).await;
         assert_eq!(answer.text(), "hibye", "{asked}{answered}");
     }
+}
+
+#[tokio::test]
+async fn nobody_is_exempt_because_he_says_so() {
+    let (app, _ended) =
+        sink("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n").await;
+    let sidecar = Sidecar::start(&app, &["--stall-timeout", "200ms"]).await;
+    let client = Client::h1(&sidecar);
+    for claim in [
+        "Accept: text/event-stream",
+        "Content-Type: application/grpc",
+    ] {
+        let post =
+            format!("POST /up HTTP/1.1\r\nHost: a\r\n{claim}\r\nContent-Length: 9\r\n\r\nabc");
+        assert_eq!(client.send(post).await.status, 408, "{claim}");
+        let mut stream = client.connect().await.unwrap();
+        let get = format!("GET /down HTTP/1.1\r\nHost: a\r\n{claim}\r\n\r\n");
+        stream.write_all(get.as_bytes()).await.unwrap();
+        read_until(&mut stream, b"hi\r\n").await.unwrap();
+        assert!(
+            stream.read_to_end(&mut Vec::new()).await.is_err(),
+            "{claim}"
+        );
+    }
+    assert_eq!(sidecar.exchange("/up").await["reason"], "body_timeout");
+    assert_eq!(
+        sidecar.exchange("/down").await["reason"],
+        "upstream_stalled"
+    );
 }
 
 #[tokio::test]

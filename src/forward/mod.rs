@@ -41,8 +41,9 @@ pub(crate) async fn forward(
     exchange.bound_for(&target);
     let mut upgrade = None;
     let gate = gate(&mut request);
-    if is_patient(request.headers()) {
-        exchange.progress().exempt();
+    let is_patient = is_patient(request.headers());
+    if is_grpc(request.headers()) && target.url.protocol() == Protocol::H2c {
+        exchange.progress().exempt_request();
     }
     let answered = match prepare(&mut request, &mut exchange, &worker, &target) {
         Ok(wanted) => {
@@ -51,6 +52,7 @@ pub(crate) async fn forward(
                 worker: &worker,
                 target: &target,
                 gate: gate.as_deref(),
+                is_patient,
             };
             upgrade = wanted;
             errand.run(request, upgrade.as_mut()).await
@@ -89,7 +91,8 @@ fn deliver(
         headers::fix_redirects(&mut head.headers, host);
     }
     if is_endless(&source, &head.headers) {
-        exchange.progress().exempt();
+        exchange.progress().exempt_request();
+        exchange.progress().exempt_response();
     }
     exchange.respond(head.status);
     // The application's version is its own business; an old one must not cost the client its connection.
@@ -207,6 +210,8 @@ struct Errand<'a> {
     target: &'a Target,
     /// Where its body waits to be asked for.
     gate: Option<&'a BodyGate>,
+    /// Its response may take as long as it wants.
+    is_patient: bool,
 }
 
 impl Errand<'_> {
@@ -248,8 +253,7 @@ impl Errand<'_> {
 
     /// How long to wait for the head of the response.
     fn limit(&self) -> Option<Duration> {
-        let is_exempt = self.exchange.progress().is_exempt();
-        (!is_exempt).then_some(self.worker.config.limits.response_timeout)
+        (!self.is_patient).then_some(self.worker.config.limits.response_timeout)
     }
 
     /// Notes that the request is sent once more.

@@ -65,13 +65,14 @@ impl RequestProgress {
         self.standing.is_awaiting_upstream() && !self.response_over.get()
     }
 
-    /// RPCs, event streams and what follows an upgrade may be silent for as long as they want.
-    pub(crate) fn exempt(&self) {
-        self.standing.exempt();
+    /// What is sent to an RPC may be silent for as long as it wants.
+    pub(crate) fn exempt_request(&self) {
+        self.standing.exempt_request();
     }
 
-    pub(crate) fn is_exempt(&self) -> bool {
-        self.standing.is_exempt()
+    /// The same of what is answered. A client's word is not enough for that.
+    pub(crate) fn exempt_response(&self) {
+        self.standing.exempt_response();
     }
 
     /// It is not to go on, for this reason. Before there is an answer, this becomes one.

@@ -12,7 +12,8 @@ pub(crate) struct Standing {
     answered: Cell<u64>,
     client_blocked: Cell<bool>,
     taken: Cell<u64>,
-    exempt: Cell<bool>,
+    request_exempt: Cell<bool>,
+    response_exempt: Cell<bool>,
     condemned: Cell<bool>,
     given_up: Cell<bool>,
     answering: Cell<bool>,
@@ -66,13 +67,22 @@ impl Standing {
         self.taken.get()
     }
 
-    /// It may be silent for as long as it wants.
-    pub(super) fn exempt(&self) {
-        self.exempt.set(true);
+    /// The request may be silent for as long as it wants.
+    pub(super) fn exempt_request(&self) {
+        self.request_exempt.set(true);
     }
 
-    pub(super) fn is_exempt(&self) -> bool {
-        self.exempt.get()
+    pub(super) fn is_request_exempt(&self) -> bool {
+        self.request_exempt.get()
+    }
+
+    /// The response may be silent for as long as it wants, and its client read it when it wants.
+    pub(super) fn exempt_response(&self) {
+        self.response_exempt.set(true);
+    }
+
+    pub(super) fn is_response_exempt(&self) -> bool {
+        self.response_exempt.get()
     }
 
     /// The task that serves it, to be woken when it is not to go on.

@@ -136,21 +136,21 @@ impl Watched {
         if is_unread && wire.as_ref().is_some_and(Gauge::is_broken) {
             return Some(Reason::ClientGone);
         }
-        if progress.is_exempt() {
-            return None;
+        let standing = &progress.standing;
+        if !standing.is_request_exempt() {
+            let (is_owed, sent) = (progress.is_awaiting_client(), progress.bytes());
+            match self.request.look(elapsed, is_owed, sent, pace) {
+                Some(Slow::Stalled) => return Some(Reason::BodyTimeout),
+                Some(Slow::TooSlow) => return Some(Reason::BodyTooSlow),
+                None => {}
+            }
         }
-        let (is_owed, sent) = (progress.is_awaiting_client(), progress.bytes());
-        match self.request.look(elapsed, is_owed, sent, pace) {
-            Some(Slow::Stalled) => return Some(Reason::BodyTimeout),
-            Some(Slow::TooSlow) => return Some(Reason::BodyTooSlow),
-            None => {}
+        if standing.is_response_exempt() {
+            return None;
         }
         let (is_owed, taken) = match wire {
             Some(wire) => (wire.is_blocked(), wire.taken()),
-            None => (
-                progress.standing.is_client_blocked(),
-                progress.standing.taken(),
-            ),
+            None => (standing.is_client_blocked(), standing.taken()),
         };
         match self.client.look(elapsed, is_owed, taken, pace) {
             Some(Slow::Stalled) => return Some(Reason::ClientStalled),
@@ -159,10 +159,7 @@ impl Watched {
         }
         // An application may be slow, as long as it goes on.
         let pace = Pace { least: 0, ..pace };
-        let (is_owed, answered) = (
-            progress.is_awaiting_upstream(),
-            progress.standing.answered(),
-        );
+        let (is_owed, answered) = (progress.is_awaiting_upstream(), standing.answered());
         self.response
             .look(elapsed, is_owed, answered, pace)
             .map(|_| Reason::UpstreamStalled)
