@@ -171,6 +171,7 @@ pub(crate) async fn accept(
         };
         // It fails only on a socket that is dead already.
         let _ = stream.set_nodelay(true);
+        Wire::keep_up(&stream);
         serve(Accepted {
             stream: Wire::new(stream),
             client,

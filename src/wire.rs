@@ -7,7 +7,9 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -35,6 +37,13 @@ impl Wire {
             taken: Cell::default(),
             is_blocked: Cell::default(),
         }))
+    }
+
+    /// Lets the kernel take no more than it is about to send, so that what it takes is what the other side reads: with a buffer of
+    /// megabytes it would take nothing for minutes from somebody who reads steadily, and slowly.
+    pub(crate) fn keep_up(stream: &TcpStream) {
+        // Linux has had it since 3.12; without it limits are only less exact.
+        let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
     }
 
     pub(crate) fn gauge(&self) -> Gauge {
@@ -70,6 +79,14 @@ impl Gauge {
         self.0
             .upgrade()
             .is_some_and(|socket| socket.is_blocked.get())
+    }
+
+    /// It is to be reset when it closes. Who does not read would keep the kernel busy with the rest for minutes.
+    pub(crate) fn reset_on_close(&self) {
+        if let Some(socket) = self.0.upgrade() {
+            // It fails only on a socket that is dead already.
+            let _ = SockRef::from(&*socket.stream.borrow()).set_linger(Some(Duration::ZERO));
+        }
     }
 
     /// Whether the connection is broken. Who reads or writes learns that by himself; this is for when nobody does.
@@ -121,3 +138,7 @@ impl AsyncWrite for Wire {
         Pin::new(&mut *self.0.stream.borrow_mut()).poll_shutdown(cx)
     }
 }
+
+/// Bytes that the kernel holds and has not sent yet: half of them have gone before more are taken, which at the slowest that
+/// `--min-rate` allows by default is half a minute.
+const UNSENT: u32 = 16 * 1024;

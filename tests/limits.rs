@@ -237,6 +237,36 @@ async fn event_streams_and_rpcs_may_be_silent_for_as_long_as_they_want() {
 }
 
 #[tokio::test]
+async fn an_upload_that_was_answered_early_has_its_limit_all_the_same() {
+    let (ends, mut ended) = unbounded_channel();
+    let app = App::scripted(move |mut talk| {
+        let ends = ends.clone();
+        async move {
+            talk.head().await?;
+            talk.answer("200 OK", b"early").await?;
+            let mut rest = Vec::new();
+            let _ = talk.stream.read_to_end(&mut rest).await;
+            let _ = ends.send(rest);
+            Ok(())
+        }
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &["--stall-timeout", "200ms"]).await;
+    let h2 = h2(&sidecar).await;
+    for sent in ["abc", ""] {
+        let mut post = h2_post("/early");
+        post.headers_mut()
+            .insert("content-length", "1000".parse().unwrap());
+        let (response, mut stream) = h2.begin(post, false).await;
+        assert_eq!(response.await.unwrap().status(), StatusCode::OK);
+        stream.send_data(Bytes::from(sent), false).unwrap();
+        // And never more.
+        ending(&mut ended).await;
+        drop(stream);
+    }
+}
+
+#[tokio::test]
 async fn nobody_is_exempt_because_he_says_so() {
     let (app, _ended) =
         sink("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n").await;

@@ -263,10 +263,12 @@ impl Errand<'_> {
     }
 }
 
+/// `application/grpc`, with a suffix or a parameter or without; gRPC-Web has a name of its own.
 fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
+    let rest = rest.map(|rest| rest.strip_prefix(b"-web").unwrap_or(rest));
+    matches!(rest, Some([] | [b'+' | b';', ..]))
 }
 
 const EVENTS: &[u8] = b"text/event-stream";

@@ -1,6 +1,7 @@
 //! Ways to end a connection that are not a cut.
 
 use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,10 +35,17 @@ pub(super) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
 }
 
 /// The same for one stream of HTTP/2: the reset that asks a client to stop sending (RFC 9113, section 8.1) may make it throw
-/// its answer away. What the application still reads is the application's.
+/// its answer away. What the application still reads is the application's, for as long as it comes.
 pub(super) async fn linger_stream(body: &Received, progress: &RequestProgress) {
+    poll_fn(|cx| {
+        progress.standing.served_by(cx.waker());
+        match progress.take_sentence() {
+            Some(_) => Poll::Ready(()),
+            None => progress.poll_let_go(cx),
+        }
+    })
+    .await;
     let drained = async {
-        progress.until_let_go().await;
         let mut left = LINGER_BYTES;
         while left > 0 {
             let frame = poll_fn(|cx| poll_h2(&mut body.borrow_mut(), cx)).await;
@@ -46,7 +54,7 @@ pub(super) async fn linger_stream(body: &Received, progress: &RequestProgress) {
         }
     };
     let is_whole = body.borrow().is_end_stream();
-    if !is_whole {
+    if !is_whole && !progress.standing.is_given_up() {
         let _ = timeout(LINGER_TIMEOUT, drained).await;
     }
 }

@@ -288,4 +288,4 @@ where
 /// How long a response of unknown length goes on for a client that has said it will send no more.
 const GRACE: Duration = Duration::from_millis(500);
 /// What hyper may buffer of a body, beyond a head: the framer has measured that already.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 8 * 1024;

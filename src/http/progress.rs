@@ -2,8 +2,7 @@
 //! thread, and share this.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use http::Response;
@@ -204,17 +203,14 @@ impl RequestProgress {
         }
     }
 
-    /// Done when the application's side has read the request's body or given it up.
-    pub(super) async fn until_let_go(&self) {
-        poll_fn(|cx| {
-            self.wake_when_let_go(cx.waker());
-            if self.let_go.get() {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
+    /// Ready when the application's side has read the request's body or given it up.
+    pub(super) fn poll_let_go(&self, cx: &Context<'_>) -> Poll<()> {
+        self.wake_when_let_go(cx.waker());
+        if self.let_go.get() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     /// Wakes the connection's task when the request's body is gone.

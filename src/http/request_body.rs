@@ -146,7 +146,9 @@ impl RequestBody {
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
         let polled = self.poll_source(cx);
-        self.progress.standing.awaits_client(polled.is_pending());
+        self.progress
+            .standing
+            .awaits_client(polled.is_pending(), cx.waker());
         polled
     }
 }

@@ -19,12 +19,17 @@ pub(crate) struct Standing {
     answering: Cell<bool>,
     /// What serves it.
     task: RefCell<Option<Waker>>,
+    /// What reads the request's body, while it waits for the client.
+    reader: RefCell<Option<Waker>>,
 }
 
 impl Standing {
-    /// Whether the application's side waits for bytes of the client's.
-    pub(super) fn awaits_client(&self, waits: bool) {
+    /// Whether the application's side waits for bytes of the client's, and who waits there.
+    pub(super) fn awaits_client(&self, waits: bool, waker: &Waker) {
         self.awaits_client.set(waits);
+        if waits {
+            keep(&self.reader, waker);
+        }
     }
 
     pub(super) fn is_awaiting_client(&self) -> bool {
@@ -87,10 +92,7 @@ impl Standing {
 
     /// The task that serves it, to be woken when it is not to go on.
     pub(super) fn served_by(&self, waker: &Waker) {
-        let mut task = self.task.borrow_mut();
-        if !task.as_ref().is_some_and(|task| task.will_wake(waker)) {
-            *task = Some(waker.clone());
-        }
+        keep(&self.task, waker);
     }
 
     /// It is not to go on.
@@ -107,9 +109,14 @@ impl Standing {
 
     /// Whether it was condemned. If so nothing more of the request is wanted, and the answer to that is a matter of its own.
     pub(super) fn give_up(&self) -> bool {
-        let condemned = self.condemned.take();
-        self.given_up.set(self.given_up.get() || condemned);
-        condemned
+        if !self.condemned.take() {
+            return false;
+        }
+        self.given_up.set(true);
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+        true
     }
 
     pub(super) fn is_given_up(&self) -> bool {
@@ -123,5 +130,12 @@ impl Standing {
 
     pub(super) fn is_answering(&self) -> bool {
         self.answering.get()
+    }
+}
+
+fn keep(kept: &RefCell<Option<Waker>>, waker: &Waker) {
+    let mut kept = kept.borrow_mut();
+    if !kept.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
+        *kept = Some(waker.clone());
     }
 }

@@ -112,6 +112,11 @@ impl Watch {
     fn look(&self, elapsed: Duration) {
         for (_, watched) in self.watched.borrow_mut().iter_mut() {
             if let Some(reason) = watched.judge(elapsed, self.pace) {
+                if let (Reason::ClientStalled | Reason::ClientTooSlow, Some(wire)) =
+                    (reason, &watched.wire)
+                {
+                    wire.reset_on_close();
+                }
                 watched.progress.condemn(reason);
             }
         }
@@ -183,10 +188,11 @@ impl Run {
         if !is_owed || moved > 0 {
             self.still = Duration::ZERO;
         }
-        self.moved += moved;
+        // What the kernel took in one gulp before anybody waited is nobody's pace.
         if !(is_owed && was_owed) {
             return None;
         }
+        self.moved += moved;
         if moved == 0 {
             self.still += elapsed;
             if self.still >= pace.stall {
@@ -242,7 +248,7 @@ mod tests {
     fn a_rate_is_an_average_over_the_time_that_was_waited() {
         assert_eq!(run(&mut Run::default(), 3600, true, 120), None);
         let mut slow = Run::default();
-        assert_eq!(run(&mut slow, 30, true, 110), None);
+        assert_eq!(run(&mut slow, 30, true, 119), None);
         assert_eq!(run(&mut slow, 1, true, 110), Some(Slow::TooSlow));
         // Half of the time nobody waits, and then nothing need come.
         let mut fits = Run::default();

@@ -1,11 +1,13 @@
 //! How many handshakes may be in progress at once. At the limit the oldest without a complete ClientHello gives way: who has
-//! sent one costs the CPU that it was worth already, and who has not may never.
+//! sent one costs the CPU that it was worth already, and who has not may never. Where all have sent one, because a recorded one
+//! costs nothing to send, it is the oldest that has had time enough for the rest.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -30,6 +32,7 @@ pub(super) struct Place {
 #[derive(Debug)]
 struct Shaking {
     wire: Gauge,
+    since: Instant,
     gives_way: Notify,
 }
 
@@ -47,13 +50,19 @@ impl Crowd {
         let mut mine = self.mine.borrow_mut();
         if self.all.load(Ordering::Relaxed) >= self.most {
             // We write nothing before we have read a whole ClientHello.
-            let oldest = mine.iter().position(|one| one.wire.taken() == 0)?;
+            let oldest = mine.iter().position(|one| one.wire.taken() == 0);
+            let first = || {
+                mine.front()
+                    .is_some_and(|one| one.since.elapsed() >= ENOUGH)
+            };
+            let oldest = oldest.or_else(|| first().then_some(0))?;
             // Its place is free when its task has noticed: a moment in which there is one too many.
             mine.remove(oldest)?.gives_way.notify_one();
         }
         self.all.fetch_add(1, Ordering::Relaxed);
         let shaking = Rc::new(Shaking {
             wire,
+            since: Instant::now(),
             gives_way: Notify::new(),
         });
         mine.push_back(Rc::clone(&shaking));
@@ -80,3 +89,6 @@ impl Drop for Place {
         }
     }
 }
+
+/// For a client that is really there to answer, on the other side of the world.
+const ENOUGH: Duration = Duration::from_secs(1);

@@ -244,6 +244,7 @@ const LINGER: Duration = Duration::from_millis(500);
 const REST: usize = 64 * 1024;
 /// For the sidecar's own look.
 const LOOK: Duration = Duration::from_secs(2);
-const GAVE_WAY: &str = "without a complete ClientHello it gave way to newer ones: as many handshakes as --max-handshakes allows were in progress";
+const GAVE_WAY: &str =
+    "it gave way to newer ones: as many handshakes as --max-handshakes allows were in progress";
 const ALL_BUSY: &str = "as many handshakes as --max-handshakes allows are in progress, and none of them would give way";
 const GIVEN_UP: &str = "the sidecar is ending and accepts no more";

@@ -15,6 +15,7 @@ use super::stream::Stream;
 use super::target::{Endpoint, Target};
 use super::targets::OwnPorts;
 use crate::failure::Reason;
+use crate::wire::Wire;
 
 /// Why no connection came about.
 #[derive(Debug)]
@@ -107,6 +108,7 @@ async fn first(
             Ok(Ok(stream)) => {
                 // Without it the last part of a request waits for an ACK. It fails only on a dead socket.
                 let _ = stream.set_nodelay(true);
+                Wire::keep_up(&stream);
                 return Ok(Stream::tcp(stream, *address));
             }
         }

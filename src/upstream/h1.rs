@@ -1,7 +1,6 @@
 //! HTTP/1 to the application: hyper's client, its connection driven by a task of this worker.
 
 use std::future::poll_fn;
-use std::io;
 use std::time::Instant;
 
 use hyper::client::conn::http1::{Builder, SendRequest};
@@ -9,7 +8,6 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
-use super::connect::DialError;
 use super::patience::End;
 use super::stream::Stream;
 use crate::http::RequestBody;
@@ -24,14 +22,14 @@ pub(super) async fn begin(
     stream: Stream,
     keeps_case: bool,
     end: End,
-) -> Result<(SendRequest<RequestBody>, Upgraded), DialError> {
+) -> hyper::Result<(SendRequest<RequestBody>, Upgraded)> {
     let built = Builder::new()
         .max_buf_size(BUFFER)
         .preserve_header_case(keeps_case)
         .title_case_headers(keeps_case)
         .handshake(TokioIo::new(stream))
         .await;
-    let (mut sender, connection) = built.map_err(broken)?;
+    let (mut sender, connection) = built?;
     let (give, upgraded) = oneshot::channel();
     spawn_local(async move {
         // The exchange that uses the connection is told of its end; an idle one just goes. What is left of it is only
@@ -43,13 +41,9 @@ pub(super) async fn begin(
             let _ = give.send(Rewound::new(parts.read_buf, stream));
         }
     });
-    poll_fn(|cx| sender.poll_ready(cx)).await.map_err(broken)?;
+    poll_fn(|cx| sender.poll_ready(cx)).await?;
     Ok((sender, upgraded))
 }
 
-fn broken(error: hyper::Error) -> DialError {
-    DialError::Unreachable(io::Error::other(error))
-}
-
 /// Bytes of a response read ahead for a client that is slower than the application; also the most its head may have.
-const BUFFER: usize = 128 * 1024;
+const BUFFER: usize = 64 * 1024;

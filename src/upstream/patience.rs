@@ -49,6 +49,9 @@ impl Patience {
     /// An unused connection was closed by the application. Once is a restart; twice within a minute is a habit, and the
     /// longer of the two is what it allows.
     pub(super) fn closed(&self, unused: Duration) {
+        if unused < NO_HABIT {
+            return;
+        }
         let now = Seen {
             at: Instant::now(),
             unused,
@@ -96,6 +99,8 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const A_SECOND: Duration = Duration::from_secs(1);
 /// Of what an application was seen to allow, so much is used.
 const MARGIN: f64 = 0.8;
+/// Nobody keeps connections for less; who closes one that early closes it for another reason, and perhaps a client's.
+const NO_HABIT: Duration = Duration::from_millis(500);
 const AT_ONCE: Duration = Duration::from_millis(500);
 const HABIT: Duration = Duration::from_secs(60);
 /// After that it is learnt again.
@@ -141,6 +146,12 @@ mod tests {
         // Then connections that were unused for a second.
         patience.seen.set(before(2000, 3));
         patience.closed(Duration::from_millis(1000));
+        assert_eq!(patience.limit(), Duration::from_millis(800));
+        // Closed again and again, but not for being unused.
+        for _ in 0..9 {
+            patience.seen.set(before(2000, 30));
+            patience.closed(Duration::from_millis(30));
+        }
         assert_eq!(patience.limit(), Duration::from_millis(800));
         patience.learnt.set(before(700_000, 1000));
         assert_eq!(patience.limit(), Duration::from_secs(4));

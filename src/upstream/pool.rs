@@ -94,12 +94,24 @@ impl Pool {
         target: &Target,
         dialer: &Dialer,
     ) -> Result<Lease, Reason> {
+        match self.try_connect(target, dialer).await {
+            // An application that is just ending takes connections that it will never look at.
+            Err(Reason::UpstreamClosed) => self.try_connect(target, dialer).await,
+            first => first,
+        }
+    }
+
+    async fn try_connect(
+        self: &Rc<Self>,
+        target: &Target,
+        dialer: &Dialer,
+    ) -> Result<Lease, Reason> {
         let stream = dial(target, dialer).await.map_err(|e| e.reason())?;
         let address = stream.address();
         let end = End::default();
         let (sender, upgraded) = h1::begin(stream, self.keeps_case, Rc::clone(&end))
             .await
-            .map_err(|error| error.reason())?;
+            .map_err(|_| Reason::UpstreamClosed)?;
         Ok(Lease {
             connection: Connection {
                 sender,

@@ -43,10 +43,10 @@ impl Budget {
 
 /// A frame that may lead to nothing.
 pub(super) const IDLE_FRAME: i64 = 1;
-/// A request that is malformed, or that its client leaves before there is an answer.
+/// A request that is malformed, or that its client leaves at once.
 pub(super) const LOST_REQUEST: i64 = 10;
 /// A request beyond the number of streams: a client that has just come does not know it.
-pub(super) const REFUSED_REQUEST: i64 = 5;
+pub(super) const REFUSED_REQUEST: i64 = 2;
 /// A frame of a response: the client may open two windows and ask how long that took.
 pub(super) const DATA: i64 = 3;
 /// An answer: it pays for half a request that was left.

@@ -81,8 +81,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Frames<S> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// A client that is sent away may still be talking. Closed with unread bytes, the connection would be reset, and the reset
-    /// would overtake the GOAWAY that tells it why.
+    /// A client may still be talking, if only to open its window while it reads the end of an answer. Closed with unread bytes
+    /// the connection would be reset, and the reset would overtake that, or the GOAWAY that tells why it is sent away. So it is
+    /// read on, until the client closes or has been silent for a while.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self {
             stream,
@@ -92,10 +93,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Frames<S> {
         if lingers.is_none() {
             ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
         }
-        if tally.ended().is_none() {
-            return Poll::Ready(Ok(()));
-        }
-        let timer = lingers.get_or_insert_with(|| Timer::new(LINGER));
+        let is_sent_away = tally.ended().is_some();
+        let patience = if is_sent_away { LINGER } else { SILENCE };
+        let timer = lingers.get_or_insert_with(|| Timer::new(patience));
         let mut room = [0; 4096];
         loop {
             if timer.poll_expired(cx).is_ready() {
@@ -106,9 +106,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Frames<S> {
             if read.is_err() || rest.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
+            if !is_sent_away {
+                timer.set(SILENCE);
+            }
         }
     }
 }
 
+/// For a client that reads the end of an answer to say something.
+const SILENCE: Duration = Duration::from_secs(10);
 /// For a client to read why it is sent away.
 const LINGER: Duration = Duration::from_millis(500);

@@ -22,6 +22,8 @@ pub(super) struct Leaving<'a> {
     /// Runs while a head is half here.
     head: Option<Timer>,
     said: bool,
+    /// Since when it closes, and the rest is the client's to read.
+    closing: Option<Instant>,
     /// Why it is sent away, if it is.
     sent_away: Option<Reason>,
     /// What the client had taken when it last took anything, and when that was seen.
@@ -35,6 +37,8 @@ pub(super) enum Step {
     SayGoodbye,
     /// GOAWAY: nothing is finished.
     SendAway,
+    /// Everything is finished, and the client has not answered that.
+    Close,
     Over,
 }
 
@@ -48,6 +52,7 @@ impl<'a> Leaving<'a> {
             head: None,
             timer: Timer::new(worker.config.limits.idle_timeout),
             said: false,
+            closing: None,
             sent_away: None,
             taken: (0, Instant::now()),
         }
@@ -85,14 +90,25 @@ impl<'a> Leaving<'a> {
             self.timer.set(self.worker.config.limits.idle_timeout);
             return self.poll(open, cx);
         }
-        if self.is_taking() {
-            self.timer.set(LAST_WORDS);
-            return self.poll(open, cx);
+        if self.conn.wire.is_blocked() {
+            if self.is_taking() {
+                self.timer.set(LAST_WORDS);
+                return self.poll(open, cx);
+            }
+            self.conn.wire.reset_on_close();
+            return Step::Over;
         }
-        if self.said {
-            Step::Over
-        } else {
-            self.goodbye()
+        if !self.said {
+            return self.goodbye();
+        }
+        self.timer.set(LAST_WORDS);
+        match self.closing {
+            None => {
+                self.closing = Some(Instant::now());
+                Step::Close
+            }
+            Some(since) if since.elapsed() < LONGEST_CLOSE => self.poll(open, cx),
+            Some(_) => Step::Over,
         }
     }
 
@@ -134,13 +150,9 @@ impl<'a> Leaving<'a> {
         is_over.then_some(Reason::HeadTimeout)
     }
 
-    /// Whether the client still takes the end of what was answered: no stream is open any more, but bytes are.
+    /// Whether the client still takes the end of what was answered: no stream is open any more, but bytes wait.
     fn is_taking(&mut self) -> bool {
-        let wire = &self.conn.wire;
-        if !wire.is_blocked() {
-            return false;
-        }
-        let taken = wire.taken();
+        let taken = self.conn.wire.taken();
         if taken != self.taken.0 {
             self.taken = (taken, Instant::now());
         }
@@ -148,5 +160,7 @@ impl<'a> Leaving<'a> {
     }
 }
 
+/// Closing has a limit of its own, as long as the client reads; this is for one who makes it last.
+const LONGEST_CLOSE: Duration = Duration::from_secs(600);
 /// After GOAWAY with no stream left: time for the client to close first.
 const LAST_WORDS: Duration = Duration::from_secs(1);

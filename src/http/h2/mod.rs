@@ -42,7 +42,7 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     let limits = &worker.config.limits;
-    let tally = Rc::new(Tally::new());
+    let tally = Rc::new(Tally::new(limits.h2_streams));
     let shaking = h2::server::Builder::new()
         .initial_window_size(limits.h2_window)
         .initial_connection_window_size(limits.h2_window.max(CONNECTION_WINDOW))
@@ -158,6 +158,7 @@ async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
             Step::Nothing => return Poll::Pending,
             Step::SayGoodbye => connection.graceful_shutdown(),
             Step::SendAway => connection.abrupt_shutdown(Code::ENHANCE_YOUR_CALM),
+            Step::Close => connection.abrupt_shutdown(Code::NO_ERROR),
             Step::Over => return Poll::Ready(None),
         }
         cx.waker().wake_by_ref();

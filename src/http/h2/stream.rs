@@ -96,6 +96,13 @@ fn measure(request: &Request<RecvStream>, limits: &Limits) -> Result<(), Reason>
     if request.headers().len() > limits.max_headers {
         return Err(Reason::TooManyFields);
     }
+    let fields = request.headers().iter();
+    let size: usize = fields
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    if size > limits.max_head {
+        return Err(Reason::HeadTooLarge);
+    }
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! What the frames of one connection say, both ways: the `h2` crate answers much by itself, and tells nobody.
 
 use std::cell::{RefCell, RefMut};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use h2::Reason as Code;
 use http::StatusCode;
@@ -21,11 +21,13 @@ struct Account {
     budget: Budget,
     /// Requests without an answer.
     open: Vec<Open>,
+    /// So many of them are kept in mind.
+    most: usize,
     /// The highest number of a stream so far.
     highest: u32,
-    /// A header block goes on in the next frame.
-    is_block_open: bool,
-    /// Since when part of a frame, or of a header block, is here.
+    /// Since when a header block goes on in the next frame.
+    block: Option<Instant>,
+    /// Since when part of a frame is here.
     partial: Option<Instant>,
     lost: Vec<Lost>,
     goaway: Option<Code>,
@@ -34,6 +36,7 @@ struct Account {
 #[derive(Debug)]
 struct Open {
     stream: u32,
+    since: Instant,
     /// Handed on: it has an exchange of its own.
     is_known: bool,
 }
@@ -48,14 +51,16 @@ pub(super) struct Lost {
 }
 
 impl Tally {
-    pub(super) fn new() -> Self {
+    /// For a connection with so many streams at once.
+    pub(super) fn new(streams: u32) -> Self {
         Self(RefCell::new(Account {
             received: Scan::after_preface(),
             sent: Scan::default(),
             budget: Budget::new(),
             open: Vec::new(),
+            most: 2 * streams as usize + SPARE,
             highest: 0,
-            is_block_open: false,
+            block: None,
             partial: None,
             lost: Vec::new(),
             goaway: None,
@@ -75,14 +80,17 @@ impl Tally {
     pub(super) fn received(&self, bytes: &[u8]) {
         let account = &mut *self.account();
         let mut scan = std::mem::take(&mut account.received);
-        scan.feed(bytes, |head, _| account.comes(head));
-        let is_partial = account.is_block_open || scan.is_within(|head| head.kind != kind::DATA);
-        account.received = scan;
-        match (is_partial, account.partial) {
-            (false, _) => account.partial = None,
-            (true, None) => account.partial = Some(Instant::now()),
-            (true, Some(_)) => {}
+        let mut is_new = account.partial.is_none();
+        scan.feed(bytes, |head, _| {
+            account.comes(head);
+            is_new = true;
+        });
+        if !scan.is_within(|head| head.kind != kind::DATA) {
+            account.partial = None;
+        } else if is_new {
+            account.partial = Some(Instant::now());
         }
+        account.received = scan;
     }
 
     /// The client is sent this.
@@ -120,7 +128,8 @@ impl Tally {
 
     /// Since when the client owes the rest of a frame, or of a header block. That of DATA is its stream's business.
     pub(super) fn partial(&self) -> Option<Instant> {
-        self.account().partial
+        let account = self.account();
+        account.block.or(account.partial)
     }
 
     /// Why the connection was ended by us, if it was.
@@ -138,20 +147,22 @@ impl Account {
         match head.kind {
             kind::DATA if head.length > 0 || head.has(END_STREAM) => {}
             kind::HEADERS => {
-                self.is_block_open = !head.has(END_HEADERS);
+                self.block = (!head.has(END_HEADERS)).then(Instant::now);
                 if head.stream > self.highest {
                     self.highest = head.stream;
-                    self.open.push(Open {
-                        stream: head.stream,
-                        is_known: false,
-                    });
+                    self.opens(head.stream);
                 }
             }
             kind::CONTINUATION => {
-                self.is_block_open &= !head.has(END_HEADERS);
+                self.block = self.block.filter(|_| !head.has(END_HEADERS));
                 self.budget.spend(IDLE_FRAME);
             }
-            kind::RESET if self.close(head.stream).is_some() => self.budget.spend(LOST_REQUEST),
+            kind::RESET => {
+                let open = self.close(head.stream);
+                let is_left = open.is_some_and(|open| open.since.elapsed() < AT_ONCE);
+                self.budget
+                    .spend(if is_left { LOST_REQUEST } else { IDLE_FRAME });
+            }
             _ => self.budget.spend(IDLE_FRAME),
         }
     }
@@ -189,6 +200,18 @@ impl Account {
         }
     }
 
+    /// A request has begun. After a GOAWAY the crate ignores those that come, and nobody ends them.
+    fn opens(&mut self, stream: u32) {
+        if self.open.len() >= self.most {
+            return self.budget.spend(LOST_REQUEST);
+        }
+        self.open.push(Open {
+            stream,
+            since: Instant::now(),
+            is_known: false,
+        });
+    }
+
     /// A request that nobody will see. One who sends so many that he is sent away for it leaves no record for each.
     fn lose(&mut self, stream: u32, cost: i64, reason: Reason, status: Option<StatusCode>) {
         self.budget.spend(cost);
@@ -221,6 +244,11 @@ mod kind {
     pub(super) const GOAWAY: u8 = 7;
     pub(super) const CONTINUATION: u8 = 9;
 }
+
+/// Requests beyond twice the number of streams that may be without an answer.
+const SPARE: usize = 1000;
+/// Who leaves a request later than that had waited for its answer.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 const END_STREAM: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
