@@ -163,7 +163,7 @@ where
         .writev(false)
         .preserve_header_case(keeps_case)
         .title_case_headers(keeps_case)
-        .max_buf_size(limits.max_head + BUFFER);
+        .max_buf_size(head.length + BUFFER);
     if limits.max_headers > USUAL_FIELDS {
         builder.max_headers(limits.max_headers);
     }
@@ -287,5 +287,5 @@ where
 
 /// How long a response of unknown length goes on for a client that has said it will send no more.
 const GRACE: Duration = Duration::from_millis(500);
-/// What hyper may buffer of a body, beyond a head: the framer has measured that already.
-const BUFFER: usize = 8 * 1024;
+/// What hyper may buffer of a body, either way, beyond this head.
+const BUFFER: usize = 16 * 1024;

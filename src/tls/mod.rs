@@ -169,7 +169,8 @@ async fn shake(stream: Wire, acceptor: TlsAcceptor) -> Shaken {
     if let Ok(Some(b'A'..=b'Z')) = stream.first_byte().await {
         return Shaken::Plain(stream);
     }
-    match acceptor.accept(stream).into_fallible().await {
+    let accept = acceptor.accept_with(stream, |tls| tls.set_buffer_limit(Some(UNSENT)));
+    match accept.into_fallible().await {
         Ok(stream) => Shaken::Secured(Box::new(stream)),
         Err((error, stream)) => Shaken::Failed(error, stream),
     }
@@ -238,6 +239,8 @@ fn iana(name: &'static str) -> &'static str {
     }
 }
 
+/// Bytes that TLS holds for a client that does not take them.
+const UNSENT: usize = 32 * 1024;
 const TOO_SLOW: &str = "the handshake did not end within --handshake-timeout";
 /// For a refused client to read why, and how many bytes of it are read meanwhile.
 const LINGER: Duration = Duration::from_millis(500);
