@@ -22,6 +22,8 @@ struct Socket {
     stream: RefCell<TcpStream>,
     /// Bytes that the kernel has taken for the client.
     taken: Cell<u64>,
+    /// Bytes that have come from the client.
+    come: Cell<u64>,
     /// The last write found no room.
     is_blocked: Cell<bool>,
 }
@@ -35,6 +37,7 @@ impl Wire {
         Self(Rc::new(Socket {
             stream: RefCell::new(stream),
             taken: Cell::default(),
+            come: Cell::default(),
             is_blocked: Cell::default(),
         }))
     }
@@ -74,6 +77,11 @@ impl Gauge {
         self.0.upgrade().map_or(0, |socket| socket.taken.get())
     }
 
+    /// Bytes that have come from the client.
+    pub(crate) fn come(&self) -> u64 {
+        self.0.upgrade().map_or(0, |socket| socket.come.get())
+    }
+
     /// Whether bytes wait for the client to take those before them.
     pub(crate) fn is_blocked(&self) -> bool {
         self.0
@@ -103,7 +111,11 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.0.stream.borrow_mut()).poll_read(cx, out)
+        let before = out.filled().len();
+        let read = Pin::new(&mut *self.0.stream.borrow_mut()).poll_read(cx, out);
+        let count = out.filled().len() - before;
+        self.0.come.set(self.0.come.get() + count as u64);
+        read
     }
 }
 
@@ -140,5 +152,5 @@ impl AsyncWrite for Wire {
 }
 
 /// Bytes that the kernel holds and has not sent yet: half of them have gone before more are taken, which at the slowest that
-/// `--min-rate` allows by default is half a minute.
-const UNSENT: u32 = 16 * 1024;
+/// `--min-rate` allows by default is less than what it is an average over.
+const UNSENT: u32 = 12 * 1024;

@@ -211,6 +211,26 @@ async fn a_client_that_does_not_read_is_cut_and_lets_go_of_the_application() {
 }
 
 #[tokio::test]
+async fn a_short_answer_that_is_never_taken_is_not_recorded_as_whole() {
+    let app = hello("short").await;
+    let sidecar = Sidecar::start(&app, &["--stall-timeout", "200ms"]).await;
+    let stream = Client::new(&sidecar, &["h2"]).connect().await.unwrap();
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(0);
+    let (send, connection) = builder.handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let (response, _) = H2(send).begin(h2_get("/shut"), true).await;
+    let mut body = response.await.unwrap().into_body();
+    let error = body.data().await.unwrap().unwrap_err();
+    assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
+    let record = sidecar.exchange("/shut").await;
+    assert_eq!(
+        (&record["status"], &record["reason"]),
+        (&200.into(), &"client_stalled".into())
+    );
+}
+
+#[tokio::test]
 async fn event_streams_and_rpcs_may_be_silent_for_as_long_as_they_want() {
     for (asked, answered) in [
         ("Accept: text/event-stream\r\n", "text/event-stream"),

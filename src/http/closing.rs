@@ -35,16 +35,19 @@ pub(super) async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
 }
 
 /// The same for one stream of HTTP/2: the reset that asks a client to stop sending (RFC 9113, section 8.1) may make it throw
-/// its answer away. What the application still reads is the application's, for as long as it comes.
-pub(super) async fn linger_stream(body: &Received, progress: &RequestProgress) {
-    poll_fn(|cx| {
+/// its answer away. What the application still reads is the application's, for as long as it comes, and goes within `limit`.
+pub(super) async fn linger_stream(body: &Received, progress: &RequestProgress, limit: Duration) {
+    let let_go = poll_fn(|cx| {
         progress.standing.served_by(cx.waker());
         match progress.take_sentence() {
             Some(_) => Poll::Ready(()),
             None => progress.poll_let_go(cx),
         }
-    })
-    .await;
+    });
+    tokio::select! {
+        () = let_go => {}
+        () = progress.until_nobody_cares(limit) => {}
+    }
     let drained = async {
         let mut left = LINGER_BYTES;
         while left > 0 {

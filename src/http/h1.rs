@@ -109,7 +109,7 @@ where
     framer.begin(head, Rc::clone(&progress));
     let _watched = worker
         .watch
-        .add(Rc::clone(&progress), Some(conn.wire.clone()));
+        .add(Rc::clone(&progress), conn.wire.clone(), true);
     let across = Rc::new(Across {
         opened: RefCell::new(Some(opened)),
         tunnel: RefCell::default(),

@@ -57,7 +57,8 @@ impl RequestProgress {
     }
 
     pub(crate) fn is_awaiting_client(&self) -> bool {
-        self.standing.is_awaiting_client() && !self.passed_on.get()
+        let is_over = self.passed_on.get() || self.let_go.get();
+        self.standing.is_awaiting_client() && !is_over
     }
 
     pub(super) fn is_awaiting_upstream(&self) -> bool {

@@ -33,8 +33,9 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 struct Watched {
     progress: Rc<RequestProgress>,
-    /// Of a connection that is this exchange's alone.
-    wire: Option<Gauge>,
+    wire: Gauge,
+    /// The connection is this exchange's alone.
+    is_alone: bool,
     request: Run,
     response: Run,
     client: Run,
@@ -59,6 +60,8 @@ struct Run {
     /// In this window.
     waited: Duration,
     moved: u64,
+    /// What the whole connection had moved when this window began.
+    others: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,17 +81,20 @@ impl Watch {
         })
     }
 
-    /// Watches an exchange. With `wire`, what the client takes is what that takes.
+    /// Watches an exchange on this connection, which may be its alone.
     pub(crate) fn add(
         self: &Rc<Self>,
         progress: Rc<RequestProgress>,
-        wire: Option<Gauge>,
+        wire: Gauge,
+        is_alone: bool,
     ) -> Entry {
+        let (come, taken) = (wire.come(), wire.taken());
         let key = self.watched.borrow_mut().insert(Watched {
-            client: Run::starting_at(wire.as_ref().map_or(0, Gauge::taken)),
+            client: Run::starting_at(if is_alone { taken } else { 0 }, taken),
             progress,
             wire,
-            request: Run::default(),
+            is_alone,
+            request: Run::starting_at(0, come),
             response: Run::default(),
         });
         Entry {
@@ -112,10 +118,9 @@ impl Watch {
     fn look(&self, elapsed: Duration) {
         for (_, watched) in self.watched.borrow_mut().iter_mut() {
             if let Some(reason) = watched.judge(elapsed, self.pace) {
-                if let (Reason::ClientStalled | Reason::ClientTooSlow, Some(wire)) =
-                    (reason, &watched.wire)
-                {
-                    wire.reset_on_close();
+                let is_client = matches!(reason, Reason::ClientStalled | Reason::ClientTooSlow);
+                if is_client && watched.is_alone {
+                    watched.wire.reset_on_close();
                 }
                 watched.progress.condemn(reason);
             }
@@ -132,19 +137,25 @@ impl Drop for Entry {
 impl Watched {
     /// Why it is not to go on, if it is not.
     fn judge(&mut self, elapsed: Duration, pace: Pace) -> Option<Reason> {
-        let Self { progress, wire, .. } = self;
+        let Self {
+            progress,
+            wire,
+            is_alone,
+            ..
+        } = self;
         if progress.standing.is_condemned() {
             return None;
         }
         // While the application does not read an upload nobody reads from the client either.
         let is_unread = !progress.is_read_whole() && !progress.is_awaiting_client();
-        if is_unread && wire.as_ref().is_some_and(Gauge::is_broken) {
+        if is_unread && *is_alone && wire.is_broken() {
             return Some(Reason::ClientGone);
         }
         let standing = &progress.standing;
         if !standing.is_request_exempt() {
             let (is_owed, sent) = (progress.is_awaiting_client(), progress.bytes());
-            match self.request.look(elapsed, is_owed, sent, pace) {
+            let totals = (sent, if *is_alone { 0 } else { wire.come() });
+            match self.request.look(elapsed, is_owed, totals, pace) {
                 Some(Slow::Stalled) => return Some(Reason::BodyTimeout),
                 Some(Slow::TooSlow) => return Some(Reason::BodyTooSlow),
                 None => {}
@@ -153,34 +164,46 @@ impl Watched {
         if standing.is_response_exempt() {
             return None;
         }
-        let (is_owed, taken) = match wire {
-            Some(wire) => (wire.is_blocked(), wire.taken()),
-            None => (standing.is_client_blocked(), standing.taken()),
+        let (is_owed, taken) = if *is_alone {
+            (wire.is_blocked(), wire.taken())
+        } else {
+            (standing.is_client_blocked(), standing.taken())
         };
-        match self.client.look(elapsed, is_owed, taken, pace) {
+        let totals = (taken, if *is_alone { 0 } else { wire.taken() });
+        match self.client.look(elapsed, is_owed, totals, pace) {
             Some(Slow::Stalled) => return Some(Reason::ClientStalled),
             Some(Slow::TooSlow) => return Some(Reason::ClientTooSlow),
             None => {}
         }
         // An application may be slow, as long as it goes on.
         let pace = Pace { least: 0, ..pace };
-        let (is_owed, answered) = (progress.is_awaiting_upstream(), standing.answered());
+        // It may be busy with the request.
+        let answered = standing.answered() + progress.bytes();
+        let is_owed = progress.is_awaiting_upstream();
         self.response
-            .look(elapsed, is_owed, answered, pace)
+            .look(elapsed, is_owed, (answered, 0), pace)
             .map(|_| Reason::UpstreamStalled)
     }
 }
 
 impl Run {
-    fn starting_at(seen: u64) -> Self {
+    fn starting_at(seen: u64, others: u64) -> Self {
         Self {
             seen,
+            others,
             ..Self::default()
         }
     }
 
-    /// `elapsed` after the last look: whether somebody is waited for now, and how many bytes there have been in all.
-    fn look(&mut self, elapsed: Duration, is_owed: bool, total: u64, pace: Pace) -> Option<Slow> {
+    /// `elapsed` after the last look: whether somebody is waited for now, and how many bytes there have been in all, of this and
+    /// of the whole connection: many streams that share it are each slower than it is.
+    fn look(
+        &mut self,
+        elapsed: Duration,
+        is_owed: bool,
+        (total, all): (u64, u64),
+        pace: Pace,
+    ) -> Option<Slow> {
         // A wire that is gone has taken nothing.
         let moved = total.saturating_sub(self.seen);
         self.seen = total;
@@ -203,14 +226,17 @@ impl Run {
         if self.waited < WINDOW {
             return None;
         }
-        let is_too_slow = self.moved < pace.least;
-        (self.waited, self.moved) = (Duration::ZERO, 0);
+        let shared = all.saturating_sub(self.others);
+        let is_too_slow = self.moved.max(shared / MANY) < pace.least;
+        (self.waited, self.moved, self.others) = (Duration::ZERO, 0, all);
         is_too_slow.then_some(Slow::TooSlow)
     }
 }
 
 /// What `--min-rate` is an average over.
 const WINDOW: Duration = Duration::from_secs(30);
+/// A connection that moves so many times the least is not slow, though each of its streams may be.
+const MANY: u64 = 10;
 /// Between two looks.
 const SHORTEST: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_millis(500);
@@ -227,7 +253,10 @@ mod tests {
 
     /// Looks for so many seconds while `each` bytes come between two looks.
     fn run(run: &mut Run, seconds: u32, is_owed: bool, each: u64) -> Option<Slow> {
-        (0..seconds * 2).find_map(|_| run.look(LOOK, is_owed, run.seen + each, PACE))
+        (0..seconds * 2).find_map(|_| {
+            let seen = run.seen + each;
+            run.look(LOOK, is_owed, (seen, 0), PACE)
+        })
     }
 
     #[test]
@@ -235,13 +264,16 @@ mod tests {
         let no_rate = Pace { least: 0, ..PACE };
         let mut silent = Run::default();
         for _ in 0..120 {
-            assert_eq!(silent.look(LOOK, true, 0, no_rate), None);
+            assert_eq!(silent.look(LOOK, true, (0, 0), no_rate), None);
         }
-        assert_eq!(silent.look(LOOK, true, 0, no_rate), Some(Slow::Stalled));
+        assert_eq!(
+            silent.look(LOOK, true, (0, 0), no_rate),
+            Some(Slow::Stalled)
+        );
         let mut unasked = Run::default();
         assert_eq!(run(&mut unasked, 3600, false, 0), None);
         let mut dripping = Run::default();
-        assert!((0..3600).all(|seen| dripping.look(LOOK, true, seen, no_rate).is_none()));
+        assert!((0..3600).all(|seen| dripping.look(LOOK, true, (seen, seen), no_rate).is_none()));
     }
 
     #[test]
@@ -256,6 +288,18 @@ mod tests {
             assert_eq!(run(&mut fits, 10, true, 130), None);
             assert_eq!(run(&mut fits, 10, false, 0), None);
         }
+    }
+
+    #[test]
+    fn one_of_many_streams_is_as_slow_as_they_are_many() {
+        let mut one = Run::default();
+        let mut all = 0;
+        for _ in 0..240 {
+            all += 10 * 120;
+            assert_eq!(one.look(LOOK, true, (one.seen + 1, all), PACE), None);
+        }
+        let slow = (0..240).find_map(|_| one.look(LOOK, true, (one.seen + 1, all), PACE));
+        assert_eq!(slow, Some(Slow::TooSlow));
     }
 
     #[test]

@@ -48,14 +48,11 @@ impl Patience {
 
     /// An unused connection was closed by the application. Once is a restart; twice within a minute is a habit, and the
     /// longer of the two is what it allows.
-    pub(super) fn closed(&self, unused: Duration) {
+    pub(super) fn closed(&self, ended: Instant, unused: Duration) {
         if unused < NO_HABIT {
             return;
         }
-        let now = Seen {
-            at: Instant::now(),
-            unused,
-        };
+        let now = Seen { at: ended, unused };
         let Some(before) = self.seen.get() else {
             return self.seen.set(Some(now));
         };
@@ -101,7 +98,7 @@ const A_SECOND: Duration = Duration::from_secs(1);
 const MARGIN: f64 = 0.8;
 /// Nobody keeps connections for less; who closes one that early closes it for another reason, and perhaps a client's.
 const NO_HABIT: Duration = Duration::from_millis(500);
-const AT_ONCE: Duration = Duration::from_millis(500);
+const AT_ONCE: Duration = Duration::from_secs(2);
 const HABIT: Duration = Duration::from_secs(60);
 /// After that it is learnt again.
 const REMEMBERED: Duration = Duration::from_secs(600);
@@ -140,17 +137,17 @@ mod tests {
         let patience = Patience::new(Duration::from_secs(4));
         // A restart: several connections at once, whatever their age.
         for unused in [3, 700, 2100] {
-            patience.closed(Duration::from_millis(unused));
+            patience.closed(Instant::now(), Duration::from_millis(unused));
         }
         assert_eq!(patience.limit(), Duration::from_secs(4));
         // Then connections that were unused for a second.
-        patience.seen.set(before(2000, 3));
-        patience.closed(Duration::from_millis(1000));
+        patience.seen.set(before(3000, 3));
+        patience.closed(Instant::now(), Duration::from_millis(1000));
         assert_eq!(patience.limit(), Duration::from_millis(800));
         // Closed again and again, but not for being unused.
         for _ in 0..9 {
-            patience.seen.set(before(2000, 30));
-            patience.closed(Duration::from_millis(30));
+            patience.seen.set(before(3000, 30));
+            patience.closed(Instant::now(), Duration::from_millis(30));
         }
         assert_eq!(patience.limit(), Duration::from_millis(800));
         patience.learnt.set(before(700_000, 1000));

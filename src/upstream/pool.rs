@@ -133,7 +133,7 @@ impl Pool {
         let limit = self.patience.limit();
         idle.retain(|idle| {
             if let Some(ended) = idle.connection.end.get() {
-                self.patience.closed(ended - idle.since);
+                self.patience.closed(ended, ended - idle.since);
                 return false;
             }
             idle.since.elapsed() < idle.limit(limit) && !idle.connection.sender.is_closed()

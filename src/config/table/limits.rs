@@ -17,7 +17,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "max-handshakes",
         "N",
         Some("512"),
-        "TLS handshakes in progress at once; at the limit the oldest without a complete ClientHello gives way",
+        "TLS handshakes in progress at once; at the limit the oldest without a complete ClientHello gives way, or the oldest that is a second old",
     ),
     opt(
         HEADING,

@@ -14,9 +14,10 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    pub(super) fn new() -> Self {
+    /// For a connection with so many streams at once: leaving all of them costs what they bring.
+    pub(super) fn new(streams: u32) -> Self {
         Self {
-            left: FIRST,
+            left: FIRST + LOST_REQUEST * i64::from(streams),
             paid: Instant::now(),
         }
     }
@@ -66,13 +67,13 @@ mod tests {
 
     #[test]
     fn a_flood_ends_and_what_leads_somewhere_does_not() {
-        let mut flood = Budget::new();
+        let mut flood = Budget::new(0);
         let frames = (0..20_000).take_while(|_| {
             flood.spend(IDLE_FRAME);
             !flood.is_spent()
         });
         assert!((1000..2000).contains(&frames.count()));
-        let mut busy = Budget::new();
+        let mut busy = Budget::new(0);
         for _ in 0..100_000 {
             // Both windows, a PING, and two of three requests answered.
             busy.spend(3 * IDLE_FRAME);
@@ -81,7 +82,7 @@ mod tests {
             busy.earn(2 * ANSWER);
             assert!(!busy.is_spent());
         }
-        let mut late = Budget::new();
+        let mut late = Budget::new(0);
         late.earn(20_000 * DATA);
         late.spend(20_000 * 3 * IDLE_FRAME);
         assert!(!late.is_spent());
@@ -89,7 +90,7 @@ mod tests {
 
     #[test]
     fn time_pays_back() {
-        let mut budget = Budget::new();
+        let mut budget = Budget::new(0);
         budget.paid = Instant::now() - Duration::from_secs(5);
         for _ in 0..1400 {
             budget.spend(IDLE_FRAME);

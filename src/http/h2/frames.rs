@@ -114,6 +114,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Frames<S> {
 }
 
 /// For a client that reads the end of an answer to say something.
-const SILENCE: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(5);
 /// For a client to read why it is sent away.
 const LINGER: Duration = Duration::from_millis(500);

@@ -60,7 +60,7 @@ impl<'a> Leaving<'a> {
 
     /// Something has begun, or the last of it has ended.
     pub(super) fn moved(&mut self) {
-        self.timer.set(if self.said {
+        self.timer.set(if self.said || self.sent_away.is_some() {
             LAST_WORDS
         } else {
             self.worker.config.limits.idle_timeout
@@ -84,6 +84,9 @@ impl<'a> Leaving<'a> {
             return Step::Nothing;
         }
         if self.sent_away.is_some() {
+            if self.conn.wire.is_blocked() {
+                self.conn.wire.reset_on_close();
+            }
             return Step::Over;
         }
         if open > 0 {
@@ -107,7 +110,7 @@ impl<'a> Leaving<'a> {
                 self.closing = Some(Instant::now());
                 Step::Close
             }
-            Some(since) if since.elapsed() < LONGEST_CLOSE => self.poll(open, cx),
+            Some(since) if since.elapsed() < self.longest_close() => self.poll(open, cx),
             Some(_) => Step::Over,
         }
     }
@@ -118,6 +121,14 @@ impl<'a> Leaving<'a> {
         self.sent_away
             .or_else(|| self.tally.ended())
             .or_else(broke_off)
+    }
+
+    fn longest_close(&self) -> Duration {
+        if self.worker.is_closing() {
+            LONGEST_CLOSE_IN_DRAIN
+        } else {
+            LONGEST_CLOSE
+        }
     }
 
     fn goodbye(&mut self) -> Step {
@@ -162,5 +173,6 @@ impl<'a> Leaving<'a> {
 
 /// Closing has a limit of its own, as long as the client reads; this is for one who makes it last.
 const LONGEST_CLOSE: Duration = Duration::from_secs(600);
+const LONGEST_CLOSE_IN_DRAIN: Duration = Duration::from_secs(10);
 /// After GOAWAY with no stream left: time for the client to close first.
 const LAST_WORDS: Duration = Duration::from_secs(1);

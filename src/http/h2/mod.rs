@@ -134,7 +134,7 @@ async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     leaving.moved();
     poll_fn(|cx| {
         let accepted = connection.poll_accept(cx);
-        if let Some(reason) = tally.ended() {
+        if let (Some(reason), None) = (tally.ended(), conn.cut.get()) {
             // What is open on it ends for the same reason.
             conn.cut.set(Some(reason));
         }

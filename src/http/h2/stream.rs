@@ -10,7 +10,7 @@ use bytes::Bytes;
 use h2::ext::Protocol;
 use h2::server::SendResponse;
 use h2::{Reason as Code, RecvStream};
-use http::header::CONNECTION;
+use http::header::{CONNECTION, COOKIE};
 use http::{Method, Request, Response};
 use http_body::Body as _;
 
@@ -45,7 +45,8 @@ pub(super) async fn serve<N, F, E>(
     );
     let is_head = request.method() == Method::HEAD;
     let progress = exchange.progress();
-    let _watched = worker.watch.add(Rc::clone(&progress), None);
+    let wire = exchange.conn().wire.clone();
+    let _watched = worker.watch.add(Rc::clone(&progress), wire, false);
     if let Err(reason) = measure(&request, &worker.config.limits) {
         if let Some(response) = refuse(reason, exchange) {
             respond_with(respond, response, is_head, None, &progress).await;
@@ -82,7 +83,8 @@ pub(super) async fn serve<N, F, E>(
         }
         Received::Body(body) => {
             respond_with(respond, response, is_head, None, &progress).await;
-            linger_stream(&body, &progress).await;
+            let limit = worker.config.limits.response_timeout;
+            linger_stream(&body, &progress, limit).await;
         }
     }
 }
@@ -93,7 +95,9 @@ fn measure(request: &Request<RecvStream>, limits: &Limits) -> Result<(), Reason>
     if path.is_some_and(|path| path.as_str().len() > limits.max_uri) {
         return Err(Reason::UriTooLong);
     }
-    if request.headers().len() > limits.max_headers {
+    // Crumbs of a cookie become one field.
+    let crumbs = request.headers().get_all(COOKIE).iter().count();
+    if request.headers().len() - crumbs.saturating_sub(1) > limits.max_headers {
         return Err(Reason::TooManyFields);
     }
     let fields = request.headers().iter();
@@ -173,6 +177,10 @@ async fn respond_with(
     match sending.await {
         Sent::Whole => {}
         Sent::Reset => body.abandon(),
-        Sent::Broken(code) => stream.send_reset(code),
+        Sent::Broken(code) => {
+            // All of it may have come, and not all of it have gone.
+            body.abandon();
+            stream.send_reset(code);
+        }
     }
 }

@@ -56,7 +56,7 @@ impl Tally {
         Self(RefCell::new(Account {
             received: Scan::after_preface(),
             sent: Scan::default(),
-            budget: Budget::new(),
+            budget: Budget::new(streams),
             open: Vec::new(),
             most: 2 * streams as usize + SPARE,
             highest: 0,
