@@ -537,6 +537,44 @@ async fn what_http2_does_not_allow_never_becomes_a_request_of_http1() {
     assert!(whole <= 2, "{:?}", app.heads());
 }
 
+#[tokio::test]
+async fn what_frames_or_routes_a_message_gets_no_further_when_it_comes_as_a_trailer() {
+    let (says, mut said) = tokio::sync::mpsc::unbounded_channel();
+    let app = App::scripted(move |mut talk| {
+        let says = says.clone();
+        async move {
+            talk.head().await?;
+            let rest = read_until(&mut talk.stream, b"\r\n\r\n").await?;
+            let _ = says.send(String::from_utf8_lossy(&rest).into_owned());
+            talk.answer("200 OK", b"").await
+        }
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    // N17, N18: the `h2` crate drops pseudo-fields there, instead of refusing them.
+    for name in [":path", ":authority", "content-length", "host"] {
+        let mut raw = Raw::open(&sidecar).await;
+        let head = [
+            (":method", "POST"),
+            (":scheme", "https"),
+            (":authority", "localhost"),
+            (":path", "/"),
+            ("trailer", "x-mine"),
+        ];
+        raw.say(&frame(HEADERS, END_HEADERS, 1, &block(&head)))
+            .await;
+        raw.say(&frame(DATA, 0, 1, b"abc")).await;
+        let trailers = block(&[(name, "3"), ("x-mine", "1")]);
+        let flags = END_HEADERS | END_STREAM;
+        raw.say(&frame(HEADERS, flags, 1, &trailers)).await;
+        assert_eq!(
+            said.recv().await.unwrap().to_ascii_lowercase(),
+            "3\r\nabc\r\n0\r\nx-mine: 1\r\n\r\n",
+            "{name}"
+        );
+    }
+}
+
 fn sidecar_status(record: &Value) -> u16 {
     let status = record["status"].as_u64();
     u16::try_from(status.unwrap_or_else(|| panic!("{record}"))).unwrap()
