@@ -200,18 +200,7 @@ async fn what_can_be_read_two_ways_is_refused_before_the_application_sees_a_byte
 
 #[tokio::test]
 async fn a_body_that_can_be_read_two_ways_is_the_clients_fault_and_never_ended() {
-    let (ends, mut ended) = tokio::sync::mpsc::unbounded_channel();
-    let app = App::scripted(move |mut talk| {
-        let ends = ends.clone();
-        async move {
-            talk.head().await?;
-            let mut rest = Vec::new();
-            let _ = talk.stream.read_to_end(&mut rest).await;
-            let _ = ends.send(rest);
-            Ok(())
-        }
-    })
-    .await;
+    let (app, mut ended) = App::listening().await;
     let sidecar = Sidecar::start(&app, &[]).await;
     let long = format!("3;{}\r\nabc\r\n0\r\n\r\n", "x".repeat(70_000));
     let trailers = format!("3\r\nabc\r\n0\r\n{}\r\n", "A: b\r\n".repeat(40_000));

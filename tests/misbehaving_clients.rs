@@ -7,18 +7,7 @@ use crate::support::{
 
 #[tokio::test]
 async fn a_broken_chunk_is_the_clients_fault_and_cuts_the_upstream_request() {
-    let (ends, mut ended) = tokio::sync::mpsc::unbounded_channel();
-    let app = App::scripted(move |mut talk| {
-        let ends = ends.clone();
-        async move {
-            talk.head().await?;
-            let mut rest = Vec::new();
-            let _ = talk.stream.read_to_end(&mut rest).await;
-            let _ = ends.send(rest);
-            Ok(())
-        }
-    })
-    .await;
+    let (app, mut ended) = App::listening().await;
     let sidecar = Sidecar::start(&app, &[]).await;
     let mut stream = Client::h1(&sidecar).connect().await.unwrap();
     stream
@@ -48,18 +37,7 @@ async fn a_broken_chunk_is_the_clients_fault_and_cuts_the_upstream_request() {
 
 #[tokio::test]
 async fn a_client_that_disappears_mid_body_does_not_complete_the_upstream_request() {
-    let (ends, mut ended) = tokio::sync::mpsc::unbounded_channel();
-    let app = App::scripted(move |mut talk| {
-        let ends = ends.clone();
-        async move {
-            talk.head().await?;
-            let mut rest = Vec::new();
-            let _ = talk.stream.read_to_end(&mut rest).await;
-            let _ = ends.send(rest);
-            Ok(())
-        }
-    })
-    .await;
+    let (app, mut ended) = App::listening().await;
     let sidecar = Sidecar::start(&app, &[]).await;
     for head in [
         "Content-Length: 100\r\n\r\nabc",

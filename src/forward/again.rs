@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use http::Request;
-use http::header::{CONTENT_LENGTH, HeaderName};
+use http::header::HeaderName;
 use http_body::Body;
 
 use super::Errand;
-use crate::http::{RequestBody, content_length};
+use super::framing::length;
+use crate::http::RequestBody;
 
 /// Whether a request may be sent twice: its method says so (RFC 9110, section 9.2.2), or its client, who has given it a key to
 /// be known by.
@@ -18,9 +19,7 @@ pub(super) fn is_repeatable(request: &Request<RequestBody>) -> bool {
 /// Keeps a short body, so that it can be sent again.
 pub(super) async fn keep_short(request: &mut Request<RequestBody>, errand: &Errand<'_>) {
     let most = errand.worker.config.limits.spool;
-    let length = request.headers().get(CONTENT_LENGTH);
-    let length = length.and_then(|length| content_length(length.as_bytes()));
-    let is_short = length.is_some_and(|length| length <= most as u64);
+    let is_short = length(request.headers()).is_some_and(|length| length <= most as u64);
     if is_short && errand.gate.is_none() && !request.body().is_end_stream() {
         Box::pin(request.body_mut().gather(most, SPOOL_PATIENCE)).await;
     }

@@ -1,7 +1,15 @@
-//! Promise 4 on the application's side: what it sends must be readable in one way, too.
+//! How bodies are framed. Promise 4 on the application's side: what it sends must be readable in one way, too.
 
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+
+use crate::http::content_length;
+
+/// The length of the body, where the head says one.
+pub(super) fn length(headers: &HeaderMap) -> Option<u64> {
+    let length = headers.get(CONTENT_LENGTH)?;
+    content_length(length.as_bytes())
+}
 
 /// Whether a response has one length, or one coding, or neither. hyper reads one with both as chunked, and a client might
 /// read it by its length.

@@ -19,11 +19,12 @@ use uuid::fmt::Hyphenated;
 use crate::conn::Conn;
 use crate::failure::Reason;
 use crate::headers::{self, OwnWords};
-use crate::http::{BodyGate, RequestBody, ResponseBody, Source, content_length, refuse};
+use crate::http::{BodyGate, RequestBody, ResponseBody, Source, refuse};
 use crate::records::Exchange;
 use crate::upstream::{Protocol, Target};
 use crate::worker::Worker;
 use again::{SPOOL_PATIENCE, is_repeatable, keep_short};
+use framing::length;
 use upgrade::Upgrade;
 
 /// The client is gone, or must be made to notice: there is nobody to answer.
@@ -98,10 +99,9 @@ fn deliver(
     // The application's version is its own business; an old one must not cost the client its connection.
     head.version = Version::HTTP_11;
     let length = match &source {
-        Source::H2(..) => head.headers.get(CONTENT_LENGTH),
+        Source::H2(..) => length(&head.headers),
         _ => None,
     };
-    let length = length.and_then(|length| content_length(length.as_bytes()));
     let body = ResponseBody::new(source, exchange, gate, length);
     Response::from_parts(head, body)
 }
@@ -180,9 +180,7 @@ fn admit(request: &mut Request<RequestBody>, conn: &Conn, worker: &Worker) -> Re
 /// A body that says it is too large is refused at once, and one that does not say is watched.
 fn measure(request: &mut Request<RequestBody>, most: Option<u64>) -> Result<(), Reason> {
     let Some(most) = most else { return Ok(()) };
-    let length = request.headers().get(CONTENT_LENGTH);
-    let length = length.and_then(|length| content_length(length.as_bytes()));
-    if length.is_some_and(|length| length > most) {
+    if length(request.headers()).is_some_and(|length| length > most) {
         return Err(Reason::BodyTooLarge);
     }
     request.body_mut().limit(most);

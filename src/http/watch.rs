@@ -152,10 +152,14 @@ impl Watched {
             return Some(Reason::ClientGone);
         }
         let standing = &progress.standing;
+        let (come, gone) = if *is_alone {
+            (0, 0)
+        } else {
+            (wire.come(), wire.taken())
+        };
         if !standing.is_request_exempt() {
             let (is_owed, sent) = (progress.is_awaiting_client(), progress.bytes());
-            let totals = (sent, if *is_alone { 0 } else { wire.come() });
-            match self.request.look(elapsed, is_owed, totals, pace) {
+            match self.request.look(elapsed, is_owed, (sent, come), pace) {
                 Some(Slow::Stalled) => return Some(Reason::BodyTimeout),
                 Some(Slow::TooSlow) => return Some(Reason::BodyTooSlow),
                 None => {}
@@ -169,8 +173,7 @@ impl Watched {
         } else {
             (standing.is_client_blocked(), standing.taken())
         };
-        let totals = (taken, if *is_alone { 0 } else { wire.taken() });
-        match self.client.look(elapsed, is_owed, totals, pace) {
+        match self.client.look(elapsed, is_owed, (taken, gone), pace) {
             Some(Slow::Stalled) => return Some(Reason::ClientStalled),
             Some(Slow::TooSlow) => return Some(Reason::ClientTooSlow),
             None => {}

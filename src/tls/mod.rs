@@ -169,7 +169,7 @@ async fn shake(stream: Wire, acceptor: TlsAcceptor) -> Shaken {
     if let Ok(Some(b'A'..=b'Z')) = stream.first_byte().await {
         return Shaken::Plain(stream);
     }
-    let accept = acceptor.accept_with(stream, |tls| tls.set_buffer_limit(Some(UNSENT)));
+    let accept = acceptor.accept_with(stream, |tls| tls.set_buffer_limit(Some(HELD)));
     match accept.into_fallible().await {
         Ok(stream) => Shaken::Secured(Box::new(stream)),
         Err((error, stream)) => Shaken::Failed(error, stream),
@@ -240,7 +240,7 @@ fn iana(name: &'static str) -> &'static str {
 }
 
 /// Bytes that TLS holds for a client that does not take them.
-const UNSENT: usize = 32 * 1024;
+const HELD: usize = 32 * 1024;
 const TOO_SLOW: &str = "the handshake did not end within --handshake-timeout";
 /// For a refused client to read why, and how many bytes of it are read meanwhile.
 const LINGER: Duration = Duration::from_millis(500);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 
 /// A listening application; gone on drop.
@@ -70,6 +71,23 @@ impl App {
             Ok(())
         })
         .await
+    }
+
+    /// Reads, never answers, and tells of each connection what came behind the head until its end.
+    pub(crate) async fn listening() -> (Self, UnboundedReceiver<Vec<u8>>) {
+        let (ends, ended) = unbounded_channel();
+        let app = Self::scripted(move |mut talk| {
+            let ends = ends.clone();
+            async move {
+                talk.head().await?;
+                let mut rest = Vec::new();
+                let _ = talk.stream.read_to_end(&mut rest).await;
+                let _ = ends.send(rest);
+                Ok(())
+            }
+        })
+        .await;
+        (app, ended)
     }
 
     pub(crate) fn heads(&self) -> Vec<String> {

@@ -90,13 +90,11 @@ impl<'a> Leaving<'a> {
             return Step::Over;
         }
         if open > 0 {
-            self.timer.set(self.worker.config.limits.idle_timeout);
-            return self.poll(open, cx);
+            return self.wait(self.worker.config.limits.idle_timeout, cx);
         }
         if self.conn.wire.is_blocked() {
             if self.is_taking() {
-                self.timer.set(LAST_WORDS);
-                return self.poll(open, cx);
+                return self.wait(LAST_WORDS, cx);
             }
             self.conn.wire.reset_on_close();
             return Step::Over;
@@ -104,15 +102,23 @@ impl<'a> Leaving<'a> {
         if !self.said {
             return self.goodbye();
         }
-        self.timer.set(LAST_WORDS);
         match self.closing {
             None => {
                 self.closing = Some(Instant::now());
+                self.timer.set(LAST_WORDS);
                 Step::Close
             }
-            Some(since) if since.elapsed() < self.longest_close() => self.poll(open, cx),
+            Some(since) if since.elapsed() < self.longest_close() => self.wait(LAST_WORDS, cx),
             Some(_) => Step::Over,
         }
+    }
+
+    /// Nothing is to be done for so long, if nothing else happens.
+    fn wait(&mut self, after: Duration, cx: &mut Context<'_>) -> Step {
+        self.timer.set(after);
+        // It has just been set: this only asks to be woken.
+        let _ = self.timer.poll_expired(cx);
+        Step::Nothing
     }
 
     /// Why the connection was ended by us and not by the client, or in the middle of something.
