@@ -1,7 +1,7 @@
 //! Composition: bind everything, then start everything, then wait for the end.
 
 use std::convert::Infallible;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::TcpListener as StdListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+use crate::addresses::Addresses;
 use crate::config::Config;
 use crate::drain::{Drained, Patience, drain};
 use crate::listener::{Gate, bind};
@@ -19,7 +20,7 @@ use crate::logging::Logging;
 use crate::own_dials::{FrontDoor, OwnDials};
 use crate::phase::Life;
 use crate::signals::{Signals, Wish};
-use crate::upstream::{OwnPorts, Targets};
+use crate::upstream::Targets;
 use crate::wiring::{House, Teller};
 use crate::worker::{self, Doors, Shared};
 
@@ -32,19 +33,6 @@ pub struct Bound {
     probe: StdListener,
     /// The addresses in use, with the ports the system picked.
     pub addresses: Addresses,
-}
-
-/// Where the sidecar listens.
-#[derive(Clone, Copy, Debug)]
-pub struct Addresses {
-    /// HTTPS.
-    pub https: SocketAddr,
-    /// Plain HTTP, redirected.
-    pub redirect: Option<SocketAddr>,
-    /// The admin plane.
-    pub admin: SocketAddr,
-    /// The probe plane.
-    pub probe: SocketAddr,
 }
 
 /// How the process ended.
@@ -83,7 +71,7 @@ pub fn bind_all(config: Config) -> Result<Bound, Vec<String>> {
         https,
         redirect: redirect.flatten(),
     };
-    let addresses = addresses(&doors, &admin, &probe)
+    let addresses = Addresses::of(&doors, &admin, &probe)
         .map_err(|error| vec![format!("asking for own addresses: {error}")])?;
     Ok(Bound {
         config,
@@ -94,35 +82,12 @@ pub fn bind_all(config: Config) -> Result<Bound, Vec<String>> {
     })
 }
 
-fn addresses(
-    doors: &Doors,
-    admin: &StdListener,
-    probe: &StdListener,
-) -> std::io::Result<Addresses> {
-    Ok(Addresses {
-        https: doors.https.local_addr()?,
-        redirect: doors
-            .redirect
-            .as_ref()
-            .map(StdListener::local_addr)
-            .transpose()?,
-        admin: admin.local_addr()?,
-        probe: probe.local_addr()?,
-    })
-}
-
-impl Addresses {
-    fn own_ports(&self) -> OwnPorts {
-        OwnPorts(
-            [self.https, self.admin, self.probe]
-                .into_iter()
-                .chain(self.redirect)
-                .collect(),
-        )
-    }
-}
-
 impl Bound {
+    /// What it is to do.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Serves until a signal ends it.
     ///
     /// # Errors
@@ -271,6 +236,7 @@ async fn until_ending(signals: &mut Signals, house: &House) -> bool {
         match signals.next().await {
             Wish::Drain => return true,
             Wish::DrainNow => return false,
+            Wish::Reopen => house.log.reopen(),
             Wish::Reload => {
                 let certificates = Arc::clone(&house.certificates);
                 tokio::task::spawn_blocking(move || certificates.reload(Trigger::Signal, || {}));

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use portcullis_certs::Generation;
 use crate::failure::Reason;
 use crate::metrics::Meter;
 use crate::phase::Life;
+use crate::records::{Inflight, Policy};
 use crate::tenure::Tenure;
 use crate::wire::Gauge;
 
@@ -24,6 +26,10 @@ pub(crate) struct Site {
     pub meter: Arc<Meter>,
     /// To tell a cut at the end of the drain from a client that left.
     pub life: Arc<Life>,
+    /// What of a request is written.
+    pub policy: Arc<Policy>,
+    /// The worker's open exchanges.
+    pub inflight: Rc<Inflight>,
 }
 
 /// One downstream connection.
@@ -33,6 +39,8 @@ pub(crate) struct Conn {
     pub site: Site,
     /// The client's address, IPv4 as IPv4 also on a dual-stack listener.
     pub client: SocketAddr,
+    /// The same without the port, as text, for records.
+    pub client_ip: Box<str>,
     /// Whether it came through a load balancer that has not said who the client is: then nobody's word is taken for it.
     pub is_unnamed: bool,
     /// What TLS agreed on; none on the redirect listener.

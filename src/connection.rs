@@ -82,6 +82,7 @@ async fn serve_plain(accepted: Accepted, worker: Rc<Worker>, door: Door) {
     let conn = Conn {
         site: worker.site.clone(),
         client,
+        client_ip: client.ip().to_string().into(),
         is_unnamed,
         tls: None,
         handshake: Cell::default(),

@@ -21,13 +21,17 @@
 
 #![recursion_limit = "256"]
 
+pub mod addresses;
 pub mod app;
+#[cfg(feature = "bench")]
+pub mod benching;
 pub mod check;
 pub mod config;
 pub mod demo;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod logging;
+pub mod operator;
 mod redirect;
 pub mod restrict;
 mod rewound;

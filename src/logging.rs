@@ -4,8 +4,9 @@
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
@@ -14,7 +15,10 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::records::{Drops, LineWriter, RECORD, RecordLayer, Ring};
+use crate::config::{Config, LogFormat, Recording};
+use crate::records::{
+    Counts, Format, LineWriter, LogHandle, Notice, Output, RECORD, RecordLayer, Ring,
+};
 
 /// The running log threads.
 #[derive(Debug)]
@@ -25,18 +29,34 @@ pub struct Logging {
 }
 
 impl Logging {
-    /// Installs the process's one subscriber. `level` filters the program's own log.
+    /// Installs the process's one subscriber. `--log-level` filters the program's own log.
     ///
     /// # Errors
-    /// When a thread cannot be started or stdout and stderr cannot be had.
-    pub fn start(level: &str, ring: usize) -> io::Result<Self> {
-        let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    /// When a thread cannot be started, the log file cannot be opened, or stdout and stderr cannot be had.
+    pub fn start(config: &Config) -> Result<Self, String> {
+        let output = output(config.recording.file.as_deref())?;
+        Self::install(config, output).map_err(|error| format!("starting the log: {error}"))
+    }
+
+    fn install(config: &Config, output: Output) -> io::Result<Self> {
+        let recording = &config.recording;
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
-        let records = LineWriter::start("log", stdout, dropped_records)?;
-        let own = LineWriter::start("own-log", stderr, dropped_lines)?;
-        let ring = Arc::new(Ring::new(ring));
+        let format = format(recording);
+        let ring = Arc::new(Ring::new(recording.ring));
+        let records = {
+            let (ring, service) = (Arc::clone(&ring), config.service_name.clone());
+            let dropped = move |lost, write: Write<'_>| {
+                let notice = Notice::dropped(&service, lost);
+                if write(&notice.line(format)) {
+                    ring.note(&notice);
+                }
+            };
+            LineWriter::start("log", output, Box::new(dropped))?
+        };
+        let own = LineWriter::start("own-log", Output::stream(stderr), Box::new(dropped_lines))?;
         // The configuration has checked it.
-        let filter = level
+        let filter = config
+            .log_level
             .parse::<Targets>()
             .unwrap_or_default()
             .with_target(RECORD, LevelFilter::OFF);
@@ -46,8 +66,9 @@ impl Logging {
             .with_target(false)
             .with_writer(move || sink.clone())
             .with_filter(filter);
-        let record_layer = RecordLayer::new(Arc::clone(&ring), records.sink())
-            .with_filter(Targets::new().with_target(RECORD, Level::INFO));
+        let record_layer =
+            RecordLayer::new(Arc::clone(&ring), records.sink(), format, recording.sample)
+                .with_filter(Targets::new().with_target(RECORD, Level::INFO));
         tracing_subscriber::registry()
             .with(own_layer)
             .with(record_layer)
@@ -59,8 +80,8 @@ impl Logging {
         Arc::clone(&self.ring)
     }
 
-    pub(crate) fn drops(&self) -> Drops {
-        self.records.drops()
+    pub(crate) fn handle(&self) -> LogHandle {
+        self.records.handle()
     }
 
     /// Says what could not be said before there was a log.
@@ -75,15 +96,41 @@ impl Logging {
     }
 }
 
-fn dropped_records(lines: u64) -> String {
-    let time = humantime::format_rfc3339_micros(SystemTime::now());
-    format!(
-        "{{\"kind\":\"notice\",\"time\":\"{time}\",\"reason\":\"log_dropped\",\"dropped\":{lines}}}\n"
-    )
+/// The log file, or stdout.
+fn output(file: Option<&Path>) -> Result<Output, String> {
+    match file {
+        Some(path) => Output::append(path).map_err(|error| {
+            format!(
+                "opening --log-file {}: {error}; the folder must be there and writable for this user",
+                path.display()
+            )
+        }),
+        None => io::stdout()
+            .as_fd()
+            .try_clone_to_owned()
+            .map(|stdout| Output::stream(File::from(stdout)))
+            .map_err(|error| format!("taking stdout: {error}")),
+    }
 }
 
-fn dropped_lines(lines: u64) -> String {
-    format!("{lines} lines of this log were dropped because nobody read it\n")
+fn format(recording: &Recording) -> Format {
+    match recording.format {
+        LogFormat::Json => Format::Json,
+        LogFormat::Combined => Format::Combined,
+        LogFormat::Text => Format::Text {
+            colour: recording.file.is_none()
+                && io::stdout().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        },
+    }
+}
+
+/// Writes a line, and says whether it could.
+type Write<'a> = &'a mut dyn FnMut(&[u8]) -> bool;
+
+fn dropped_lines(lost: Counts, write: Write<'_>) {
+    let lost = lost.sum();
+    write(format!("{lost} lines of this log were dropped because nobody read it\n").as_bytes());
 }
 
 const LAST_WRITE: Duration = Duration::from_millis(800);

@@ -4,21 +4,26 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::ArgMatches;
+use portcullis::addresses::Addresses;
 use portcullis::app::{self, End};
 use portcullis::config::{self, Config};
 use portcullis::logging::Logging;
-use portcullis::{check, demo, restrict};
+use portcullis::{check, demo, operator, restrict};
 
 // Cheaper than the system's by a tenth on the request path; the choice is measured again when everything is in place.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let matches = config::command().get_matches();
+    let matches = config::command()
+        .subcommands(operator::commands())
+        .get_matches();
     match matches.subcommand() {
         Some(("run", matches)) => run(matches),
         Some(("demo", matches)) => show(matches),
         Some(("check", matches)) => explain(matches),
+        Some(("logs", matches)) => operator::logs(matches),
+        Some(("status", matches)) => operator::status(matches),
         // clap lets nothing else through.
         _ => ExitCode::from(USAGE),
     }
@@ -57,18 +62,17 @@ fn explain(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-fn serve(config: Config, ready: impl FnOnce(&app::Addresses)) -> ExitCode {
+fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> ExitCode {
     portcullis::prepare();
-    let (level, ring) = (config.log_level.clone(), config.ring);
     let bound = match app::bind_all(config) {
         Ok(bound) => bound,
         Err(errors) => return fail(FAILED, &errors.join("\nportcullis: ")),
     };
     // Before the first thread of the sidecar, those of the log included.
     let refused = restrict::restrict();
-    let logging = match Logging::start(&level, ring) {
+    let logging = match Logging::start(bound.config()) {
         Ok(logging) => logging,
-        Err(error) => return fail(FAILED, &format!("starting the log: {error}")),
+        Err(error) => return fail(FAILED, &error),
     };
     logging.warn(refused.into_iter().chain(config::suspicious_variables()));
     ready(&bound.addresses);

@@ -69,13 +69,14 @@ fn refused(accepted: &Accepted, worker: &Worker, why: &str) {
     );
     let failed = Handshake {
         client: accepted.client,
-        service: &worker.site.service,
         accepted: accepted.at,
         reason: Reason::BadProxyHeader,
         detail: &detail,
+        sni: None,
+        alpn: None,
         generation: worker.certificates.current().number,
     };
-    records::handshake(&worker.site.meter, &failed);
+    records::handshake(&worker.site, &failed);
 }
 
 /// Reads the header and not a byte more; none for a connection of the load balancer's own

@@ -13,6 +13,8 @@ pub(crate) enum Wish {
     DrainNow,
     /// SIGHUP: read the hot files again.
     Reload,
+    /// SIGUSR1: open the log file again.
+    Reopen,
 }
 
 /// The handlers, installed once.
@@ -21,8 +23,9 @@ pub(crate) struct Signals {
     term: Signal,
     int: Signal,
     hup: Signal,
-    /// Their default action would end the process; they mean nothing here (yet).
-    ignored: [Signal; 2],
+    usr1: Signal,
+    /// Its default action would end the process; it means nothing here.
+    usr2: Signal,
 }
 
 impl Signals {
@@ -31,23 +34,20 @@ impl Signals {
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
             hup: signal(SignalKind::hangup())?,
-            ignored: [
-                signal(SignalKind::user_defined1())?,
-                signal(SignalKind::user_defined2())?,
-            ],
+            usr1: signal(SignalKind::user_defined1())?,
+            usr2: signal(SignalKind::user_defined2())?,
         })
     }
 
     /// The next wish.
     pub(crate) async fn next(&mut self) -> Wish {
-        let [usr1, usr2] = &mut self.ignored;
         loop {
             tokio::select! {
                 Some(()) = self.term.recv() => return Wish::Drain,
                 Some(()) = self.int.recv() => return Wish::DrainNow,
                 Some(()) = self.hup.recv() => return Wish::Reload,
-                Some(()) = usr1.recv() => {}
-                Some(()) = usr2.recv() => {}
+                Some(()) = self.usr1.recv() => return Wish::Reopen,
+                Some(()) = self.usr2.recv() => {}
                 else => std::future::pending().await,
             }
         }
@@ -57,7 +57,7 @@ impl Signals {
     pub(crate) async fn ending(&mut self) -> Wish {
         loop {
             match self.next().await {
-                Wish::Reload => {}
+                Wish::Reload | Wish::Reopen => {}
                 ending => return ending,
             }
         }

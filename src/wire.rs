@@ -53,12 +53,11 @@ impl Wire {
         Gauge(Rc::downgrade(&self.0))
     }
 
-    /// The first byte, which stays to be read; none at the end.
-    pub(crate) async fn first_byte(&self) -> io::Result<Option<u8>> {
-        let mut first = [0];
-        let mut room = ReadBuf::new(&mut first);
+    /// The first bytes that come, at least one of them and as many as fit, which stay to be read; none at the end.
+    pub(crate) async fn first_bytes<'a>(&self, first: &'a mut [u8]) -> io::Result<&'a [u8]> {
+        let mut room = ReadBuf::new(first);
         let count = poll_fn(|cx| self.0.stream.borrow().poll_peek(cx, &mut room)).await?;
-        Ok((count > 0).then_some(first[0]))
+        Ok(&first[..count])
     }
 
     /// Notes how a write went.

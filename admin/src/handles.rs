@@ -4,7 +4,9 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::views::{AttemptView, CertificatesView, Refusal, StatusView, TargetChange, TargetView};
+use crate::views::{
+    AttemptView, CertificatesView, InflightView, Refusal, StatusView, TargetChange, TargetView,
+};
 
 /// A boxed future, so that the traits below can be objects.
 pub type Waiting<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -16,6 +18,8 @@ pub struct Handles {
     pub lifecycle: Arc<dyn Lifecycle>,
     /// The recent records.
     pub records: Arc<dyn Records>,
+    /// What is open now.
+    pub inflight: Arc<dyn Inflight>,
     /// The upstream target.
     pub targets: Arc<dyn Targets>,
     /// The certificates.
@@ -32,10 +36,38 @@ pub trait Lifecycle: Send + Sync {
     fn status(&self) -> StatusView;
 }
 
-/// The recent records.
+/// The recent records, each one line of JSON without its line end: `kind` first, and `id` second where there is one.
+///
+/// A place is a point in the order in which records were closed. 0 lies before all of them.
 pub trait Records: Send + Sync {
-    /// All records kept, newest first, each one line of JSON without its line end.
+    /// Has those who close records hand over what they have gathered, and waits a moment at most: a request that is answered
+    /// is in the history that is asked for next.
+    fn settle(&self) -> Waiting<'_, ()>;
+    /// All records kept, newest first.
     fn recent(&self) -> Vec<Arc<[u8]>>;
+    /// What came after `place`, oldest first, at most `most` records; and how far that goes.
+    fn after(&self, place: u64, most: usize) -> Passage;
+    /// The place of the newest record; a follower that wants only new ones begins here.
+    fn newest(&self) -> u64;
+    /// The place of the record with this id, as long as it is kept.
+    fn place_of(&self, id: &str) -> Option<u64>;
+}
+
+/// A part of the stream of records, for a follower.
+#[derive(Clone, Debug, Default)]
+pub struct Passage {
+    /// The records, oldest first.
+    pub lines: Vec<Arc<[u8]>>,
+    /// Where to go on.
+    pub place: u64,
+    /// Records between that were pushed out before they could be read.
+    pub missed: u64,
+}
+
+/// What is open now.
+pub trait Inflight: Send + Sync {
+    /// Asks all workers, and waits a second at most for those that are busy.
+    fn open(&self) -> Waiting<'_, InflightView>;
 }
 
 /// The upstream target.

@@ -1,9 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+mod accept;
 mod certs;
+#[cfg(test)]
+mod fakes;
 mod guard;
 mod handles;
 mod health;
+mod inflight;
 mod logs;
 mod metrics;
 mod problem;
@@ -14,11 +18,13 @@ mod target;
 mod views;
 
 pub use handles::{
-    Certificates, Handles, Lifecycle, Metrics, MetricsFormat, Records, Targets, Waiting,
+    Certificates, Handles, Inflight, Lifecycle, Metrics, MetricsFormat, Passage, Records, Targets,
+    Waiting,
 };
 pub use routes::{admin, probe};
 pub use server::serve;
 pub use views::{
     AttemptView, CertificateSummary, CertificatesView, ChainElement, ClientAuthView, CrlView,
-    PartSummary, PartView, Refusal, StatusView, TargetChange, TargetView,
+    InflightEntry, InflightView, PartSummary, PartView, Refusal, StatusView, TargetChange,
+    TargetView,
 };

@@ -1,6 +1,7 @@
 //! The one shape of an error: a problem document, RFC 9457.
 
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -23,6 +24,17 @@ impl Problem {
             detail: detail.into(),
             reason: None,
         }
+    }
+
+    /// A parameter of the query whose value is not what it has to be.
+    pub(crate) fn bad_value(name: &str, value: &str, wanted: &str) -> Self {
+        let detail = format!("{name}={value} is not {wanted}");
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// A query that cannot be read; the error names the parameters there are.
+    pub(crate) fn bad_query(error: &QueryRejection) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error.body_text())
     }
 
     /// Adds a short stable word for programs.

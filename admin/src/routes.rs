@@ -6,13 +6,14 @@ use axum::middleware::from_fn;
 use axum::routing::{get, post};
 
 use crate::handles::Handles;
-use crate::{certs, guard, health, logs, metrics, problem, status, target};
+use crate::{certs, guard, health, inflight, logs, metrics, problem, status, target};
 
 /// The admin plane: reads and changes.
 pub fn admin(handles: Handles) -> Router {
     let changing = Router::new()
         .route("/status", get(status::show))
-        .route("/logs", get(logs::recent))
+        .route("/logs", get(logs::show))
+        .route("/inflight", get(inflight::show))
         .route("/target", get(target::show).put(target::change))
         .route("/certs", get(certs::show))
         .route("/certs/reload", post(certs::reload))

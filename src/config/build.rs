@@ -1,7 +1,7 @@
 //! Gathered text to a checked [`Config`]; every mistake goes on the list, and parsing goes on.
 
 use super::gather::{Given, Raw};
-use super::{Config, Limits, Networks, certificates, parse};
+use super::{Config, Limits, Networks, certificates, parse, recording};
 use crate::machine;
 use crate::upstream::TargetUrl;
 
@@ -28,14 +28,13 @@ pub(super) fn build(raw: &Raw, mistakes: &mut Vec<String>) -> Option<Config> {
         client_auth_exempt,
         close_on_trust_change: fields.parse("close-on-trust-change", parse::switch)?,
         hsts: fields.optional("hsts", parse::duration),
-        ring: fields.parse("ring", parse::count)?,
+        recording: recording::read(&mut fields)?,
         drain_delay: fields.parse("drain-delay", parse::duration)?,
         drain_timeout: fields.parse("drain-timeout", parse::duration)?,
         workers: fields.parse("workers", |text| auto(text, machine::workers))?,
         log_level: raw.get("log-level")?.text(),
         limits: fields.limits()?,
     };
-    fields.parse("log-format", log_format)?;
     fields.parse("log-level", log_level)?;
     cross_check(&config, mistakes);
     Some(config)
@@ -239,14 +238,6 @@ fn header_case(text: &str) -> Result<bool, String> {
         "original" => Ok(true),
         "lower" => Ok(false),
         _ => Err(format!("{text:?} is not known; use original or lower")),
-    }
-}
-
-fn log_format(text: &str) -> Result<(), String> {
-    if text == "json" {
-        Ok(())
-    } else {
-        Err(format!("{text:?} is not known; use json"))
     }
 }
 

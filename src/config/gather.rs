@@ -42,7 +42,7 @@ impl Given {
 
     /// What an option takes out of a text: itself, or the parts between commas where it may be given several times.
     fn split(opt: &Opt, text: &str, origin: Origin) -> Self {
-        if !opt.many {
+        if !opt.commas {
             return Self::one(text, origin);
         }
         let parts = text.split(',').map(str::trim);

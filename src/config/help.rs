@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, Command};
 use super::options::Opt;
 use super::table::options;
 
-/// The whole command line: `run`, `demo` and `check`.
+/// The command line of `run`, `demo` and `check`.
 pub fn command() -> Command {
     let run = Command::new("run")
         .about("Serve: terminate TLS, forward to the application, log every request");
@@ -59,10 +59,10 @@ fn help(opt: &Opt) -> String {
         (Some(default), Some(_)) => format!(" [default: {default}]"),
         _ => String::new(),
     };
-    let repeats = if opt.many {
-        " [may be repeated; commas in the environment]"
-    } else {
-        ""
+    let repeats = match (opt.many, opt.commas) {
+        (true, true) => " [may be repeated; commas in the environment]",
+        (true, false) => " [may be repeated; one in the environment, several in the file]",
+        (false, _) => "",
     };
     format!("{}{repeats}{default} [env: {}]", opt.help, opt.env())
 }
@@ -72,5 +72,6 @@ Precedence: flag, environment, --config file, default. All mistakes are reported
 DURATION is like 500ms, 5s or 1m 30s; SIZE is like 4096, 64KiB or 1MiB.";
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 drained clean, 1 failed at run time or connections had to be cut, 2 bad flags or configuration.
-Signals: TERM drains, INT drains without the delay, a second of either cuts, HUP re-reads certificates, client CA, CRL and ticket seed.";
+Exit codes: 0 drained clean, 1 failed at run time or connections had to be cut, 2 bad flags or configuration;
+of client commands: 0 done, 1 refused or negative, 2 usage, 3 admin plane not reachable, 4 timed out.
+Signals: TERM drains, INT drains without the delay, a second of either cuts, HUP re-reads certificates, client CA, CRL and ticket seed, USR1 re-opens --log-file.";

@@ -10,6 +10,7 @@ mod help;
 mod networks;
 mod options;
 mod parse;
+mod recording;
 mod table;
 
 use std::fmt;
@@ -24,6 +25,7 @@ pub use gather::{Given, Origin, Raw};
 pub use help::command;
 pub use networks::Networks;
 pub use options::Opt;
+pub use recording::{LogFormat, Recording};
 pub use table::options;
 
 /// Everything the sidecar needs to know to run. Never reloaded.
@@ -66,8 +68,8 @@ pub struct Config {
     pub close_on_trust_change: bool,
     /// `Strict-Transport-Security: max-age`, when asked for.
     pub hsts: Option<Duration>,
-    /// Recent records kept for `/logs`.
-    pub ring: usize,
+    /// Records.
+    pub recording: Recording,
     /// How long to keep accepting after SIGTERM.
     pub drain_delay: Duration,
     /// How long to let requests finish after that.

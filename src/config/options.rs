@@ -11,6 +11,8 @@ pub struct Opt {
     pub default: Option<&'static str>,
     /// Whether it may be given several times.
     pub many: bool,
+    /// Whether several then stand between commas in the environment.
+    pub commas: bool,
     /// The value of the bare flag, where that is allowed.
     pub bare: Option<&'static str>,
     /// The heading in the help.
@@ -42,6 +44,7 @@ pub(super) const fn opt(
         value: Some(value),
         default,
         many: false,
+        commas: false,
         bare: None,
         heading,
         help,
@@ -58,6 +61,7 @@ pub(super) const fn list(
 ) -> Opt {
     Opt {
         many: true,
+        commas: true,
         ..opt(heading, name, value, default, help)
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use portcullis_certs::Source;
 
-use crate::app::Addresses;
+use crate::addresses::Addresses;
 use crate::config::{Config, Raw};
 use crate::upstream::TargetUrl;
 

@@ -52,7 +52,7 @@ pub(super) async fn ask(
             Some(same) if lease.reused && !fresh => {
                 (request, fresh) = (same, true);
                 errand.exchange.progress().starts_over();
-                errand.retried();
+                errand.exchange.retried();
             }
             _ => return Err(sort(&error, errand.exchange)),
         }

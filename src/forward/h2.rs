@@ -63,7 +63,7 @@ pub(super) async fn ask(
                 }
                 repeated = true;
                 errand.exchange.progress().starts_over();
-                errand.retried();
+                errand.exchange.retried();
             }
         }
     }
@@ -122,7 +122,7 @@ pub(super) async fn open(
             }
             Err(_) if share.reused => {
                 share.retire();
-                errand.retried();
+                errand.exchange.retried();
             }
             Err(error) => return Err(sort(&error, errand.exchange)),
         }

@@ -253,12 +253,6 @@ impl Errand<'_> {
     fn limit(&self) -> Option<Duration> {
         (!self.is_patient).then_some(self.worker.config.limits.response_timeout)
     }
-
-    /// Notes that the request is sent once more.
-    fn retried(&mut self) {
-        self.exchange.retried();
-        self.worker.site.meter.retried();
-    }
 }
 
 /// `application/grpc`, with a suffix or a parameter or without; gRPC-Web has a name of its own.

@@ -61,8 +61,12 @@ impl RequestProgress {
         self.standing.is_awaiting_client() && !is_over
     }
 
-    pub(super) fn is_awaiting_upstream(&self) -> bool {
+    pub(crate) fn is_awaiting_upstream(&self) -> bool {
         self.standing.is_awaiting_upstream() && !self.response_over.get()
+    }
+
+    pub(crate) fn is_client_blocked(&self) -> bool {
+        self.standing.is_client_blocked()
     }
 
     /// What is sent to an RPC may be silent for as long as it wants.

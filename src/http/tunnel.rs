@@ -51,6 +51,7 @@ impl Tunnel {
             mut upstream,
             mut exchange,
         } = self;
+        exchange.is_tunnel();
         let mut up = Way::default();
         // The agreement itself may still wait to leave.
         let mut down = Way {

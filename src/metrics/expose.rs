@@ -1,7 +1,6 @@
 //! The registry as text: OpenMetrics by `prometheus-client`, and Prometheus 0.0.4 made from that.
 
 use std::fmt::{self, Write as _};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -9,7 +8,8 @@ use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
 use super::certificates::PartFacts;
-use super::meter::{Meter, Totals};
+use super::histogram::Exemplars;
+use super::meter::{Gauges, Meter, Totals};
 use super::process;
 use super::snapshot::{Snapshot, unix};
 
@@ -28,8 +28,12 @@ pub(crate) struct Facts {
     pub generation: u64,
     /// Whether the target in force is not the configured one.
     pub target_drift: bool,
-    /// Record lines dropped.
-    pub log_dropped: u64,
+    /// Record lines dropped: successes, errors, audit records.
+    pub log_dropped: [u64; 3],
+    /// Record lines left out on purpose.
+    pub log_sampled_out: u64,
+    /// Connections to the application.
+    pub upstream_open: i64,
     /// When the process started.
     pub started: Option<SystemTime>,
 }
@@ -53,9 +57,9 @@ impl Metrics {
         meter
     }
 
-    /// The sums over all threads, and the gauges `(handshaking, open, idle, upstream_idle)`.
-    pub(crate) fn totals(&self) -> (Totals, [i64; 4]) {
-        let (mut totals, mut gauges) = (Totals::default(), [0; 4]);
+    /// The sums over all threads.
+    pub(crate) fn totals(&self) -> (Totals, Gauges) {
+        let (mut totals, mut gauges) = (Totals::default(), Gauges::default());
         for meter in self
             .meters
             .lock()
@@ -63,26 +67,28 @@ impl Metrics {
             .iter()
         {
             meter.add_to(&mut totals);
-            let conns = &meter.conns;
-            let all = [
-                &conns.handshaking,
-                &conns.open,
-                &conns.idle,
-                &conns.upstream_idle,
-            ];
-            for (sum, gauge) in gauges.iter_mut().zip(all) {
-                *sum += gauge.load(Ordering::Relaxed);
-            }
+            meter.conns.add_to(&mut gauges);
         }
         (totals, gauges)
     }
 
     /// OpenMetrics 1.0.
     pub(crate) fn openmetrics(&self) -> String {
+        let (samples, exemplars) = self.samples();
+        let mut out = exemplars.beside(&samples);
+        // Writing to a String cannot fail.
+        let _ = text::encode_eof(&mut out);
+        out
+    }
+
+    /// All samples as OpenMetrics has them, but for its end mark; and the exemplars, which the library has no way to make of
+    /// what others counted.
+    fn samples(&self) -> (String, Exemplars) {
         let mut registry = Registry::with_prefix("portcullis");
         let (totals, gauges) = self.totals();
         let facts = (self.facts)();
         let started = facts.started;
+        let exemplars = totals.exemplars.clone();
         registry.register_collector(Box::new(Snapshot {
             totals,
             gauges,
@@ -92,13 +98,12 @@ impl Metrics {
         // Writing to a String cannot fail.
         let _ = text::encode_registry(&mut out, &registry);
         let _ = write_process(&mut out, started);
-        let _ = text::encode_eof(&mut out);
-        out
+        (out, exemplars)
     }
 
     /// Prometheus text 0.0.4: the same samples, with a counter's family named as its sample is, and no units or end mark.
     pub(crate) fn prometheus(&self) -> String {
-        let open = self.openmetrics();
+        let (open, _) = self.samples();
         let mut counters = Vec::new();
         for line in open.lines() {
             if let Some(name) = line
@@ -109,10 +114,7 @@ impl Metrics {
             }
         }
         let mut out = String::with_capacity(open.len());
-        for line in open
-            .lines()
-            .filter(|line| *line != "# EOF" && !line.starts_with("# UNIT "))
-        {
+        for line in open.lines().filter(|line| !line.starts_with("# UNIT ")) {
             let family = line
                 .strip_prefix("# HELP ")
                 .or_else(|| line.strip_prefix("# TYPE "));

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
+use super::histogram::{Exemplars, Histogram};
 use crate::conn::TlsFacts;
-use crate::failure::Reason;
+use crate::failure::{Reason, Side};
 
 /// One thread's counters: written by it alone, read by a scrape.
 #[derive(Debug, Default)]
@@ -25,19 +26,38 @@ pub(crate) struct Conns {
     pub handshaking: AtomicI64,
     /// Handshake done, between accept and close.
     pub open: AtomicI64,
-    /// Of these, HTTP/1 between two requests.
+    /// Of these, between two requests.
     pub idle: AtomicI64,
     /// To the application, not in use.
     pub upstream_idle: AtomicI64,
+    /// Exchanges in progress.
+    in_flight: AtomicI64,
+}
+
+/// What is now, of all threads.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Gauges {
+    /// In the TLS handshake.
+    pub handshaking: i64,
+    /// Handshake done.
+    pub open: i64,
+    /// Of these, between two requests.
+    pub idle: i64,
+    /// To the application, not in use.
+    pub upstream_idle: i64,
+    /// Exchanges in progress.
+    pub in_flight: i64,
 }
 
 /// Sums that only grow.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Totals {
-    /// By method, status code and reason.
-    pub requests: BTreeMap<(&'static str, u16, &'static str), u64>,
+    /// By method (its place in [`METHODS`]), status code and reason: numbers, which are compared at once.
+    pub requests: BTreeMap<(usize, u16, Option<Reason>), u64>,
     /// From the request's first byte to the response's last.
     pub duration: Histogram,
+    /// Traces to look at, for `duration`.
+    pub exemplars: Exemplars,
     /// From the request's departure to the application to the head of its response.
     pub upstream: Histogram,
     /// Request body bytes.
@@ -48,8 +68,10 @@ pub(crate) struct Totals {
     pub handshakes: BTreeMap<(&'static str, &'static str, &'static str, bool), u64>,
     /// From accept to the end of a successful handshake.
     pub handshake_duration: Histogram,
-    /// Requests sent to the application a second time because a kept connection had gone stale.
-    pub upstream_retries: u64,
+    /// Requests sent to the application once more because a kept connection had gone stale: those that went well then.
+    pub retries_ok: u64,
+    /// And those that did not.
+    pub retries_failed: u64,
     /// Connections closed at accept because of the limit.
     pub refused: u64,
     /// Connections closed at accept because of the limit of their client.
@@ -77,6 +99,10 @@ pub(crate) struct ExchangeFacts<'a> {
     pub bytes_in: u64,
     /// Response body bytes.
     pub bytes_out: u64,
+    /// How often it was sent once more.
+    pub retries: u64,
+    /// The trace that it belongs to, where that is kept: 32 hex digits.
+    pub trace_id: Option<&'a str>,
 }
 
 /// What one handshake adds.
@@ -90,17 +116,47 @@ pub(crate) struct HandshakeFacts<'a> {
     pub took: Duration,
 }
 
+impl Conns {
+    /// So many exchanges are in progress now.
+    pub(crate) fn in_flight(&self, exchanges: usize) {
+        // One thread writes it, so a store does.
+        self.in_flight.store(exchanges as i64, Ordering::Relaxed);
+    }
+
+    /// Adds this thread's gauges to `sum`.
+    pub(super) fn add_to(&self, sum: &mut Gauges) {
+        let now = |gauge: &AtomicI64| gauge.load(Ordering::Relaxed);
+        sum.handshaking += now(&self.handshaking);
+        sum.open += now(&self.open);
+        sum.idle += now(&self.idle);
+        sum.upstream_idle += now(&self.upstream_idle);
+        sum.in_flight += now(&self.in_flight);
+    }
+}
+
 impl Meter {
     /// Counts an exchange.
     pub(crate) fn exchange(&self, facts: &ExchangeFacts<'_>) {
         let key = (
-            facts.method.map_or("other", method),
+            facts.method.map_or(OTHER, method),
             facts.status.map_or(0, |status| status.as_u16()),
-            facts.reason.map_or("", Reason::word),
+            facts.reason,
         );
         let mut totals = self.lock();
         *totals.requests.entry(key).or_default() += 1;
         totals.duration.observe(facts.duration);
+        if let Some(trace_id) = facts.trace_id {
+            totals.exemplars.note(facts.duration, trace_id);
+        }
+        if facts.retries > 0 {
+            let is_failed = facts.reason.is_some_and(|r| r.side() == Side::Upstream);
+            let retries = if is_failed {
+                &mut totals.retries_failed
+            } else {
+                &mut totals.retries_ok
+            };
+            *retries += facts.retries;
+        }
         if let Some(upstream) = facts.upstream {
             totals.upstream.observe(upstream);
         }
@@ -128,11 +184,6 @@ impl Meter {
         if facts.reason.is_none() {
             totals.handshake_duration.observe(facts.took);
         }
-    }
-
-    /// Counts a request replayed on a fresh connection.
-    pub(crate) fn retried(&self) {
-        self.lock().upstream_retries += 1;
     }
 
     /// Counts a connection closed at accept.
@@ -169,7 +220,9 @@ impl Meter {
         sum.handshake_duration.add(&totals.handshake_duration);
         sum.bytes_in += totals.bytes_in;
         sum.bytes_out += totals.bytes_out;
-        sum.upstream_retries += totals.upstream_retries;
+        sum.exemplars.add(&totals.exemplars);
+        sum.retries_ok += totals.retries_ok;
+        sum.retries_failed += totals.retries_failed;
         sum.refused += totals.refused;
         sum.crowded += totals.crowded;
         sum.not_allowed += totals.not_allowed;
@@ -199,43 +252,24 @@ impl Drop for Counted<'_> {
     }
 }
 
-/// A histogram of durations in [`BUCKETS`].
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Histogram {
-    /// Observations in each bucket, not cumulative; the last is everything above.
-    pub counts: [u64; BUCKETS.len() + 1],
-    /// Sum of all observations.
-    pub sum: Duration,
-}
-
-impl Histogram {
-    fn observe(&mut self, duration: Duration) {
-        let seconds = duration.as_secs_f64();
-        let bucket = BUCKETS.partition_point(|bound| *bound < seconds);
-        self.counts[bucket] += 1;
-        self.sum += duration;
-    }
-
-    fn add(&mut self, other: &Self) {
-        for (sum, count) in self.counts.iter_mut().zip(other.counts) {
-            *sum += count;
-        }
-        self.sum += other.sum;
+/// The place of a method in [`METHODS`].
+fn method(method: &Method) -> usize {
+    match *method {
+        Method::GET => 0,
+        Method::POST => 1,
+        Method::HEAD => 2,
+        Method::PUT => 3,
+        Method::DELETE => 4,
+        Method::PATCH => 5,
+        Method::OPTIONS => 6,
+        Method::CONNECT => 7,
+        Method::TRACE => 8,
+        _ => OTHER,
     }
 }
 
-/// Upper bounds in seconds.
-pub(super) const BUCKETS: [f64; 14] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+/// The nine standard methods, and all others.
+pub(super) const METHODS: [&str; 10] = [
+    "GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE", "other",
 ];
-
-/// One of the nine standard methods, or `other`.
-fn method(method: &Method) -> &'static str {
-    const KNOWN: [&str; 9] = [
-        "GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "CONNECT", "TRACE",
-    ];
-    KNOWN
-        .into_iter()
-        .find(|known| *known == method.as_str())
-        .unwrap_or("other")
-}
+const OTHER: usize = METHODS.len() - 1;

@@ -3,6 +3,7 @@
 
 mod certificates;
 mod expose;
+mod histogram;
 mod meter;
 mod process;
 mod snapshot;
@@ -10,4 +11,4 @@ mod snapshot;
 pub(crate) use certificates::PartFacts;
 pub(crate) use expose::{Facts, Metrics};
 pub(crate) use meter::Counted;
-pub(crate) use meter::{ExchangeFacts, HandshakeFacts, Meter};
+pub(crate) use meter::{ExchangeFacts, HandshakeFacts, Meter, Totals};

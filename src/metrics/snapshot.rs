@@ -10,14 +10,15 @@ use prometheus_client::registry::Unit;
 
 use super::certificates;
 use super::expose::Facts;
-use super::meter::{BUCKETS, Histogram, Totals};
+use super::histogram::{BUCKETS, Histogram};
+use super::meter::{Gauges, METHODS, Totals};
+use crate::failure::Reason;
 
 /// The sums of one scrape.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     pub(super) totals: Totals,
-    /// Handshaking, open, idle, and idle upstream.
-    pub(super) gauges: [i64; 4],
+    pub(super) gauges: Gauges,
     pub(super) facts: Facts,
 }
 
@@ -44,9 +45,9 @@ impl Snapshot {
                 };
                 (
                     vec![
-                        ("method", (*method).to_owned()),
+                        ("method", METHODS[*method].to_owned()),
                         ("code", code),
-                        ("reason", (*reason).to_owned()),
+                        ("reason", reason.map_or("", Reason::word).to_owned()),
                     ],
                     *count,
                 )
@@ -91,28 +92,35 @@ impl Snapshot {
             to,
             "upstream_retries",
             "Requests sent again because a kept connection to the application had gone stale",
-            [(
-                vec![("outcome", "replayed".to_owned())],
-                totals.upstream_retries,
-            )],
+            [("ok", totals.retries_ok), ("failed", totals.retries_failed)]
+                .map(|(outcome, count)| (vec![("outcome", outcome.to_owned())], count)),
         )
     }
 
     fn connections(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let [handshaking, open, idle, upstream_idle] = self.gauges;
+        let now = &self.gauges;
+        let in_flight = [(vec![], now.in_flight as f64)];
+        gauge(to, "requests_in_flight", "Exchanges in progress", in_flight)?;
         let states = [
-            ("handshake", handshaking),
-            ("active", open - idle),
-            ("idle", idle),
+            ("handshake", now.handshaking),
+            ("active", now.open - now.idle),
+            ("idle", now.idle),
         ];
-        let states = states.map(|(state, count)| (vec![("state", state.to_owned())], count as f64));
-        gauge(to, "connections", "Client connections by state", states)?;
-        let idle = [(vec![("state", "idle".to_owned())], upstream_idle as f64)];
+        gauge(
+            to,
+            "connections",
+            "Client connections by state",
+            by("state", states),
+        )?;
+        let states = [
+            ("active", self.facts.upstream_open - now.upstream_idle),
+            ("idle", now.upstream_idle),
+        ];
         gauge(
             to,
             "upstream_connections",
             "Connections to the application by state",
-            idle,
+            by("state", states),
         )?;
         counter(
             to,
@@ -159,12 +167,21 @@ impl Snapshot {
             "1 while the target in force is not the configured one",
             [(vec![], f64::from(u8::from(self.facts.target_drift)))],
         )?;
-        let dropped = [(vec![("class", "record".to_owned())], self.facts.log_dropped)];
+        let facts = &self.facts;
+        let [success, error, audit] = facts.log_dropped;
+        let dropped = [("success", success), ("error", error), ("audit", audit)]
+            .map(|(class, count)| (vec![("class", class.to_owned())], count));
         counter(
             to,
             "log_dropped",
-            "Record lines that were not written because nobody read them",
+            "Record lines that were not written because nobody read them, or the disk was full",
             dropped,
+        )?;
+        counter(
+            to,
+            "log_sampled_out",
+            "Record lines of successes that --log-sample left out",
+            [(vec![], facts.log_sampled_out)],
         )?;
         gauge(
             to,
@@ -211,6 +228,11 @@ pub(super) fn gauge(
         }
     }
     Ok(())
+}
+
+/// One label, and what is now. Counted by several threads, a moment apart, a difference may come out below nothing.
+fn by<const N: usize>(label: &'static str, counts: [(&str, i64); N]) -> [(Labels, f64); N] {
+    counts.map(|(value, count)| (vec![(label, value.to_owned())], count.max(0) as f64))
 }
 
 fn histogram(

@@ -3,14 +3,17 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{HeaderValue, Version};
+use http::{HeaderValue, Uri};
 use tracing::{Level, event};
 use uuid::fmt::Hyphenated;
 
+use super::asked::Asked;
+use super::class::Class;
 use super::exchange::{Exchange, new_id};
-use super::layer::RECORD;
+use super::log::RECORD;
+use crate::conn::Site;
 use crate::failure::Reason;
-use crate::metrics::{ExchangeFacts, HandshakeFacts, Meter};
+use crate::metrics::{ExchangeFacts, HandshakeFacts};
 
 /// One record for an exchange, and its share of the metrics.
 pub(super) fn exchange(exchange: &Exchange) {
@@ -20,60 +23,85 @@ pub(super) fn exchange(exchange: &Exchange) {
     let upstream = exchange
         .sent_upstream
         .map(|sent| exchange.first_byte.unwrap_or(now).duration_since(sent));
-    exchange.conn.site.meter.exchange(&ExchangeFacts {
-        method: exchange.method.as_ref(),
+    let nothing = Asked::default();
+    let asked = exchange.asked.as_deref().unwrap_or(&nothing);
+    let conn = &exchange.conn;
+    let (site, tls) = (&conn.site, conn.tls.as_ref());
+    site.meter.exchange(&ExchangeFacts {
+        method: asked.method.as_ref(),
         status: exchange.status,
         reason,
         duration: total,
         upstream,
         bytes_in: exchange.bytes_in(),
         bytes_out: exchange.bytes_out,
+        retries: exchange.retries,
+        trace_id: asked.trace_id().filter(|_| asked.is_sampled()),
     });
-    let conn = &exchange.conn;
-    let tls = conn.tls.as_ref();
     let id = exchange.id.hyphenated();
     let mut buffer = [0; Hyphenated::LENGTH];
     let id: &str = id.encode_lower(&mut buffer);
-    let path = exchange.uri.as_ref().map(|uri| uri.path());
+    // What clients say is shown as far as it may be.
+    let shown = |text| site.policy.shown(text);
+    let uri = asked.uri.as_ref();
+    let query = uri.and_then(Uri::query).filter(|_| site.policy.query);
+    let headers = site.policy.object(&asked.headers);
+    let referer = asked
+        .referer
+        .as_ref()
+        .map(|value| without_query(value.as_bytes()));
+    let user_agent = asked.user_agent.as_ref().map(HeaderValue::as_bytes);
+    let sni = tls.and_then(|tls| tls.sni.as_deref());
+    let class = Class::of(exchange.status, reason, total, upstream, site.policy.slow);
     event!(
         target: RECORD, parent: None, Level::INFO,
+        class = class.number(),
         kind = "exchange",
         id,
         time = %humantime::format_rfc3339_micros(exchange.time),
-        service = &*conn.site.service,
+        service = &*site.service,
         request_id = exchange.request_id.as_ref().map_or(id, |id| id.to_str().unwrap_or_default()),
-        trace_id = exchange.trace_id.as_ref().and_then(|value| value.to_str().ok()?.get(3..35)),
-        client = %exchange.client.unwrap_or_else(|| conn.client.ip()),
+        trace_id = asked.trace_id(),
+        client = exchange.client.as_deref().unwrap_or(&conn.client_ip),
         client_port = exchange.client.is_none().then(|| conn.client.port()),
-        proxy = exchange.client.map(|_| tracing::field::display(conn.client.ip())),
-        client_id = conn.peer.as_ref().map(|peer| &*peer.name),
-        method = exchange.method.as_ref().map(|method| method.as_str()),
-        host = exchange.host.as_ref().map(HeaderValue::as_bytes),
-        path,
-        status = exchange.status.map(|status| status.as_u16()),
+        proxy = exchange.client.is_some().then_some(&*conn.client_ip),
+        client_id = conn.peer.as_ref().map(|peer| shown(peer.name.as_bytes())).as_deref(),
+        method = asked.method(),
+        host = asked.host().map(shown).as_deref(),
+        path = asked.path().map(shown).as_deref(),
+        query = query.map(|query| shown(query.as_bytes())).as_deref(),
+        headers = headers.as_deref(),
+        status = exchange.status.map_or(0, |status| status.as_u16()),
         reason = reason.map_or("", Reason::word),
         bytes_in = exchange.bytes_in(),
         bytes_out = exchange.bytes_out,
         duration_ms = millis(total),
         handshake_ms = conn.handshake.take().map(millis),
+        queue_ms = queued(exchange, asked).map(millis),
         connect_ms = exchange.connect.map(millis),
         first_byte_ms = exchange.first_byte.map(|at| millis(at.duration_since(exchange.started))),
         body_ms = exchange.first_byte.map(|at| millis(now.duration_since(at))),
         upstream_ms = upstream.map(millis),
-        target = exchange.target.as_ref().map(|target| tracing::field::display(&target.url)),
-        upstream = exchange.upstream.map(tracing::field::display),
+        target = exchange.target.as_ref().map(|target| &*target.text),
+        upstream = exchange.upstream.as_deref(),
         retries = exchange.retries,
-        http = exchange.version.map(http),
+        http = asked.http(),
         tls = tls.map(|tls| tls.version),
         cipher = tls.and_then(|tls| tls.cipher),
-        sni = tls.and_then(|tls| tls.sni.as_deref()),
+        sni = sni.map(|sni| shown(sni.as_bytes())).as_deref(),
         alpn = tls.and_then(|tls| tls.alpn),
         resumed = tls.map(|tls| tls.resumed),
         generation = tls.map(|tls| tls.generation.number),
-        user_agent = exchange.user_agent.as_ref().map(HeaderValue::as_bytes),
-        referer = exchange.referer.as_ref().map(|value| without_query(value.as_bytes())),
+        user_agent = user_agent.map(shown).as_deref(),
+        referer = referer.map(shown).as_deref(),
         closed_by = reason.map(|reason| reason.side().word()),
     );
+}
+
+/// From the request's head to its departure, without what connecting took: what it waited for in here.
+fn queued(exchange: &Exchange, asked: &Asked) -> Option<Duration> {
+    let waited = exchange.sent_upstream?.duration_since(asked.at?);
+    Some(waited.saturating_sub(exchange.connect.unwrap_or_default()))
 }
 
 /// A handshake that failed.
@@ -81,21 +109,24 @@ pub(super) fn exchange(exchange: &Exchange) {
 pub(crate) struct Handshake<'a> {
     /// Who tried.
     pub client: SocketAddr,
-    /// `--service-name`.
-    pub service: &'a str,
     /// When the connection was accepted.
     pub accepted: Instant,
     /// Why it failed.
     pub reason: Reason,
     /// The same in words.
     pub detail: &'a str,
+    /// The name that the client asked for.
+    pub sni: Option<&'a str>,
+    /// The protocols that it offered.
+    pub alpn: Option<&'a [u8]>,
     /// The generation that was on offer.
     pub generation: u64,
 }
 
 /// The record of a handshake that failed, and its share of the metrics.
-pub(crate) fn handshake(meter: &Meter, failed: &Handshake<'_>) {
-    meter.handshake(&HandshakeFacts {
+pub(crate) fn handshake(site: &Site, failed: &Handshake<'_>) {
+    let shown = |text| site.policy.shown(text);
+    site.meter.handshake(&HandshakeFacts {
         reason: Some(failed.reason),
         tls: None,
         took: failed.accepted.elapsed(),
@@ -104,14 +135,18 @@ pub(crate) fn handshake(meter: &Meter, failed: &Handshake<'_>) {
     let id = new_id(time).hyphenated();
     event!(
         target: RECORD, parent: None, Level::INFO,
+        class = Class::of(None, Some(failed.reason), Duration::ZERO, None, Duration::MAX).number(),
         kind = "handshake",
         id = %id,
         time = %humantime::format_rfc3339_micros(time),
-        service = failed.service,
+        service = &*site.service,
         client = %failed.client.ip(),
         client_port = failed.client.port(),
         reason = failed.reason.word(),
-        detail = failed.detail,
+        detail = &*shown(failed.detail.as_bytes()),
+        sni = failed.sni.map(|sni| shown(sni.as_bytes())).as_deref(),
+        alpn = failed.alpn.map(shown).as_deref(),
+        status = 0_u64,
         duration_ms = millis(failed.accepted.elapsed()),
         generation = failed.generation,
         closed_by = failed.reason.side().word(),
@@ -123,6 +158,7 @@ pub(crate) fn audit(service: &str, action: &str, result: &str, reason: &str, det
     let time = SystemTime::now();
     event!(
         target: RECORD, parent: None, Level::INFO,
+        class = Class::Audit.number(),
         kind = "audit",
         id = %new_id(time).hyphenated(),
         time = %humantime::format_rfc3339_micros(time),
@@ -134,14 +170,6 @@ pub(crate) fn audit(service: &str, action: &str, result: &str, reason: &str, det
     );
 }
 
-fn http(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2",
-        _ => "1.1",
-    }
-}
-
 /// Credentials travel in queries, so a referer is logged without its own.
 fn without_query(referer: &[u8]) -> &[u8] {
     referer
@@ -150,7 +178,7 @@ fn without_query(referer: &[u8]) -> &[u8] {
         .unwrap_or_default()
 }
 
-/// Milliseconds with microseconds behind the point.
-fn millis(duration: Duration) -> f64 {
-    duration.as_micros() as f64 / 1000.0
+/// As durations travel in an event: whole microseconds, which are written as milliseconds.
+fn millis(duration: Duration) -> i64 {
+    duration.as_micros() as i64
 }

@@ -1,16 +1,17 @@
 //! One request and its response, from the first byte of the head to the last of the body. Whatever happens, dropping it
 //! leaves exactly one record.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use http::header::{REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use uuid::Uuid;
 
+use super::asked::Asked;
 use super::event;
+use super::inflight::Open;
 use crate::conn::Conn;
 use crate::failure::Reason;
 use crate::http::RequestProgress;
@@ -24,27 +25,24 @@ pub(crate) struct Exchange {
     pub(super) id: Uuid,
     pub(super) time: SystemTime,
     pub(super) started: Instant,
-    pub(super) method: Option<Method>,
-    pub(super) host: Option<HeaderValue>,
-    pub(super) uri: Option<Uri>,
-    pub(super) version: Option<Version>,
-    pub(super) user_agent: Option<HeaderValue>,
-    pub(super) referer: Option<HeaderValue>,
-    pub(super) trace_id: Option<HeaderValue>,
+    /// As much of the request as could be read.
+    pub(super) asked: Option<Rc<Asked>>,
     /// The client, where a trusted proxy has named one.
-    pub(super) client: Option<IpAddr>,
+    pub(super) client: Option<Rc<str>>,
     /// Where a trusted proxy has given one.
     pub(super) request_id: Option<HeaderValue>,
     pub(super) status: Option<StatusCode>,
     pub(super) bytes_out: u64,
     pub(super) target: Option<Arc<Target>>,
-    pub(super) upstream: Option<SocketAddr>,
+    pub(super) upstream: Option<Rc<str>>,
     pub(super) retries: u64,
     pub(super) connect: Option<Duration>,
     pub(super) sent_upstream: Option<Instant>,
     pub(super) first_byte: Option<Instant>,
     progress: Rc<RequestProgress>,
     outcome: Outcome,
+    /// Where it stands among those in flight.
+    key: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -59,18 +57,24 @@ impl Exchange {
     pub(crate) fn open(conn: &Rc<Conn>, started: Instant) -> Self {
         let time = SystemTime::now();
         conn.tenure.count();
+        let (id, progress) = (new_id(time), Rc::<RequestProgress>::default());
+        let site = &conn.site;
+        let key = site.inflight.add(Open {
+            id,
+            started,
+            conn: Rc::clone(conn),
+            progress: Rc::clone(&progress),
+            asked: None,
+            client: None,
+            is_tunnel: false,
+        });
+        site.meter.conns.in_flight(site.inflight.count());
         Self {
             conn: Rc::clone(conn),
-            id: new_id(time),
+            id,
             time,
             started,
-            method: None,
-            host: None,
-            uri: None,
-            version: None,
-            user_agent: None,
-            referer: None,
-            trace_id: None,
+            asked: None,
             client: None,
             request_id: None,
             status: None,
@@ -81,8 +85,9 @@ impl Exchange {
             connect: None,
             sent_upstream: None,
             first_byte: None,
-            progress: Rc::default(),
+            progress,
             outcome: Outcome::Open,
+            key,
         }
     }
 
@@ -94,41 +99,28 @@ impl Exchange {
         version: Version,
         headers: &HeaderMap,
     ) {
-        self.method = Some(method.clone());
-        self.uri = Some(uri.clone());
-        self.version = Some(version);
-        self.host = match uri.authority() {
-            Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-            None => headers.get(http::header::HOST).cloned(),
-        };
-        self.user_agent = headers.get(USER_AGENT).cloned();
-        self.referer = headers.get(REFERER).cloned();
-        self.trace_id = headers
-            .get("traceparent")
-            .filter(|value| is_traceparent(value))
-            .cloned();
+        let policy = &self.conn.site.policy;
+        self.asked(Asked::new(method, uri, version, headers, policy));
+    }
+
+    fn asked(&mut self, asked: Asked) {
+        let asked = Rc::new(asked);
+        self.asked = Some(Rc::clone(&asked));
+        let inflight = &self.conn.site.inflight;
+        inflight.change(self.key, |open| open.asked = Some(asked));
     }
 
     /// Opens the exchange of what never became a request that could be read.
     pub(crate) fn open_unread(conn: &Rc<Conn>, version: Version) -> Self {
         let mut exchange = Self::open(conn, Instant::now());
-        exchange.version = Some(version);
+        exchange.asked(Asked::unread(version));
         exchange
     }
 
     /// Opens the exchange of a head that was refused before anything parsed it, with what can be read of it.
     pub(crate) fn open_refused(conn: &Rc<Conn>, started: Instant, bytes: &[u8]) -> Self {
         let mut exchange = Self::open(conn, started);
-        let line = bytes
-            .split(|byte| *byte == b'\r' || *byte == b'\n')
-            .next()
-            .unwrap_or_default();
-        let mut words = line.split(|byte| *byte == b' ');
-        exchange.method = words
-            .next()
-            .filter(|word| word.len() <= 32)
-            .and_then(|word| Method::from_bytes(word).ok());
-        exchange.uri = words.next().and_then(|word| Uri::try_from(word).ok());
+        exchange.asked(Asked::refused(bytes));
         exchange
     }
 
@@ -147,17 +139,30 @@ impl Exchange {
 
     /// Whether the client speaks HTTP/2.
     pub(crate) fn is_http2(&self) -> bool {
-        self.version == Some(Version::HTTP_2)
+        let asked = self.asked.as_ref();
+        asked.is_some_and(|asked| asked.version == Some(Version::HTTP_2))
     }
 
     /// The authority that the client has asked for.
     pub(crate) fn host(&self) -> Option<&HeaderValue> {
-        self.host.as_ref()
+        self.asked.as_ref()?.host.as_ref()
     }
 
     /// Notes what a trusted proxy has said: whom the request is from, and its id.
     pub(crate) fn is_for(&mut self, client: Option<IpAddr>, request_id: Option<HeaderValue>) {
-        (self.client, self.request_id) = (client, request_id);
+        self.request_id = request_id;
+        if let Some(client) = client {
+            let client: Rc<str> = client.to_string().into();
+            self.client = Some(Rc::clone(&client));
+            let inflight = &self.conn.site.inflight;
+            inflight.change(self.key, |open| open.client = Some(client));
+        }
+    }
+
+    /// From here on both sides speak another protocol.
+    pub(crate) fn is_tunnel(&self) {
+        let inflight = &self.conn.site.inflight;
+        inflight.change(self.key, |open| open.is_tunnel = true);
     }
 
     pub(crate) fn bound_for(&mut self, target: &Arc<Target>) {
@@ -170,7 +175,7 @@ impl Exchange {
     }
 
     /// The request is on its way to the application.
-    pub(crate) fn sent_to(&mut self, address: Option<SocketAddr>) {
+    pub(crate) fn sent_to(&mut self, address: Option<Rc<str>>) {
         self.upstream = address;
         self.sent_upstream = Some(Instant::now());
     }
@@ -226,6 +231,9 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         event::exchange(self);
+        let site = &self.conn.site;
+        site.inflight.remove(self.key);
+        site.meter.conns.in_flight(site.inflight.count());
     }
 }
 
@@ -238,14 +246,4 @@ pub(super) fn new_id(time: SystemTime) -> Uuid {
     random[..8].copy_from_slice(&fastrand::u64(..).to_le_bytes());
     random[8..].copy_from_slice(&fastrand::u16(..).to_le_bytes());
     uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
-}
-
-/// W3C Trace Context: version, 32 hex digits of trace id, 16 of parent id, 2 of flags.
-fn is_traceparent(value: &HeaderValue) -> bool {
-    let bytes = value.as_bytes();
-    bytes.len() == 55
-        && bytes.iter().enumerate().all(|(at, byte)| match at {
-            2 | 35 | 52 => *byte == b'-',
-            _ => byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'),
-        })
 }

@@ -1,15 +1,23 @@
-//! What an exchange leaves behind: one record, formatted once, written to stdout by a thread of its own and kept in a
-//! ring for `/logs`.
+//! What an exchange leaves behind: one record, formatted once, written by a thread of its own and kept in a ring for `/logs`.
 
+mod asked;
+mod class;
 mod event;
 mod exchange;
-mod json;
-mod layer;
+mod format;
+mod inflight;
+mod log;
+mod notice;
+mod policy;
 mod ring;
-mod writer;
 
 pub(crate) use event::{Handshake, audit, handshake};
 pub(crate) use exchange::Exchange;
-pub(crate) use layer::{RECORD, RecordLayer, batch, hand_over};
+pub(crate) use format::{Fields, Format, Ink, Pen, duration, size, write_text};
+pub(crate) use inflight::{Inflight, Open, Roll};
+pub(crate) use log::{
+    Counts, LineWriter, LogHandle, Output, RECORD, RecordLayer, batch, hand_over,
+};
+pub(crate) use notice::Notice;
+pub(crate) use policy::Policy;
 pub(crate) use ring::Ring;
-pub(crate) use writer::{Drops, LineWriter};

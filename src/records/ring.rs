@@ -1,91 +1,298 @@
-//! The recent records, for `/logs`. Each thread keeps its own share, so that a request never waits for another worker;
-//! whoever reads puts the shares together.
+//! The recent records, for `/logs`. They lie on shelves by what they are about: a flood of successes leaves what failed where
+//! it is, and a flood of what clients did wrong leaves what the application did wrong.
 
-use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-/// All shares.
+use super::class::Class;
+use super::log::Lines;
+use super::notice::Notice;
+
+/// The recent records of all threads. Its lock is taken once for a batch of them.
 #[derive(Debug)]
 pub(crate) struct Ring {
-    size: usize,
-    shards: Mutex<Vec<Arc<Mutex<Shard>>>>,
+    shelves: Mutex<Shelves>,
 }
 
-/// One thread's share: as large as the whole ring, because one thread may have served everything that is recent.
+/// Some records in the order in which they came, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Passage {
+    /// Each one line of JSON without its end.
+    pub lines: Vec<Arc<[u8]>>,
+    /// Where to go on.
+    pub place: u64,
+    /// Records between that are not here any more.
+    pub missed: u64,
+}
+
 #[derive(Debug)]
-pub(super) struct Shard {
+struct Shelves {
+    /// Records at most, and as many KiB.
     size: usize,
-    /// Of the lines kept. Clients choose how long a line is, so their number alone bounds nothing.
-    bytes: usize,
-    entries: VecDeque<Entry>,
+    /// Of the next record. Places count from 1.
+    next: u64,
+    /// Successes, what clients did wrong, and the rest.
+    shelves: [Shelf; 3],
 }
 
-#[derive(Debug, Clone)]
+/// Records in the order of their places.
+#[derive(Debug, Default)]
+struct Shelf {
+    entries: VecDeque<Entry>,
+    /// Of all entries. Clients choose how long a line is, so their number alone bounds nothing.
+    bytes: usize,
+}
+
+#[derive(Debug)]
 struct Entry {
-    /// Microseconds since the epoch, when the record was closed.
-    closed: u128,
+    place: u64,
     line: Arc<[u8]>,
 }
 
 impl Ring {
-    /// A ring of `size` records.
+    /// A ring of `size` records, and as many KiB.
     pub(crate) fn new(size: usize) -> Self {
         Self {
-            size,
-            shards: Mutex::default(),
+            shelves: Mutex::new(Shelves {
+                size,
+                next: 1,
+                shelves: Default::default(),
+            }),
         }
     }
 
-    /// The newest records of all threads, newest first, each a line of JSON.
+    /// Keeps records.
+    pub(super) fn keep(&self, lines: &Lines) {
+        let mut shelves = self.lock();
+        for (class, line) in lines.iter() {
+            shelves.keep(class, line.strip_suffix(b"\n").unwrap_or(line));
+        }
+    }
+
+    /// Keeps what the log says of itself. It may say it often, and pushes out nothing that matters.
+    pub(crate) fn note(&self, notice: &Notice) {
+        self.lock().keep(Class::Success, notice.json());
+    }
+
+    /// All records, newest first, each one line of JSON.
     pub(crate) fn recent(&self) -> Vec<Arc<[u8]>> {
-        let mut entries = Vec::new();
-        for shard in lock(&self.shards).iter() {
-            entries.extend(lock(shard).entries.iter().rev().cloned());
-        }
-        // Stable: records of one thread that closed in the same microsecond stay in order.
-        entries.sort_by_key(|entry| Reverse(entry.closed));
-        entries.truncate(self.size);
-        entries.into_iter().map(|entry| entry.line).collect()
+        let mut lines = self.after(0, usize::MAX).lines;
+        lines.reverse();
+        lines
     }
 
-    /// A new share for the calling thread.
-    pub(super) fn shard(&self) -> Arc<Mutex<Shard>> {
-        let shard = Arc::new(Mutex::new(Shard {
-            size: self.size,
-            bytes: 0,
-            entries: VecDeque::new(),
-        }));
-        lock(&self.shards).push(Arc::clone(&shard));
-        shard
+    /// What came after `place`: `most` records at most.
+    pub(crate) fn after(&self, place: u64, most: usize) -> Passage {
+        self.lock().after(place, most)
     }
 
-    /// Keeps a record. The lock is the thread's own; only a reader of `/logs` ever holds it, too.
-    pub(super) fn keep(shard: &Mutex<Shard>, line: &[u8]) {
-        let closed = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_micros());
+    /// The place of the newest record.
+    pub(crate) fn newest(&self) -> u64 {
+        self.lock().next - 1
+    }
+
+    /// The place of the record with this id.
+    pub(crate) fn place_of(&self, id: &str) -> Option<u64> {
+        let wanted = format!("\"id\":\"{id}\"");
+        let wanted = memchr::memmem::Finder::new(&wanted);
+        let shelves = self.lock();
+        let mut entries = shelves.shelves.iter().flat_map(|shelf| &shelf.entries);
+        entries
+            .find(|entry| wanted.find(&entry.line).is_some())
+            .map(|entry| entry.place)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelves> {
+        // What a panicking holder leaves behind is whole entries.
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shelves {
+    fn keep(&mut self, class: Class, line: &[u8]) {
         let entry = Entry {
-            closed,
+            place: self.next,
             line: Arc::from(line),
         };
-        let mut shard = lock(shard);
-        shard.bytes += line.len();
-        shard.entries.push_back(entry);
-        while shard.entries.len() > shard.size || shard.bytes > shard.size * TYPICAL {
-            let Some(oldest) = shard.entries.pop_front() else {
-                return;
-            };
-            shard.bytes -= oldest.line.len();
+        self.next += 1;
+        let shelf = match class {
+            Class::Success => 0,
+            Class::Refused => 1,
+            Class::Failed | Class::Audit => 2,
+        };
+        self.shelves[shelf].bytes += entry.size();
+        self.shelves[shelf].entries.push_back(entry);
+        while self.len() > self.size || self.bytes() > self.size * TYPICAL {
+            self.forget();
         }
+    }
+
+    /// Takes away the oldest record of those shelves that have more than what is reserved for them. When there is too much
+    /// in all, at least one has.
+    fn forget(&mut self) {
+        let has_too_many = self.len() > self.size;
+        let reserved = [self.size / 2, self.size / 4, self.size / 4];
+        let over = self.shelves.iter_mut().zip(reserved);
+        let over = over.filter(|(shelf, reserved)| {
+            if has_too_many {
+                shelf.entries.len() > *reserved
+            } else {
+                shelf.bytes > reserved * TYPICAL
+            }
+        });
+        let oldest = over.min_by_key(|(shelf, _)| shelf.first_place());
+        if let Some((shelf, _)) = oldest
+            && let Some(entry) = shelf.entries.pop_front()
+        {
+            shelf.bytes -= entry.size();
+        }
+    }
+
+    fn after(&self, place: u64, most: usize) -> Passage {
+        let mut known = self.shelves.each_ref().map(|shelf| {
+            let entries = &shelf.entries;
+            entries.partition_point(|entry| entry.place <= place)
+        });
+        let mut passage = Passage {
+            place,
+            ..Passage::default()
+        };
+        while passage.lines.len() < most {
+            let heads = self.shelves.iter().zip(&mut known);
+            let heads = heads.filter_map(|(shelf, at)| Some((shelf.entries.get(*at)?, at)));
+            let Some((entry, at)) = heads.min_by_key(|(entry, _)| entry.place) else {
+                passage.place = self.next - 1;
+                break;
+            };
+            *at += 1;
+            passage.place = entry.place;
+            passage.lines.push(Arc::clone(&entry.line));
+        }
+        passage.missed = passage.place - place - passage.lines.len() as u64;
+        passage
+    }
+
+    fn len(&self) -> usize {
+        self.shelves.iter().map(|shelf| shelf.entries.len()).sum()
+    }
+
+    fn bytes(&self) -> usize {
+        self.shelves.iter().map(|shelf| shelf.bytes).sum()
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What a panicking holder leaves behind is whole entries.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shelf {
+    fn first_place(&self) -> Option<u64> {
+        self.entries.front().map(|entry| entry.place)
+    }
 }
 
-/// Bytes of a line; most have some 600.
+impl Entry {
+    fn size(&self) -> usize {
+        self.line.len() + size_of::<Self>() + COUNTS
+    }
+}
+
+/// Bytes of a record; most have some 700.
 const TYPICAL: usize = 1024;
+/// Bytes in front of what an `Arc` holds.
+const COUNTS: usize = 2 * size_of::<usize>();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(class: Class, texts: impl IntoIterator<Item = String>) -> Lines {
+        let mut lines = Lines::default();
+        for text in texts {
+            lines.add(|out| {
+                out.extend_from_slice(text.as_bytes());
+                class
+            });
+        }
+        lines
+    }
+
+    fn numbered(class: Class, numbers: std::ops::Range<u32>) -> Lines {
+        lines(class, numbers.map(|number| format!("{class:?} {number}")))
+    }
+
+    fn texts(lines: &[Arc<[u8]>]) -> Vec<&str> {
+        let text = |line| std::str::from_utf8(line).unwrap();
+        lines.iter().map(|line| text(line)).collect()
+    }
+
+    fn kept(ring: &Ring, class: Class) -> usize {
+        let lines = ring.recent();
+        let word = format!("{class:?} ");
+        let of_class = |text: &&str| text.starts_with(&word);
+        texts(&lines).into_iter().filter(of_class).count()
+    }
+
+    #[test]
+    fn a_flood_of_one_kind_leaves_the_others_their_reserve() {
+        let ring = Ring::new(100);
+        ring.keep(&numbered(Class::Failed, 0..40));
+        ring.keep(&numbered(Class::Refused, 0..40));
+        ring.keep(&numbered(Class::Success, 0..1000));
+        assert_eq!(kept(&ring, Class::Failed), 25);
+        assert_eq!(kept(&ring, Class::Refused), 25);
+        assert_eq!(kept(&ring, Class::Success), 50);
+        ring.keep(&numbered(Class::Refused, 40..1000));
+        assert_eq!(kept(&ring, Class::Failed), 25);
+        assert_eq!(kept(&ring, Class::Success), 50);
+        let lines = ring.recent();
+        assert_eq!(texts(&lines)[0], "Refused 999");
+        assert_eq!(*texts(&lines).last().unwrap(), "Failed 15");
+    }
+
+    #[test]
+    fn what_nobody_else_needs_belongs_to_whom_there_is_most_of() {
+        let ring = Ring::new(100);
+        ring.keep(&numbered(Class::Success, 0..1000));
+        assert_eq!(kept(&ring, Class::Success), 100);
+        ring.keep(&numbered(Class::Failed, 0..1000));
+        assert_eq!(kept(&ring, Class::Success), 50);
+        assert_eq!(kept(&ring, Class::Failed), 50);
+    }
+
+    #[test]
+    fn long_lines_take_more_room_and_not_more_memory() {
+        let ring = Ring::new(64);
+        ring.keep(&numbered(Class::Failed, 0..10));
+        ring.keep(&lines(Class::Success, (0..64).map(|_| "x".repeat(8000))));
+        let sum: usize = ring.recent().iter().map(|line| line.len()).sum();
+        assert!((40_000..=64 * TYPICAL).contains(&sum), "{sum}");
+        assert_eq!(kept(&ring, Class::Failed), 10);
+    }
+
+    #[test]
+    fn a_follower_gets_each_record_once_in_order_and_hears_how_many_it_missed() {
+        let ring = Ring::new(10);
+        let place = ring.newest();
+        ring.keep(&numbered(Class::Success, 0..3));
+        ring.keep(&numbered(Class::Failed, 3..4));
+        let first = ring.after(place, 2);
+        assert_eq!(texts(&first.lines), ["Success 0", "Success 1"]);
+        let second = ring.after(first.place, 10);
+        assert_eq!(texts(&second.lines), ["Success 2", "Failed 3"]);
+        assert_eq!((first.missed, second.missed), (0, 0));
+        let nothing = ring.after(second.place, 10);
+        assert_eq!((nothing.lines.len(), nothing.missed), (0, 0));
+        // The failure has been read, and is among what is left.
+        ring.keep(&numbered(Class::Success, 4..104));
+        let late = ring.after(nothing.place, 1000);
+        assert_eq!(late.lines.len() as u64 + late.missed, 100);
+        assert_eq!(*texts(&late.lines).last().unwrap(), "Success 103");
+        assert_eq!(ring.after(late.place, 1).lines.len(), 0);
+    }
+
+    #[test]
+    fn a_record_is_found_by_its_id() {
+        let ring = Ring::new(10);
+        let records = (0..5).map(|number| format!("{{\"kind\":\"x\",\"id\":\"{number}\"}}"));
+        ring.keep(&lines(Class::Success, records));
+        assert_eq!(ring.place_of("3"), Some(4));
+        assert_eq!(ring.place_of("7"), None);
+    }
+}

@@ -2,6 +2,7 @@
 
 mod client;
 mod crowd;
+mod hello;
 mod words;
 
 use std::cell::Cell;
@@ -12,11 +13,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portcullis_certs::Generation;
+use rustls::server::Acceptor;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{timeout, timeout_at};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use crate::conn::{Conn, TlsFacts};
 use crate::failure::Reason;
@@ -27,6 +29,7 @@ use crate::wire::Wire;
 use crate::worker::Worker;
 use client::{peer, tenure, verify_again};
 pub(crate) use crowd::Crowd;
+use hello::{FIRST, Hello};
 use words::sort;
 
 /// A connection after its handshake.
@@ -71,14 +74,14 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
     }
     let Some(place) = worker.handshakes.enter(stream.gauge()) else {
         let full = (Reason::HandshakesFull, ALL_BUSY);
-        failed(worker, client, at, full, generation.number);
+        failed(worker, client, at, full, (&Hello::default(), &generation));
         return None;
     };
     let handshaking = Counted::new(&site.meter.conns.handshaking);
     let deadline = at + worker.config.limits.handshake_timeout;
-    let acceptor = TlsAcceptor::from(Arc::clone(&generation.config));
+    let hello = Hello::default();
     // Boxed, so that the room for its state is given back as soon as it is over.
-    let shaking = Box::pin(shake(stream, acceptor));
+    let shaking = Box::pin(shake(stream, &generation, &hello));
     let mut refused = None;
     let shaken = tokio::select! {
         shaken = timeout_at(deadline.into(), shaking) => match shaken {
@@ -91,8 +94,8 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
                 return Some(Arrived::Plain(plain));
             }
             Ok(Shaken::Failed(error, stream)) => {
-                refused = Some(stream);
-                Err(sort(&error, &generation))
+                refused = stream;
+                Err(sort(&error, &generation, &hello))
             }
             Err(_) => Err((Reason::HandshakeTimeout, TOO_SLOW.to_owned())),
         },
@@ -103,7 +106,7 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
     let stream = match shaken {
         Ok(stream) => stream,
         Err((reason, detail)) => {
-            failed(worker, client, at, (reason, &detail), generation.number);
+            failed(worker, client, at, (reason, &detail), (&hello, &generation));
             if let Some(stream) = refused.filter(|_| reason.is_told_by_alert()) {
                 Box::pin(let_alert_arrive(stream)).await;
             }
@@ -121,6 +124,7 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
     let conn = Conn {
         site: site.clone(),
         client,
+        client_ip: client.ip().to_string().into(),
         is_unnamed,
         tls: Some(tls),
         handshake: Cell::new(Some(at.elapsed())),
@@ -143,36 +147,46 @@ fn failed(
     client: SocketAddr,
     accepted: Instant,
     (reason, detail): (Reason, &str),
-    generation: u64,
+    (hello, generation): (&Hello, &Generation),
 ) {
     let failed = Handshake {
         client,
-        service: &worker.site.service,
         accepted,
         reason,
         detail,
-        generation,
+        sni: hello.sni(),
+        alpn: hello.alpn(),
+        generation: generation.number,
     };
-    records::handshake(&worker.site.meter, &failed);
+    records::handshake(&worker.site, &failed);
 }
 
 enum Shaken {
     Secured(Box<TlsStream<Wire>>),
     Plain(Wire),
-    Failed(io::Error, Wire),
+    Failed(io::Error, Option<Wire>),
 }
 
 /// The first byte tells TLS, whose first message is of type 22, from the name of a method; and it is only looked at, because
 /// rustls would answer with an alert that no HTTP client can read.
-async fn shake(stream: Wire, acceptor: TlsAcceptor) -> Shaken {
+async fn shake(stream: Wire, generation: &Generation, hello: &Hello) -> Shaken {
     // What fails here fails again in the handshake.
-    if let Ok(Some(b'A'..=b'Z')) = stream.first_byte().await {
-        return Shaken::Plain(stream);
+    match stream.first_bytes(&mut [0; FIRST]).await {
+        Ok([b'A'..=b'Z', ..]) => return Shaken::Plain(stream),
+        Ok(first) => hello.began(first),
+        Err(_) => {}
     }
-    let accept = acceptor.accept_with(stream, |tls| tls.set_buffer_limit(Some(HELD)));
+    let mut listening = LazyConfigAcceptor::new(Acceptor::default(), stream);
+    let heard = match (&mut listening).await {
+        Ok(heard) => heard,
+        Err(error) => return Shaken::Failed(error, listening.take_io()),
+    };
+    hello.said(&heard.client_hello());
+    let config = Arc::clone(&generation.config);
+    let accept = heard.into_stream_with(config, |tls| tls.set_buffer_limit(Some(HELD)));
     match accept.into_fallible().await {
         Ok(stream) => Shaken::Secured(Box::new(stream)),
-        Err((error, stream)) => Shaken::Failed(error, stream),
+        Err((error, stream)) => Shaken::Failed(error, Some(stream)),
     }
 }
 

@@ -5,10 +5,11 @@ use std::io;
 use portcullis_certs::{Generation, Refusal, RefusedFor, take_refusal};
 use rustls::{AlertDescription, PeerIncompatible};
 
+use super::hello::Hello;
 use crate::failure::Reason;
 
 /// What a failed handshake was about, in words.
-pub(super) fn sort(error: &io::Error, generation: &Generation) -> (Reason, String) {
+pub(super) fn sort(error: &io::Error, generation: &Generation, hello: &Hello) -> (Reason, String) {
     let Some(tls) = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>())
@@ -25,11 +26,12 @@ pub(super) fn sort(error: &io::Error, generation: &Generation) -> (Reason, Strin
         ),
         rustls::Error::AlertReceived(alert) => (Reason::ClientAlert, alert_in_words(*alert)),
         rustls::Error::PeerIncompatible(
-            PeerIncompatible::Tls12NotOffered | PeerIncompatible::Tls13RequiredForQuic,
-        ) => (
-            Reason::NothingInCommon,
-            "the client offered only TLS versions below --tls-min".to_owned(),
-        ),
+            PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::SupportedVersionsExtensionRequired,
+        ) => (Reason::NothingInCommon, too_old(hello.legacy_version())),
+        rustls::Error::PeerIncompatible(PeerIncompatible::Tls12NotOfferedOrEnabled) => {
+            (Reason::NothingInCommon, too_old(None))
+        }
         rustls::Error::PeerIncompatible(why) => (
             Reason::NothingInCommon,
             format!("client and server have nothing in common: {why:?}"),
@@ -72,6 +74,14 @@ pub(super) fn refused_client(refusal: Refusal) -> (Reason, String) {
         RefusedFor::Invalid => Reason::ClientCertificateInvalid,
     };
     (reason, refusal.detail)
+}
+
+/// A client that lists no versions offers none above the `newest` it names.
+fn too_old(newest: Option<&str>) -> String {
+    format!(
+        "the client offered only {}, which is below --tls-min",
+        newest.unwrap_or("old versions of TLS")
+    )
 }
 
 fn alert_in_words(alert: AlertDescription) -> String {

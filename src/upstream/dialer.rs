@@ -28,6 +28,11 @@ impl Dialer {
         }
     }
 
+    /// Connections that are open, or about to be.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
     /// None when as many connections are open as may be: what is left of the file descriptors is for clients, probes and
     /// the operator.
     pub(super) fn place(&self) -> Option<Place> {

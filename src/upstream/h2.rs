@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -33,7 +32,8 @@ pub(crate) struct Multiplex {
 
 struct Connection {
     sender: SendRequest<Bytes>,
-    address: Option<SocketAddr>,
+    /// For records.
+    address: Option<Rc<str>>,
     /// The number of the target it leads to.
     target: u64,
     streams: Cell<usize>,
@@ -101,7 +101,7 @@ impl Multiplex {
         target: u64,
         limits: &Limits,
     ) -> Result<Share, DialError> {
-        let address = stream.address();
+        let address = stream.address().map(|address| address.to_string().into());
         let shaken = Builder::new()
             .enable_push(false)
             .initial_window_size(limits.h2_window)
@@ -175,8 +175,8 @@ impl Share {
         self.connection.sender.clone().ready().await
     }
 
-    pub(crate) fn address(&self) -> Option<SocketAddr> {
-        self.connection.address
+    pub(crate) fn address(&self) -> Option<Rc<str>> {
+        self.connection.address.clone()
     }
 
     /// No more requests on this connection.

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -38,7 +37,8 @@ struct Idle {
 struct Connection {
     sender: SendRequest<RequestBody>,
     upgraded: Upgraded,
-    address: Option<SocketAddr>,
+    /// For records.
+    address: Option<Rc<str>>,
     /// The number of the target it leads to.
     target: u64,
     end: End,
@@ -107,7 +107,7 @@ impl Pool {
         dialer: &Dialer,
     ) -> Result<Lease, Reason> {
         let stream = dial(target, dialer).await.map_err(|e| e.reason())?;
-        let address = stream.address();
+        let address = stream.address().map(|address| address.to_string().into());
         let end = End::default();
         let (sender, upgraded) = h1::begin(stream, self.keeps_case, Rc::clone(&end))
             .await
@@ -163,8 +163,8 @@ impl Lease {
         &mut self.connection.sender
     }
 
-    pub(crate) fn address(&self) -> Option<SocketAddr> {
-        self.connection.address
+    pub(crate) fn address(&self) -> Option<Rc<str>> {
+        self.connection.address.clone()
     }
 
     /// The connection itself, after a 101.

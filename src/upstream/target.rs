@@ -181,6 +181,8 @@ pub(crate) struct Target {
     pub(crate) number: u64,
     /// As configured or as asked for.
     pub url: TargetUrl,
+    /// The same as text, for records.
+    pub(crate) text: Box<str>,
     /// For `localhost`: which loopback answered last; [`NOBODY`] before the first has.
     winner: AtomicU8,
 }
@@ -193,6 +195,7 @@ impl Target {
     pub(crate) fn new(number: u64, url: TargetUrl) -> Self {
         Self {
             number,
+            text: url.to_string().into(),
             url,
             winner: AtomicU8::new(NOBODY),
         }

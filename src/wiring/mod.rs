@@ -2,14 +2,15 @@
 //! store did.
 
 mod certificates;
+mod inflight;
+mod status;
 mod teller;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use portcullis_admin::{
-    Certificates, Handles, Lifecycle, MetricsFormat, Records, Refusal, StatusView, TargetChange,
-    TargetView, Waiting,
+    Handles, MetricsFormat, Passage, Records, Refusal, TargetChange, TargetView, Waiting,
 };
 use portcullis_certs::Store;
 use tokio::sync::watch;
@@ -19,8 +20,8 @@ use crate::crowd::Crowd;
 use crate::listener::Gate;
 use crate::logging::Logging;
 use crate::metrics::{Facts, Metrics};
-use crate::phase::{Life, Phase};
-use crate::records::{Drops, Ring, audit};
+use crate::phase::Life;
+use crate::records::{LogHandle, Policy, Ring, Roll, audit};
 use crate::upstream::{Dialer, Targets};
 use crate::worker::Shared;
 
@@ -34,6 +35,10 @@ pub(crate) struct House {
     pub(crate) certificates: Arc<Store>,
     pub(crate) targets: Arc<Targets>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) log: LogHandle,
+    dialer: Dialer,
+    policy: Arc<Policy>,
+    roll: Arc<Roll>,
     ring: Arc<Ring>,
     started: SystemTime,
 }
@@ -47,16 +52,19 @@ impl House {
         logging: &Logging,
     ) -> Self {
         let started = SystemTime::now();
+        let log = logging.handle();
+        let dialer = Dialer::new(targets.own(), config.limits.clone());
         let metrics = {
-            let (certificates, targets, drops) = (
-                Arc::clone(&certificates),
-                Arc::clone(&targets),
-                logging.drops(),
-            );
-            Metrics::new(move || facts(&certificates, &targets, &drops, started))
+            let (certificates, targets) = (Arc::clone(&certificates), Arc::clone(&targets));
+            let (log, dialer) = (log.clone(), dialer.clone());
+            Metrics::new(move || facts(&certificates, &targets, &log, &dialer, started))
         };
         let config = Arc::new(config.clone());
         Self {
+            log,
+            dialer,
+            policy: Arc::new(Policy::new(&config.recording)),
+            roll: Arc::default(),
             config,
             life,
             certificates,
@@ -72,13 +80,15 @@ impl House {
             config: Arc::clone(&self.config),
             certificates: Arc::clone(&self.certificates),
             targets: Arc::clone(&self.targets),
-            dialer: Dialer::new(self.targets.own(), self.config.limits.clone()),
+            dialer: self.dialer.clone(),
             metrics: Arc::clone(&self.metrics),
             life: Arc::clone(&self.life),
             gate,
             crowd: Crowd::new(self.config.limits.max_connections_per_client),
             handshakes: Arc::default(),
             generations,
+            policy: Arc::clone(&self.policy),
+            roll: Arc::clone(&self.roll),
         }
     }
 
@@ -87,6 +97,7 @@ impl House {
         Handles {
             lifecycle: this.clone(),
             records: this.clone(),
+            inflight: this.clone(),
             targets: this.clone(),
             certificates: this.clone(),
             metrics: this,
@@ -94,56 +105,30 @@ impl House {
     }
 }
 
-impl Lifecycle for House {
-    fn pending(&self) -> Vec<String> {
-        let mut pending = Vec::new();
-        match self.life.phase() {
-            Phase::Starting | Phase::Ready => {
-                pending.extend(certificates::pending(&self.certificates));
-            }
-            Phase::Announcing | Phase::Finishing | Phase::Cutting | Phase::Stopped => {
-                pending.push("draining".to_owned());
-            }
-        }
-        pending
-    }
-
-    fn status(&self) -> StatusView {
-        let pending = self.pending();
-        let (totals, [handshaking, open, idle, upstream_idle]) = self.metrics.totals();
-        let requests: u64 = totals.requests.values().sum();
-        let failed = totals
-            .requests
-            .iter()
-            .filter(|((_, _, reason), _)| !reason.is_empty())
-            .map(|(_, count)| count);
-        StatusView {
-            version: env!("CARGO_PKG_VERSION"),
-            service: self.config.service_name.clone(),
-            phase: self.life.phase().word(),
-            ready: pending.is_empty(),
-            pending,
-            degraded: certificates::degraded(&self.certificates),
-            uptime_s: self.started.elapsed().unwrap_or_default().as_secs(),
-            workers: self.config.workers,
-            target: portcullis_admin::Targets::current(self),
-            certificate: self.view().into(),
-            counts: serde_json::json!({
-                "requests": requests,
-                "requests_failed": failed.sum::<u64>(),
-                "request_bytes": totals.bytes_in,
-                "response_bytes": totals.bytes_out,
-                "handshakes": totals.handshakes.values().sum::<u64>(),
-                "connections": { "handshake": handshaking, "open": open, "idle": idle },
-                "upstream_connections_idle": upstream_idle,
-            }),
-        }
-    }
-}
-
 impl Records for House {
+    fn settle(&self) -> Waiting<'_, ()> {
+        Box::pin(inflight::settle(&self.roll))
+    }
+
     fn recent(&self) -> Vec<Arc<[u8]>> {
         self.ring.recent()
+    }
+
+    fn after(&self, place: u64, most: usize) -> Passage {
+        let passage = self.ring.after(place, most);
+        Passage {
+            lines: passage.lines,
+            place: passage.place,
+            missed: passage.missed,
+        }
+    }
+
+    fn newest(&self) -> u64 {
+        self.ring.newest()
+    }
+
+    fn place_of(&self, id: &str) -> Option<u64> {
+        self.ring.place_of(id)
     }
 }
 
@@ -188,12 +173,21 @@ impl portcullis_admin::Targets for House {
     }
 }
 
-fn facts(store: &Store, targets: &Targets, drops: &Drops, started: SystemTime) -> Facts {
+fn facts(
+    store: &Store,
+    targets: &Targets,
+    log: &LogHandle,
+    dialer: &Dialer,
+    started: SystemTime,
+) -> Facts {
+    let dropped = log.dropped();
     Facts {
         parts: certificates::facts(store),
         generation: store.current().number,
         target_drift: targets.current().url != *targets.configured(),
-        log_dropped: drops.count(),
+        log_dropped: [dropped.success, dropped.error, dropped.audit],
+        log_sampled_out: log.sampled_out(),
+        upstream_open: dialer.open() as i64,
         started: Some(started),
     }
 }

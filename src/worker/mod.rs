@@ -28,7 +28,7 @@ use crate::http::Watch;
 use crate::listener::{Accepted, Gate, accept};
 use crate::metrics::Metrics;
 use crate::phase::{Life, Phase};
-use crate::records;
+use crate::records::{self, Policy, Roll};
 use crate::tls;
 use crate::upstream::{Dialer, Multiplex, Pool, Target, Targets};
 
@@ -49,6 +49,10 @@ pub(crate) struct Shared {
     pub(crate) handshakes: Arc<AtomicUsize>,
     /// The number of the generation served.
     pub(crate) generations: watch::Receiver<u64>,
+    /// What of a request is written.
+    pub(crate) policy: Arc<Policy>,
+    /// Where workers are asked what is open.
+    pub(crate) roll: Arc<Roll>,
 }
 
 /// The listeners, of which each worker has a clone.
@@ -103,11 +107,15 @@ impl Worker {
             crowd,
             handshakes,
             generations: _,
+            policy,
+            roll: _,
         } = shared;
         let site = Site {
             service: config.service_name.as_str().into(),
             meter: metrics.meter(),
             life,
+            policy,
+            inflight: Rc::default(),
         };
         Rc::new(Self {
             dialer,

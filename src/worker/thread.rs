@@ -58,7 +58,13 @@ fn live(shared: Shared, doors: Doors) -> io::Result<usize> {
         .on_thread_park(records::hand_over)
         .build_local(LocalOptions::default())?;
     let generations = shared.generations.clone();
-    let cut = runtime.block_on(run(Worker::new(shared), doors, generations));
+    let questions = shared.roll.enter();
+    let worker = Worker::new(shared);
+    let inflight = Rc::clone(&worker.site.inflight);
+    let cut = runtime.block_on(async {
+        spawn_local(inflight.answer(questions));
+        run(worker, doors, generations).await
+    });
     // Dropping the runtime drops what is left: each exchange in it leaves its record as cut.
     drop(runtime);
     cut

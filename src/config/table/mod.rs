@@ -4,6 +4,7 @@
 mod certificates;
 mod limits;
 mod operation;
+mod records;
 mod traffic;
 
 use super::options::Opt;
@@ -13,6 +14,7 @@ pub fn options() -> impl Iterator<Item = &'static Opt> {
     let tables = [
         traffic::OPTIONS,
         certificates::OPTIONS,
+        records::OPTIONS,
         operation::OPTIONS,
         limits::OPTIONS,
     ];

@@ -21,24 +21,10 @@ pub(super) static OPTIONS: &[Opt] = &[
     ),
     opt(
         HEADING,
-        "log-format",
-        "FORMAT",
-        Some("json"),
-        "How records are written to stdout: json",
-    ),
-    opt(
-        HEADING,
         "log-level",
         "FILTER",
         Some("info"),
         "The program's own log on stderr: error, warn, info, debug, or a filter like portcullis=debug",
-    ),
-    opt(
-        HEADING,
-        "ring",
-        "N",
-        Some("1000"),
-        "Recent records kept for /logs",
     ),
     opt(
         HEADING,

@@ -11,6 +11,8 @@ use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Instant;
 
@@ -27,6 +29,7 @@ use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
 use crate::conn::Conn;
 use crate::failure::Reason;
+use crate::metrics::Meter;
 use crate::records::Exchange;
 use crate::worker::Worker;
 use frames::Frames;
@@ -62,7 +65,7 @@ where
         Ok(Err(_)) => return unread(&conn, Reason::H2Error, None),
         Err(_) => return unread(&conn, Reason::HeadTimeout, None),
     };
-    let streams = Rc::new(Streams::default());
+    let streams = Rc::new(Streams::new(&conn.site.meter));
     let mut leaving = Leaving::new(worker, &conn, &tally);
     while let Some((request, respond)) =
         accept(&mut connection, &streams, &mut leaving, &tally, &conn).await
@@ -93,17 +96,43 @@ fn unread(conn: &Rc<Conn>, reason: Reason, status: Option<StatusCode>) {
     }
 }
 
-/// Streams that are open on one connection.
-#[derive(Default)]
+/// Streams that are open on one connection. While there are none it counts as idle.
 struct Streams {
     open: Cell<usize>,
     none_left: Notify,
+    meter: Arc<Meter>,
+}
+
+impl Streams {
+    fn new(meter: &Arc<Meter>) -> Self {
+        let streams = Self {
+            open: Cell::default(),
+            none_left: Notify::new(),
+            meter: Arc::clone(meter),
+        };
+        streams.idles(1);
+        streams
+    }
+
+    fn idles(&self, change: i64) {
+        let idle = &self.meter.conns.idle;
+        idle.fetch_add(change, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Streams {
+    fn drop(&mut self) {
+        self.idles(-1);
+    }
 }
 
 struct Open(Rc<Streams>);
 
 impl Open {
     fn new(streams: &Rc<Streams>) -> Self {
+        if streams.open.get() == 0 {
+            streams.idles(-1);
+        }
         streams.open.set(streams.open.get() + 1);
         Self(Rc::clone(streams))
     }
@@ -113,6 +142,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.set(self.0.open.get() - 1);
         if self.0.open.get() == 0 {
+            self.0.idles(1);
             self.0.none_left.notify_one();
         }
     }

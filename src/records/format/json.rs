@@ -5,43 +5,36 @@ use std::fmt::{self, Write as _};
 use tracing::Event;
 use tracing::field::{Field, Visit};
 
-/// Writes the event's fields as one JSON object.
-pub(super) fn format(event: &Event<'_>, out: &mut Vec<u8>) {
+use crate::records::class::Class;
+
+/// Writes the event's fields as one JSON object, and tells how much it matters.
+pub(in crate::records) fn format(event: &Event<'_>, out: &mut Vec<u8>) -> Class {
     out.push(b'{');
     let mut visitor = Json {
         out,
-        has_status: false,
-        wants_status: false,
+        class: Class::Audit,
     };
     event.record(&mut visitor);
-    visitor.end();
+    let class = visitor.class;
     out.push(b'}');
+    class
 }
 
 /// Writes fields as members of a JSON object. Field names are ours and need no escaping.
 struct Json<'a> {
     out: &'a mut Vec<u8>,
-    has_status: bool,
-    wants_status: bool,
+    class: Class,
 }
 
 impl Json<'_> {
     fn key(&mut self, field: &Field) {
+        self.out.reserve(field.name().len() + 4);
         if self.out.last() != Some(&b'{') {
             self.out.push(b',');
         }
         self.out.push(b'"');
         self.out.extend_from_slice(field.name().as_bytes());
         self.out.extend_from_slice(b"\":");
-        self.has_status |= field.name() == "status";
-        self.wants_status |= field.name() == "method" || field.name() == "duration_ms";
-    }
-
-    /// `status` is null where none was sent, so that a reader can tell "none" from "no such field".
-    fn end(&mut self) {
-        if self.wants_status && !self.has_status {
-            self.out.extend_from_slice(b",\"status\":null");
-        }
     }
 }
 
@@ -53,18 +46,38 @@ impl Visit for Json<'_> {
 
     fn record_bytes(&mut self, field: &Field, value: &[u8]) {
         self.key(field);
-        quote(self.out, &String::from_utf8_lossy(value));
+        // JSON already, made by ourselves.
+        if field.name() == "headers" {
+            return self.out.extend_from_slice(value);
+        }
+        match std::str::from_utf8(value) {
+            Ok(text) => quote(self.out, text),
+            Err(_) => quote(self.out, &String::from_utf8_lossy(value)),
+        }
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.key(field);
-        number(self.out, value);
+        match field.name() {
+            // For those who carry the line, not for those who read it.
+            "class" => self.class = Class::numbered(value),
+            // None was sent: a reader can tell that from "no such field".
+            "status" if value == 0 => self.out.extend_from_slice(b",\"status\":null"),
+            _ => {
+                self.key(field);
+                number(self.out, value);
+            }
+        }
     }
 
+    /// A duration in microseconds, written as milliseconds: no other field is signed.
     fn record_i64(&mut self, field: &Field, value: i64) {
         self.key(field);
-        // Writing to a Vec cannot fail, here and below.
-        let _ = write!(Text(self.out), "{value}");
+        let micros = value.unsigned_abs();
+        number(self.out, micros / 1000);
+        let rest = micros % 1000;
+        let digits = [rest / 100, rest / 10 % 10, rest % 10].map(|digit| b'0' + digit as u8);
+        self.out
+            .extend_from_slice(&[b'.', digits[0], digits[1], digits[2]]);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
@@ -73,20 +86,10 @@ impl Visit for Json<'_> {
             .extend_from_slice(if value { b"true" } else { b"false" });
     }
 
-    /// Three digits behind the point: all our fractions are milliseconds measured in microseconds.
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.key(field);
-        let thousandths = (value * 1000.0).round() as u64;
-        number(self.out, thousandths / 1000);
-        let rest = thousandths % 1000;
-        self.out.push(b'.');
-        self.out
-            .extend([rest / 100, rest / 10 % 10, rest % 10].map(|digit| b'0' + digit as u8));
-    }
-
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.key(field);
         self.out.push(b'"');
+        // Writing to a Vec cannot fail, here and below.
         let _ = write!(Escaped(self.out), "{value:?}");
         self.out.push(b'"');
     }
@@ -113,7 +116,7 @@ impl fmt::Write for Escaped<'_> {
 }
 
 /// A JSON string of at most [`LONGEST`] bytes of `text`.
-fn quote(out: &mut Vec<u8>, text: &str) {
+pub(in crate::records) fn quote(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     match text.len() {
         ..=LONGEST => escape(out, text),
@@ -129,7 +132,7 @@ fn quote(out: &mut Vec<u8>, text: &str) {
 /// would obey them.
 fn escape(out: &mut Vec<u8>, text: &str) {
     let mut rest = text;
-    while let Some(at) = rest.bytes().position(is_suspect) {
+    while let Some(at) = rest.bytes().position(|byte| SUSPECT[usize::from(byte)]) {
         let (plain, from) = rest.split_at(at);
         out.extend_from_slice(plain.as_bytes());
         let mut letters = from.chars();
@@ -141,10 +144,16 @@ fn escape(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(rest.as_bytes());
 }
 
-/// Whether a byte is one to escape, or may be the first of one: the C1 range begins with 0xc2 in UTF-8.
-fn is_suspect(byte: u8) -> bool {
-    byte < b' ' || matches!(byte, b'"' | b'\\' | 0x7f | 0xc2)
-}
+/// Bytes to escape, and those that may be the first of a letter to escape: the C1 range begins with 0xc2 in UTF-8.
+const SUSPECT: [bool; 256] = {
+    let mut suspect = [false; 256];
+    let mut byte = 0;
+    while byte < suspect.len() {
+        suspect[byte] = byte < 0x20 || matches!(byte as u8, b'"' | b'\\' | 0x7f | 0xc2);
+        byte += 1;
+    }
+    suspect
+};
 
 fn escape_one(out: &mut Vec<u8>, letter: char) {
     // Writing to a Vec cannot fail.

@@ -1,19 +1,21 @@
-//! The `tracing` layer that turns record events into lines of JSON.
+//! The `tracing` layer that turns record events into lines.
 //!
-//! A worker formats into a buffer of its own and hands it to the log thread in batches: when it is full, and when the
-//! worker is about to sleep. No lock is shared between workers on the way, and no byte from a client can break a line.
-//! Other threads have little to say and are not asked before they sleep: their lines go at once.
+//! A worker formats into a buffer of its own and hands it to the ring and to the log thread in batches: when it is full, and
+//! when the worker is about to sleep. A lock that workers share is taken once for a batch, and no byte from a client can break a
+//! line. Other threads have little to say and are not asked before they sleep: their lines go at once.
 
 use std::cell::RefCell;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tracing::{Event, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use super::json::format;
-use super::ring::{Ring, Shard};
-use super::writer::Sink;
+use super::lines::Lines;
+use super::queue::Sink;
+use crate::records::class::Class;
+use crate::records::format::{Fields, Format, write_json};
+use crate::records::ring::Ring;
 
 /// The target of record events.
 pub(crate) const RECORD: &str = "portcullis::record";
@@ -23,15 +25,36 @@ pub(crate) const RECORD: &str = "portcullis::record";
 pub(crate) struct RecordLayer {
     ring: Arc<Ring>,
     sink: Sink,
-    /// The share of all threads that are no workers.
-    common: Arc<Mutex<Shard>>,
+    format: Format,
+    /// The share of successes that is written, from 0 to 1.
+    sample: f64,
 }
 
 impl RecordLayer {
-    /// A layer that writes to `sink` and keeps what it wrote in `ring`.
-    pub(crate) fn new(ring: Arc<Ring>, sink: Sink) -> Self {
-        let common = ring.shard();
-        Self { ring, sink, common }
+    /// A layer that writes to `sink` and keeps all records in `ring`.
+    pub(crate) fn new(ring: Arc<Ring>, sink: Sink, format: Format, sample: f64) -> Self {
+        Self {
+            ring,
+            sink,
+            format,
+            sample,
+        }
+    }
+
+    fn batch(&self, room: usize) -> Batch {
+        let is_as_kept = self.format == Format::Json && self.sample >= 1.0;
+        Batch {
+            lines: Lines::with_room(room),
+            shown: (!is_as_kept).then(|| Shown {
+                format: self.format,
+                sample: self.sample,
+                lines: Lines::with_room(room),
+                fields: Fields::default(),
+                left_out: 0,
+            }),
+            ring: Arc::clone(&self.ring),
+            sink: self.sink.clone(),
+        }
     }
 }
 
@@ -46,11 +69,7 @@ impl<S: Subscriber> Layer<S> for RecordLayer {
             }
         });
         if !batched.unwrap_or(false) {
-            let mut line = Vec::with_capacity(LINE);
-            format(event, &mut line);
-            Ring::keep(&self.common, &line);
-            line.push(b'\n');
-            self.sink.send(line.into(), 1);
+            self.batch(LINE).write(event);
         }
     }
 }
@@ -60,7 +79,7 @@ pub(crate) fn batch() {
     LANE.set(Lane::Unused);
 }
 
-/// Hands this worker's finished lines to the log thread. Its runtime calls it before it sleeps.
+/// Hands this worker's finished lines over. Its runtime calls it before it sleeps.
 pub(crate) fn hand_over() {
     let _ = LANE.try_with(|lane| {
         if let Lane::Open(batch) = &mut *lane.borrow_mut() {
@@ -80,26 +99,32 @@ enum Lane {
     /// In batches, of which there was none yet.
     Unused,
     /// In batches.
-    Open(Batch),
+    Open(Box<Batch>),
 }
 
-/// One worker's buffer and its share of the ring.
+/// Lines that are gathered. Dropped, it hands them over.
 struct Batch {
-    buffer: Vec<u8>,
-    lines: u64,
-    shard: Arc<Mutex<Shard>>,
+    /// As JSON.
+    lines: Lines,
+    /// As they are written, where that is different.
+    shown: Option<Shown>,
+    ring: Arc<Ring>,
     sink: Sink,
+}
+
+/// Lines in another format than they are kept in, or not all of them.
+struct Shown {
+    format: Format,
+    sample: f64,
+    lines: Lines,
+    fields: Fields,
+    left_out: u64,
 }
 
 impl Lane {
     fn write(&mut self, event: &Event<'_>, layer: &RecordLayer) {
         if !matches!(self, Self::Open(_)) {
-            *self = Self::Open(Batch {
-                buffer: Vec::with_capacity(BATCH),
-                lines: 0,
-                shard: layer.ring.shard(),
-                sink: layer.sink.clone(),
-            });
+            *self = Self::Open(Box::new(layer.batch(BATCH)));
         }
         if let Self::Open(batch) = self {
             batch.write(event);
@@ -109,25 +134,44 @@ impl Lane {
 
 impl Batch {
     fn write(&mut self, event: &Event<'_>) {
-        let start = self.buffer.len();
-        format(event, &mut self.buffer);
-        Ring::keep(&self.shard, &self.buffer[start..]);
-        self.buffer.push(b'\n');
-        self.lines += 1;
-        if self.buffer.len() >= BATCH {
+        let class = self.lines.add(|out| write_json(event, out));
+        if let Some(shown) = &mut self.shown {
+            shown.write(event, class, self.lines.last());
+        }
+        if self.lines.bytes().len() >= BATCH {
             self.hand_over();
         }
     }
 
     fn hand_over(&mut self) {
-        if !self.buffer.is_empty() {
-            // An exact copy: with nobody reading, the queue holds what its bound says and not the room of many batches.
-            self.sink.send(
-                self.buffer.as_slice().into(),
-                std::mem::take(&mut self.lines),
-            );
-            self.buffer.clear();
+        if self.lines.is_empty() {
+            return;
         }
+        self.ring.keep(&self.lines);
+        match &mut self.shown {
+            None => self.sink.send(&self.lines),
+            Some(shown) => shown.hand_over(&self.sink),
+        }
+        self.lines.clear();
+    }
+}
+
+impl Shown {
+    fn write(&mut self, event: &Event<'_>, class: Class, line: &[u8]) {
+        if class == Class::Success && fastrand::f64() >= self.sample {
+            self.left_out += 1;
+            return;
+        }
+        self.lines.add(|out| {
+            self.format.write(event, line, &mut self.fields, out);
+            class
+        });
+    }
+
+    fn hand_over(&mut self, sink: &Sink) {
+        sink.send(&self.lines);
+        sink.sampled_out(std::mem::take(&mut self.left_out));
+        self.lines.clear();
     }
 }
 

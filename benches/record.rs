@@ -1,0 +1,37 @@
+//! What an exchange costs beside its bytes: `cargo bench --features bench`. The target is less than a microsecond together.
+
+use divan::Bencher;
+use portcullis::benching::Bench;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    divan::main();
+}
+
+/// PORTCULLIS_BENCH_FORMAT is `json`, which it is by default, or `combined`.
+fn bench() -> Bench {
+    let format = std::env::var("PORTCULLIS_BENCH_FORMAT").unwrap_or_default();
+    Bench::new(&format).expect("what is measured can be set up")
+}
+
+/// Record, ring and metrics.
+#[divan::bench]
+fn record_ring_and_metrics(bencher: Bencher<'_, '_>) {
+    let bench = bench();
+    bencher.bench_local(|| bench.exchange());
+}
+
+#[divan::bench]
+fn metrics_alone(bencher: Bencher<'_, '_>) {
+    let bench = bench();
+    bencher.bench_local(|| bench.count());
+}
+
+#[divan::bench]
+fn a_scrape(bencher: Bencher<'_, '_>) {
+    let bench = bench();
+    bench.count();
+    bencher.bench_local(|| bench.scrape());
+}

@@ -1,0 +1,323 @@
+//! The status on one screen. A sidecar of another version may say less: what is absent has no row.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use super::certificates;
+use crate::records::{Ink, Pen, duration, size};
+
+/// Parts of a row.
+pub(super) type Parts = Vec<(Ink, String)>;
+
+/// The whole screen.
+pub(super) fn draw(status: &Value, now: OffsetDateTime, colour: bool) -> Vec<u8> {
+    let mut out = Vec::new();
+    let counts = &status["counts"];
+    let rows = [("portcullis", heading(status))]
+        .into_iter()
+        .chain(notes("pending", &status["pending"], Ink::Red))
+        .chain(notes("degraded", &status["degraded"], Ink::Yellow))
+        .chain([("target", target(&status["target"]))])
+        .chain(certificates::rows(&status["certificate"], now))
+        .chain([
+            ("requests", requests(counts)),
+            ("latency", latency(&counts["latency_ms"])),
+            ("traffic", traffic(counts)),
+            ("in flight", number(&counts["in_flight"])),
+            ("connections", connections(counts)),
+            ("handshakes", handshakes(counts)),
+            ("log", log(counts)),
+        ]);
+    for (label, parts) in rows.filter(|(_, parts)| !parts.is_empty()) {
+        let mut pen = Pen {
+            out: &mut out,
+            colour,
+        };
+        pen.column(Ink::Faint, label, LABEL);
+        for (ink, text) in parts {
+            pen.put(ink, &text);
+        }
+        out.push(b'\n');
+    }
+    out
+}
+
+/// `0.1.0, shop: ready, up 3days 4h`
+fn heading(status: &Value) -> Parts {
+    let phase = text(&status["phase"]);
+    let (ink, phase) = match (phase, status["ready"] == true) {
+        ("ready", true) => (Ink::Green, phase.to_owned()),
+        (_, true) => (Ink::Yellow, phase.to_owned()),
+        ("ready", false) => (Ink::Red, "not ready".to_owned()),
+        (_, false) => (Ink::Red, format!("{phase}, not ready")),
+    };
+    let names = format!(
+        "{}, {}: ",
+        text(&status["version"]),
+        text(&status["service"])
+    );
+    let mut parts = vec![(Ink::Bold, names), (ink, phase)];
+    if let Some(seconds) = status["uptime_s"].as_u64() {
+        let uptime = humantime::format_duration(Duration::from_secs(seconds)).to_string();
+        // The two largest units say enough.
+        let uptime: Vec<&str> = uptime.split(' ').take(2).collect();
+        parts.push((Ink::Plain, format!(", up {}", uptime.join(" "))));
+    }
+    parts
+}
+
+/// A row for each text of a list.
+fn notes<'a>(
+    label: &'static str,
+    list: &'a Value,
+    ink: Ink,
+) -> impl Iterator<Item = (&'static str, Parts)> + 'a {
+    list.as_array()
+        .into_iter()
+        .flatten()
+        .map(move |note| (label, vec![(ink, text(note).to_owned())]))
+}
+
+fn target(target: &Value) -> Parts {
+    let Some(url) = target["url"].as_str() else {
+        return Parts::new();
+    };
+    let mut parts = vec![(Ink::Plain, url.to_owned())];
+    if let Some(address) = target["answers_at"].as_str() {
+        parts.push((Ink::Faint, format!(" (answers at {address})")));
+    }
+    if target["drift"] == true {
+        let configured = text(&target["configured"]);
+        parts.push((Ink::Yellow, format!("  drift: configured is {configured}")));
+    }
+    parts
+}
+
+/// `12345, 17 failed: upstream_refused 10, client_gone 7`
+fn requests(counts: &Value) -> Parts {
+    let mut parts = number(&counts["requests"]);
+    if let Some(failed @ 1..) = counts["requests_failed"].as_u64() {
+        parts.push((Ink::Red, format!(", {failed} failed")));
+        let reasons = counts["failed_by_reason"].as_object().into_iter().flatten();
+        let mut reasons: Vec<(&str, u64)> = reasons
+            .filter_map(|(reason, count)| Some((reason.as_str(), count.as_u64()?)))
+            .collect();
+        reasons.sort_by_key(|(_, count)| Reverse(*count));
+        reasons.truncate(MOST_REASONS);
+        let reasons: Vec<String> = reasons
+            .iter()
+            .map(|(reason, count)| format!("{reason} {count}"))
+            .collect();
+        if !reasons.is_empty() {
+            parts.push((Ink::Plain, format!(": {}", reasons.join(", "))));
+        }
+    }
+    parts
+}
+
+/// `p50 1.20 ms, p90 3.40 ms, p99 20.1 ms`
+fn latency(latency: &Value) -> Parts {
+    let known = ["p50", "p90", "p99"].map(|name| Some((name, latency[name].as_f64()?)));
+    let known = known.into_iter().flatten();
+    let texts: Vec<String> = known
+        .map(|(name, ms)| format!("{name} {}", duration(ms)))
+        .collect();
+    plain(&texts)
+}
+
+fn traffic(counts: &Value) -> Parts {
+    let ways = [("request_bytes", "in"), ("response_bytes", "out")];
+    let known = ways.map(|(name, way)| Some((counts[name].as_u64()?, way)));
+    let known = known.into_iter().flatten();
+    let texts: Vec<String> = known
+        .map(|(bytes, way)| format!("{} {way}", size(bytes)))
+        .collect();
+    plain(&texts)
+}
+
+fn connections(counts: &Value) -> Parts {
+    let clients = counted(&counts["connections"], &["open", "idle", "handshake"]);
+    let upstream = counted(&counts["upstream_connections"], &["active", "idle"]);
+    let mut parts = plain(&clients);
+    if !upstream.is_empty() {
+        let apart = if clients.is_empty() { "" } else { "; " };
+        let upstream = format!("{apart}upstream: {}", upstream.join(", "));
+        parts.push((Ink::Plain, upstream));
+    }
+    parts
+}
+
+fn handshakes(counts: &Value) -> Parts {
+    let mut parts = number(&counts["handshakes"]);
+    if let Some(failed @ 1..) = counts["handshakes_failed"].as_u64() {
+        parts.push((Ink::Yellow, format!(", {failed} failed")));
+    }
+    parts
+}
+
+fn log(counts: &Value) -> Parts {
+    let dropped = &counts["log_dropped"];
+    let mut classes = counted(dropped, &["success", "error", "audit"]);
+    if classes.is_empty() {
+        return Parts::new();
+    }
+    classes.retain(|class| !class.starts_with("0 "));
+    let mut parts = vec![if classes.is_empty() {
+        (Ink::Plain, "nothing dropped".to_owned())
+    } else {
+        (Ink::Red, format!("{} dropped", classes.join(", ")))
+    }];
+    if let Some(sampled @ 1..) = counts["log_sampled_out"].as_u64() {
+        parts.push((Ink::Plain, format!(", {sampled} sampled out")));
+    }
+    parts
+}
+
+/// `3 open`, `2 idle`: those that are known, by name.
+fn counted(counts: &Value, names: &[&str]) -> Vec<String> {
+    let known = names
+        .iter()
+        .filter_map(|name| Some((counts[*name].as_u64()?, name)));
+    known
+        .map(|(count, name)| format!("{count} {name}"))
+        .collect()
+}
+
+fn number(count: &Value) -> Parts {
+    count
+        .as_u64()
+        .map(|count| (Ink::Plain, count.to_string()))
+        .into_iter()
+        .collect()
+}
+
+fn plain(texts: &[String]) -> Parts {
+    if texts.is_empty() {
+        return Parts::new();
+    }
+    vec![(Ink::Plain, texts.join(", "))]
+}
+
+/// A text, or what stands for none.
+pub(super) fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("-")
+}
+
+/// Width of the labels.
+const LABEL: usize = 11;
+/// Reasons shown of those that requests failed for.
+const MOST_REASONS: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use time::format_description::well_known::Rfc3339;
+
+    use super::*;
+
+    fn drawn(status: &Value, colour: bool) -> String {
+        let now = OffsetDateTime::parse("2026-11-23T00:00:00Z", &Rfc3339).unwrap();
+        String::from_utf8(draw(status, now, colour)).unwrap()
+    }
+
+    #[test]
+    fn the_numbers_that_matter_stand_on_one_screen() {
+        let status = json!({
+            "version": "0.1.0", "service": "shop", "phase": "ready", "ready": true, "pending": [],
+            "degraded": ["tls: the certificate on disk cannot be read"], "uptime_s": 273_845, "workers": 2,
+            "target": {
+                "url": "http://localhost:8081", "configured": "http://127.0.0.1:8080", "drift": true, "answers_at": "[::1]:8081",
+            },
+            "certificate": {"generation": 2, "parts": [
+                {"kind": "certificate", "source": "/a", "names": ["DNS:a", "DNS:b", "DNS:c", "DNS:d", "DNS:e"],
+                    "not_after": "2027-02-20T12:00:00Z"},
+                {"kind": "client_ca", "source": "/ca", "names": [], "not_after": null},
+                {"kind": "certificate", "source": "/b", "names": ["DNS:f"], "not_after": "2026-12-06T23:59:59Z",
+                    "disk_differs_since": "2026-11-22T00:00:00Z", "last_error": "the key does not fit"},
+                {"kind": "certificate", "source": "/c", "names": ["DNS:g"], "not_after": "2026-11-21T00:00:00Z"},
+                {"kind": "certificate", "source": "/d", "names": [], "not_after": null},
+            ]},
+            "counts": {
+                "requests": 12345, "requests_failed": 29, "in_flight": 2, "request_bytes": 0, "response_bytes": 5_000_000,
+                "failed_by_reason": {"a": 1, "b": 2, "c": 3, "d": 4, "e": 5, "f": 14},
+                "latency_ms": {"p50": 1.2, "p90": 13.4, "p99": 2000},
+                "connections": {"handshake": 1, "open": 3, "idle": 2}, "upstream_connections": {"active": 1, "idle": 4},
+                "handshakes": 1234, "handshakes_failed": 3,
+                "log_dropped": {"success": 10, "error": 2, "audit": 0}, "log_sampled_out": 100,
+            },
+        });
+        assert_eq!(
+            drawn(&status, false),
+            "\
+portcullis   0.1.0, shop: ready, up 3days 4h
+degraded     tls: the certificate on disk cannot be read
+target       http://localhost:8081 (answers at [::1]:8081)  drift: configured is http://127.0.0.1:8080
+certificate  DNS:a, DNS:b, DNS:c and 2 more: 89 days left
+certificate  DNS:f: 13 days left; another is on disk since 2026-11-22T00:00:00Z; the last reload failed: the key does not fit
+certificate  DNS:g: expired 2 days ago
+certificate  /d: none is served
+requests     12345, 29 failed: f 14, e 5, d 4, c 3, b 2
+latency      p50 1.20 ms, p90 13.4 ms, p99 2.00 s
+traffic      0 B in, 4.8 MiB out
+in flight    2
+connections  3 open, 2 idle, 1 handshake; upstream: 1 active, 4 idle
+handshakes   1234, 3 failed
+log          10 success, 2 error dropped, 100 sampled out
+"
+        );
+        let coloured = drawn(&status, true);
+        for text in [
+            "\x1b[31m: 13 days left\x1b[0m",
+            "\x1b[32m: 89 days left\x1b[0m",
+            "\x1b[32mready\x1b[0m",
+        ] {
+            assert!(coloured.contains(text), "{coloured:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_absent_has_no_row() {
+        let idle = json!({
+            "version": "0.1.0", "service": "shop", "phase": "starting", "ready": false, "pending": ["no certificate yet"],
+            "counts": {
+                "requests": 0, "requests_failed": 0, "latency_ms": null,
+                "log_dropped": {"success": 0, "error": 0, "audit": 0}, "log_sampled_out": 0,
+            },
+        });
+        assert_eq!(
+            drawn(&idle, false),
+            "\
+portcullis   0.1.0, shop: starting, not ready
+pending      no certificate yet
+requests     0
+log          nothing dropped
+"
+        );
+        assert_eq!(
+            drawn(&json!({}), false),
+            "portcullis   -, -: -, not ready\n"
+        );
+        for odd in [
+            json!({"counts": 1, "target": [], "certificate": {"parts": [1]}, "pending": "x"}),
+            json!({"pending": [1]}),
+        ] {
+            drawn(&odd, false);
+        }
+    }
+
+    #[test]
+    fn no_name_is_obeyed_by_a_terminal() {
+        let status = json!({
+            "service": "a\u{1b}[2J", "pending": ["b\n\u{9b}"], "target": {"url": "c\r"},
+            "certificate": {"parts": [{"kind": "certificate", "names": ["\u{202e}d"]}]},
+        });
+        let text = drawn(&status, false);
+        assert_eq!(text.lines().count(), 4, "{text:?}");
+        for escaped in [r"a\x1b[2J", r"b\x0a\u{9b}", r"c\x0d", r"\u{202e}d"] {
+            assert!(text.contains(escaped), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Texts for a terminal: in colours where they are wanted, and with nothing in them that a terminal would obey.
+
+use std::io::Write as _;
+
+/// How a text looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ink {
+    /// As it comes.
+    Plain,
+    /// Stands out.
+    Bold,
+    /// Matters less.
+    Faint,
+    /// In order.
+    Green,
+    /// Leads elsewhere.
+    Cyan,
+    /// To be looked at.
+    Yellow,
+    /// Wrong.
+    Red,
+}
+
+impl Ink {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Bold => "\x1b[1m",
+            Self::Faint => "\x1b[2m",
+            Self::Green => "\x1b[32m",
+            Self::Cyan => "\x1b[36m",
+            Self::Yellow => "\x1b[33m",
+            Self::Red => "\x1b[31m",
+        }
+    }
+}
+
+/// Writes texts that cannot move a cursor, forge a line or turn the reading order around.
+#[derive(Debug)]
+pub(crate) struct Pen<'a> {
+    /// Where to.
+    pub(crate) out: &'a mut Vec<u8>,
+    /// Whether inks are seen.
+    pub(crate) colour: bool,
+}
+
+impl Pen<'_> {
+    /// Writes a text.
+    pub(crate) fn put(&mut self, ink: Ink, text: &str) {
+        self.inked(ink, text, is_unsafe);
+    }
+
+    /// Writes a text that is one word: spaces within are escaped, too, so that it cannot pass for what follows it.
+    pub(super) fn word(&mut self, ink: Ink, text: &str) {
+        self.inked(ink, text, |letter| letter == ' ' || is_unsafe(letter));
+    }
+
+    /// Writes a text, and fills its column.
+    pub(crate) fn column(&mut self, ink: Ink, text: &str, width: usize) {
+        self.put(ink, text);
+        let lacks = width.saturating_sub(text.chars().count());
+        self.out.resize(self.out.len() + lacks, b' ');
+        self.gap();
+    }
+
+    /// Writes the space between two columns.
+    pub(super) fn gap(&mut self) {
+        self.out.resize(self.out.len() + GAP, b' ');
+    }
+
+    fn inked(&mut self, ink: Ink, text: &str, is_unsafe: impl Fn(char) -> bool) {
+        let code = if self.colour { ink.code() } else { "" };
+        self.out.extend_from_slice(code.as_bytes());
+        let mut rest = text;
+        while let Some(at) = rest.find(|letter| letter == '\\' || is_unsafe(letter)) {
+            let (plain, from) = rest.split_at(at);
+            self.out.extend_from_slice(plain.as_bytes());
+            let mut letters = from.chars();
+            escape(self.out, letters.next().unwrap_or_default());
+            rest = letters.as_str();
+        }
+        self.out.extend_from_slice(rest.as_bytes());
+        if !code.is_empty() {
+            self.out.extend_from_slice(b"\x1b[0m");
+        }
+    }
+}
+
+fn escape(out: &mut Vec<u8>, letter: char) {
+    let code = u32::from(letter);
+    // Writing to a Vec cannot fail.
+    let _ = match letter {
+        '\\' => write!(out, "\\\\"),
+        letter if letter.is_ascii() => write!(out, "\\x{code:02x}"),
+        _ => write!(out, "\\u{{{code:x}}}"),
+    };
+}
+
+/// Controls, and what is seen only by what it does to its surroundings: foreign spaces, joiners, marks of direction, tags.
+pub(super) fn is_unsafe(letter: char) -> bool {
+    letter.is_control()
+        || (letter.is_whitespace() && letter != ' ')
+        || matches!(
+            letter,
+            '\u{ad}'
+                | '\u{34f}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{202a}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// Between two columns.
+pub(super) const GAP: usize = 2;

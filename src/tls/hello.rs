@@ -1,0 +1,68 @@
+//! What a client has offered, for the record of a handshake that comes to nothing.
+
+use std::cell::OnceCell;
+
+use rustls::server::ClientHello;
+
+/// As far as it is known.
+#[derive(Debug, Default)]
+pub(super) struct Hello {
+    first: OnceCell<[u8; FIRST]>,
+    said: OnceCell<Said>,
+}
+
+#[derive(Debug)]
+struct Said {
+    sni: Option<Box<str>>,
+    /// The protocols, with commas between.
+    alpn: Option<Box<[u8]>>,
+}
+
+impl Hello {
+    /// Keeps the connection's first bytes.
+    pub(super) fn began(&self, bytes: &[u8]) {
+        if let Ok(first) = bytes.try_into() {
+            let _ = self.first.set(first);
+        }
+    }
+
+    /// Keeps what a whole ClientHello says.
+    pub(super) fn said(&self, hello: &ClientHello<'_>) {
+        let alpn = hello
+            .alpn()
+            .map(|offered| offered.collect::<Vec<_>>().join(&b','));
+        let _ = self.said.set(Said {
+            sni: hello.server_name().map(Box::from),
+            alpn: alpn.map(Vec::into_boxed_slice),
+        });
+    }
+
+    /// The name that was asked for.
+    pub(super) fn sni(&self) -> Option<&str> {
+        self.said.get()?.sni.as_deref()
+    }
+
+    /// The protocols that were offered, with commas between.
+    pub(super) fn alpn(&self) -> Option<&[u8]> {
+        self.said.get()?.alpn.as_deref()
+    }
+
+    /// The newest version of a client that is older than TLS 1.3; newer ones all say 1.2 here (RFC 8446, section 4.1.2).
+    pub(super) fn legacy_version(&self) -> Option<&'static str> {
+        match self.first.get()? {
+            [HANDSHAKE, _, _, _, _, CLIENT_HELLO, _, _, _, 3, minor] => match minor {
+                0 => Some("SSL 3.0"),
+                1 => Some("TLS 1.0"),
+                2 => Some("TLS 1.1"),
+                3 => Some("TLS 1.2"),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// A record's head, a message's head, and the version in front of the rest.
+pub(super) const FIRST: usize = 11;
+const HANDSHAKE: u8 = 22;
+const CLIENT_HELLO: u8 = 1;

@@ -1,0 +1,91 @@
+//! The sidecar at a glance: where it is in its life, and the numbers that matter.
+
+use std::collections::BTreeMap;
+
+use portcullis_admin::{Certificates, Lifecycle, StatusView};
+use serde_json::{Value, json};
+
+use super::{House, certificates};
+use crate::metrics::Totals;
+use crate::phase::Phase;
+
+impl Lifecycle for House {
+    fn pending(&self) -> Vec<String> {
+        let mut pending = Vec::new();
+        match self.life.phase() {
+            Phase::Starting | Phase::Ready => {
+                pending.extend(certificates::pending(&self.certificates));
+            }
+            Phase::Announcing | Phase::Finishing | Phase::Cutting | Phase::Stopped => {
+                pending.push("draining".to_owned());
+            }
+        }
+        pending
+    }
+
+    fn status(&self) -> StatusView {
+        let pending = self.pending();
+        StatusView {
+            version: env!("CARGO_PKG_VERSION"),
+            service: self.config.service_name.clone(),
+            phase: self.life.phase().word(),
+            ready: pending.is_empty(),
+            pending,
+            degraded: certificates::degraded(&self.certificates),
+            uptime_s: self.started.elapsed().unwrap_or_default().as_secs(),
+            workers: self.config.workers,
+            target: portcullis_admin::Targets::current(self),
+            certificate: self.view().into(),
+            counts: self.counts(),
+        }
+    }
+}
+
+impl House {
+    fn counts(&self) -> Value {
+        let (totals, now) = self.metrics.totals();
+        let failed = failed(&totals);
+        let quantile = |share| {
+            let duration = totals.duration.quantile(share);
+            duration.map(|duration| (duration.as_secs_f64() * 10_000.0).round() / 10.0)
+        };
+        let handshakes_failed = totals
+            .handshakes
+            .iter()
+            .filter(|(key, _)| key.0 == "failed");
+        let dropped = self.log.dropped();
+        json!({
+            "requests": totals.requests.values().sum::<u64>(),
+            "requests_failed": failed.values().sum::<u64>(),
+            "failed_by_reason": failed,
+            "in_flight": now.in_flight,
+            "latency_ms": { "p50": quantile(0.5), "p90": quantile(0.9), "p99": quantile(0.99) },
+            "request_bytes": totals.bytes_in,
+            "response_bytes": totals.bytes_out,
+            "handshakes": totals.handshakes.values().sum::<u64>(),
+            "handshakes_failed": handshakes_failed.map(|(_, count)| count).sum::<u64>(),
+            "connections": { "handshake": now.handshaking, "open": now.open, "idle": now.idle },
+            "upstream_connections": {
+                "active": (self.dialer.open() as i64 - now.upstream_idle).max(0),
+                "idle": now.upstream_idle,
+            },
+            "log_dropped": {
+                "success": dropped.success,
+                "error": dropped.error,
+                "audit": dropped.audit,
+            },
+            "log_sampled_out": self.log.sampled_out(),
+        })
+    }
+}
+
+/// Exchanges that failed, by the word for why.
+fn failed(totals: &Totals) -> BTreeMap<&'static str, u64> {
+    let mut failed = BTreeMap::new();
+    for ((_, _, reason), count) in &totals.requests {
+        if let Some(reason) = reason {
+            *failed.entry(reason.word()).or_default() += count;
+        }
+    }
+    failed
+}
