@@ -37,6 +37,69 @@ async fn tls_12_and_13_are_spoken_and_a_floor_can_be_set() {
         .record("refused", |record| record["kind"] == "handshake")
         .await;
     assert_eq!(record["reason"], "nothing_in_common");
+    assert_eq!(
+        record["detail"],
+        "the client offered only versions of TLS below --tls-min"
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_is_too_old_is_recorded_with_what_it_offered() {
+    let app = hello("hi").await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    for (minor, name) in [(0, "SSL 3.0"), (1, "TLS 1.0"), (2, "TLS 1.1")] {
+        let mut stream = TcpStream::connect(sidecar.https).await.unwrap();
+        // One cipher suite, no compression, no extension.
+        let random = [7; 32];
+        let mut hello = vec![3, minor];
+        hello.extend(random);
+        hello.extend([0, 0, 2, 0xc0, 0x13, 1, 0]);
+        let mut record = vec![
+            22,
+            3,
+            1,
+            0,
+            hello.len() as u8 + 4,
+            1,
+            0,
+            0,
+            hello.len() as u8,
+        ];
+        record.extend(hello);
+        stream.write_all(&record).await.unwrap();
+        let told = format!("the client offered only {name}, which is below --tls-min");
+        let record = sidecar
+            .record(name, |record| record["detail"] == *told)
+            .await;
+        assert_eq!(record["reason"], "nothing_in_common");
+        assert_eq!(record["closed_by"], "client");
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_failed_is_recorded_with_what_was_asked_for() {
+    let app = hello("hi").await;
+    let sidecar = Sidecar::start(&app, &["--redact", "secret"]).await;
+    let client = Client::new(&sidecar, &["spdy/3", "a\"b"]).asking("secret.example");
+    client.connect().await.unwrap_err();
+    let record = sidecar
+        .record("refused", |record| record["kind"] == "handshake")
+        .await;
+    for (field, value) in [
+        ("reason", "nothing_in_common"),
+        ("sni", "[redacted].example"),
+        ("alpn", "spdy/3,a\"b"),
+        ("service", "under-test"),
+        ("client", "127.0.0.1"),
+    ] {
+        assert_eq!(record[field], value, "{field} in {record}");
+    }
+    assert_eq!(record["status"], serde_json::Value::Null);
+    let kept = sidecar
+        .admin("/logs?kind=handshake&status=none")
+        .await
+        .json();
+    assert_eq!(kept[0]["id"], record["id"]);
 }
 
 #[tokio::test]

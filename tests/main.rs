@@ -6,6 +6,8 @@
 
 mod support;
 
+/// How records are written, where to, and what of them.
+mod access_log;
 /// The admin and probe planes as an operator sees them.
 mod admin;
 /// Large bodies with bounded memory.
@@ -14,6 +16,8 @@ mod bodies;
 mod certificates;
 /// Who is let in, by certificate.
 mod client_auth;
+/// Records as they come, and what is open now.
+mod followers;
 /// Requests and responses on their way, over HTTP/1 and HTTP/2.
 mod forwarding;
 /// gRPC in all four kinds.
@@ -36,10 +40,14 @@ mod layering;
 mod legacy;
 /// Waits, sizes and numbers that have a limit, and what happens beyond it.
 mod limits;
+/// Numbers that are true, and as many series as there are kinds of things.
+mod metrics;
 /// Applications that are away, slow or broken.
 mod misbehaving_apps;
 /// Malformed requests, clients that leave, time limits.
 mod misbehaving_clients;
+/// The client commands.
+mod operator;
 /// Exit codes, signals, configuration mistakes, `check` and `demo`.
 mod process;
 /// Load balancers and proxies in front, and what is believed of what they say.

@@ -49,6 +49,7 @@ async fn a_record_says_what_happened() {
     for field in [
         "duration_ms",
         "handshake_ms",
+        "queue_ms",
         "connect_ms",
         "first_byte_ms",
         "body_ms",

@@ -49,14 +49,13 @@ impl Policy {
         for of_one_name in noted.chunk_by(|one, other| one.0 == other.0) {
             let values: Vec<_> = of_one_name
                 .iter()
-                .map(|(_, value)| value.as_bytes())
+                .map(|(_, value)| self.shown(value.as_bytes()))
                 .collect();
             let name = &self.headers[of_one_name[0].0];
             out.push(if out.is_empty() { b'{' } else { b',' });
             quote(&mut out, name.as_str());
             out.push(b':');
-            let value = self.shown(&values.join(&b", "[..])).into_owned();
-            quote(&mut out, &String::from_utf8_lossy(&value));
+            quote(&mut out, &String::from_utf8_lossy(&values.join(&b", "[..])));
         }
         (!out.is_empty()).then(|| {
             out.push(b'}');

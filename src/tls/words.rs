@@ -25,17 +25,9 @@ pub(super) fn sort(error: &io::Error, generation: &Generation, hello: &Hello) ->
             format!("the client did not speak TLS ({tls})"),
         ),
         rustls::Error::AlertReceived(alert) => (Reason::ClientAlert, alert_in_words(*alert)),
-        rustls::Error::PeerIncompatible(
-            PeerIncompatible::Tls12NotOffered
-            | PeerIncompatible::SupportedVersionsExtensionRequired,
-        ) => (Reason::NothingInCommon, too_old(hello.legacy_version())),
-        rustls::Error::PeerIncompatible(PeerIncompatible::Tls12NotOfferedOrEnabled) => {
-            (Reason::NothingInCommon, too_old(None))
+        rustls::Error::PeerIncompatible(why) => {
+            (Reason::NothingInCommon, too_different(why, hello))
         }
-        rustls::Error::PeerIncompatible(why) => (
-            Reason::NothingInCommon,
-            format!("client and server have nothing in common: {why:?}"),
-        ),
         rustls::Error::NoApplicationProtocol => (
             Reason::NothingInCommon,
             "the client offered neither h2 nor http/1.1 nor http/1.0 (ALPN)".to_owned(),
@@ -76,12 +68,28 @@ pub(super) fn refused_client(refusal: Refusal) -> (Reason, String) {
     (reason, refusal.detail)
 }
 
-/// A client that lists no versions offers none above the `newest` it names.
-fn too_old(newest: Option<&str>) -> String {
-    format!(
-        "the client offered only {}, which is below --tls-min",
-        newest.unwrap_or("old versions of TLS")
-    )
+/// rustls looks at other things before the version, which is what an old client really lacks.
+fn too_different(why: &PeerIncompatible, hello: &Hello) -> String {
+    let newest = hello.legacy_version();
+    let what = match (why, newest) {
+        (_, Some(newest @ ("SSL 3.0" | "TLS 1.0" | "TLS 1.1")))
+        | (PeerIncompatible::SupportedVersionsExtensionRequired, Some(newest)) => {
+            return format!("the client offered only {newest}, which is below --tls-min");
+        }
+        (
+            PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled
+            | PeerIncompatible::SupportedVersionsExtensionRequired,
+            _,
+        ) => return "the client offered only versions of TLS below --tls-min".to_owned(),
+        (PeerIncompatible::NoCipherSuitesInCommon, _) => "no cipher suite in common".to_owned(),
+        (PeerIncompatible::NoKxGroupsInCommon, _) => "no key exchange group in common".to_owned(),
+        (PeerIncompatible::NoSignatureSchemesInCommon, _) => {
+            "no signature scheme in common that fits our certificate".to_owned()
+        }
+        (why, _) => format!("nothing in common: {why:?}"),
+    };
+    format!("client and server have {what}")
 }
 
 fn alert_in_words(alert: AlertDescription) -> String {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -28,6 +28,8 @@ pub(crate) struct Sidecar {
     stdout: Lines,
     stderr: Lines,
     stalled: Arc<AtomicBool>,
+    /// Reads stdout.
+    reader: Thread,
     pub(crate) https: SocketAddr,
     pub(crate) redirect: Option<SocketAddr>,
     pub(crate) admin: SocketAddr,
@@ -129,13 +131,8 @@ impl Sidecar {
             .spawn()
             .unwrap();
         let stalled = Arc::new(AtomicBool::new(false));
-        let (stdout, stderr) = {
-            let stdout = collect(child.stdout.take().unwrap(), Arc::clone(&stalled));
-            (
-                stdout,
-                collect(child.stderr.take().unwrap(), Arc::default()),
-            )
-        };
+        let (stdout, reader) = collect(child.stdout.take().unwrap(), Arc::clone(&stalled));
+        let (stderr, _) = collect(child.stderr.take().unwrap(), Arc::default());
         let line = eventually("the sidecar listens", async || {
             if let Some(status) = child.try_wait().unwrap() {
                 panic!(
@@ -165,6 +162,7 @@ impl Sidecar {
             stdout,
             stderr,
             stalled,
+            reader,
             ca,
             leaf,
             secret,
@@ -187,6 +185,12 @@ impl Sidecar {
     /// From the next line on nobody reads stdout; the pipe stays open.
     pub(crate) fn stop_reading_stdout(&mut self) {
         self.stalled.store(true, Ordering::Relaxed);
+    }
+
+    /// Reads what there is, and goes on.
+    pub(crate) fn read_stdout_again(&mut self) {
+        self.stalled.store(false, Ordering::Relaxed);
+        self.reader.unpark();
     }
 
     /// Everything on stdout so far, each line parsed. A line that is no JSON fails the test.
@@ -234,6 +238,14 @@ impl Sidecar {
             format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
         )
         .await
+    }
+
+    /// The value of a metric; 0 where there is no such series.
+    pub(crate) async fn metric(&self, series: &str) -> u64 {
+        let text = self.probe("/metrics").await.text();
+        let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
+        let value: f64 = text.lines().find_map(value).unwrap_or_default();
+        value as u64
     }
 
     pub(crate) async fn put_target(&self, body: &str) -> Answer {
@@ -301,10 +313,10 @@ impl Ended {
 }
 
 /// Collects lines on a thread of its own, for as long as there is no reason to stop.
-fn collect(pipe: impl Read + Send + 'static, stop: Arc<AtomicBool>) -> Lines {
+fn collect(pipe: impl Read + Send + 'static, stop: Arc<AtomicBool>) -> (Lines, Thread) {
     let lines = Lines::default();
     let collected = Arc::clone(&lines);
-    thread::spawn(move || {
+    let reading = thread::spawn(move || {
         let mut reader = BufReader::new(pipe);
         let mut line = String::new();
         while reader.read_line(&mut line).is_ok_and(|count| count > 0) {
@@ -315,5 +327,5 @@ fn collect(pipe: impl Read + Send + 'static, stop: Arc<AtomicBool>) -> Lines {
             }
         }
     });
-    lines
+    (lines, reading.thread().clone())
 }

@@ -17,8 +17,8 @@ use crate::records::class::Class;
 use crate::records::format::{Fields, Format, write_json};
 use crate::records::ring::Ring;
 
-/// The target of record events.
-pub(crate) const RECORD: &str = "portcullis::record";
+/// The target of record events: no module's path begins so, because filters go by how a target begins.
+pub(crate) const RECORD: &str = "portcullis.record";
 
 /// Formats record events, keeps them in the ring and sends them to the log thread.
 #[derive(Debug)]
