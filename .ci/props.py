@@ -114,6 +114,18 @@ def from_debian(folder, package, command):
     if found:
         return found
     lists, into = folder / "debian-lists", folder / package
+    if not into.exists():
+        unpack(package, lists, into)
+    program = next(path for path in (into / "usr/bin" / command, into / "usr/sbin" / command) if path.exists())
+    libraries = ":".join(str(path) for path in into.glob("**/lib/*-linux-*"))
+    starter = into / command
+    starter.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" exec "{program}" "$@"\n')
+    starter.chmod(0o755)
+    return starter
+
+
+def unpack(package, lists, into):
+    """Downloads a Debian package with the libraries that the machine has not, and unpacks them."""
     settings = (f"Dir::State::lists={lists}", f"Dir::Cache={into}/cache", "APT::Sandbox::User=root", "Debug::NoLocking=1")
     apt = ["apt-get", "-qq", *(word for setting in settings for word in ("-o", setting))]
     # Its own lists, because the machine's may be missing or old. What they did not get, the download misses.
@@ -121,20 +133,13 @@ def from_debian(folder, package, command):
         (lists / "partial").mkdir(parents=True)
         run(*apt, "update", env=dict(os.environ), timeout=300)
     (into / "cache/archives/partial").mkdir(parents=True)
-    # With the libraries that the machine has not.
     wanted = ("install", "--download-only", "--reinstall", "--no-install-recommends", "--yes", package)
     download = run(*apt, *wanted, env=dict(os.environ), timeout=300)
     archives = list(into.glob("cache/archives/*.deb"))
     expect(download.returncode == 0 and archives, told(download))
     for archive in archives:
-        unpack = run("dpkg-deb", "-x", archive, into)
-        expect(unpack.returncode == 0, told(unpack))
-    program = next(path for path in (into / "usr/bin" / command, into / "usr/sbin" / command) if path.exists())
-    libraries = ":".join(str(path) for path in into.glob("**/lib/*-linux-*"))
-    starter = into / command
-    starter.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" exec "{program}" "$@"\n')
-    starter.chmod(0o755)
-    return starter
+        done = run("dpkg-deb", "-x", archive, into)
+        expect(done.returncode == 0, told(done))
 
 
 class Process:
