@@ -23,6 +23,16 @@ fn record_ring_and_metrics(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| bench.exchange());
 }
 
+/// The same of a worker that sleeps after each exchange.
+#[divan::bench]
+fn record_ring_and_metrics_one_by_one(bencher: Bencher<'_, '_>) {
+    let bench = bench();
+    bencher.bench_local(|| {
+        bench.exchange();
+        bench.hand_over();
+    });
+}
+
 #[divan::bench]
 fn metrics_alone(bencher: Bencher<'_, '_>) {
     let bench = bench();

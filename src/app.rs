@@ -19,7 +19,7 @@ use crate::listener::{Gate, bind};
 use crate::logging::Logging;
 use crate::own_dials::{FrontDoor, OwnDials};
 use crate::phase::Life;
-use crate::signals::{Signals, Wish};
+use crate::signals::{Rotation, Signals, Wish};
 use crate::upstream::Targets;
 use crate::wiring::{House, Teller};
 use crate::worker::{self, Doors, Shared};
@@ -120,8 +120,9 @@ impl Bound {
         // Before anybody is told that it listens: a signal that comes early is a wish, too.
         let signals = {
             let _inside = runtime.enter();
-            Signals::install().map_err(|error| format!("installing signal handlers: {error}"))?
+            Signals::install().and_then(|signals| Ok((signals, Rotation::install()?)))
         };
+        let signals = signals.map_err(|error| format!("installing signal handlers: {error}"))?;
         announce(&self.addresses, &self.config);
         runtime.block_on(first_load(&house));
         let ended = self
@@ -166,7 +167,7 @@ impl Bound {
     async fn control(
         self,
         house: House,
-        mut signals: Signals,
+        (mut signals, rotation): (Signals, Rotation),
         mut ended: mpsc::UnboundedReceiver<worker::End>,
     ) -> Result<Drained, String> {
         let listen = |listener| {
@@ -209,6 +210,7 @@ impl Bound {
             drained = ending => drained,
             never = admin_plane => absurd(never),
             never = probe_plane => absurd(never),
+            never = rotation.keep(|| house.log.reopen()) => absurd(never),
             never = watch_certificates(Arc::clone(&house.certificates)) => absurd(never),
         }
     }
@@ -236,7 +238,6 @@ async fn until_ending(signals: &mut Signals, house: &House) -> bool {
         match signals.next().await {
             Wish::Drain => return true,
             Wish::DrainNow => return false,
-            Wish::Reopen => house.log.reopen(),
             Wish::Reload => {
                 let certificates = Arc::clone(&house.certificates);
                 tokio::task::spawn_blocking(move || certificates.reload(Trigger::Signal, || {}));

@@ -115,6 +115,11 @@ impl Bench {
         exchange.finish();
     }
 
+    /// Has what was gathered handed over, as a worker does before it sleeps.
+    pub fn hand_over(&self) {
+        records::hand_over();
+    }
+
     /// Its share of the metrics alone.
     pub fn count(&self) {
         self.conn.site.meter.exchange(&ExchangeFacts {

@@ -53,6 +53,7 @@ mod phase;
 mod records;
 mod signals;
 mod tenure;
+mod terminal;
 mod tls;
 mod upstream;
 mod wire;

@@ -91,7 +91,10 @@ impl Logging {
 
     /// Writes what is queued; waits a second at most.
     pub fn flush(self) {
-        self.records.flush(LAST_WRITE);
+        let lost = self.records.flush(LAST_WRITE);
+        if lost > 0 {
+            tracing::warn!(lost, "records were not written: nobody reads them");
+        }
         self.own.flush(LAST_WRITE / 4);
     }
 }

@@ -1,5 +1,6 @@
 //! Signals as words. A future and nothing else.
 
+use std::convert::Infallible;
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -13,8 +14,6 @@ pub(crate) enum Wish {
     DrainNow,
     /// SIGHUP: read the hot files again.
     Reload,
-    /// SIGUSR1: open the log file again.
-    Reopen,
 }
 
 /// The handlers, installed once.
@@ -23,9 +22,9 @@ pub(crate) struct Signals {
     term: Signal,
     int: Signal,
     hup: Signal,
-    usr1: Signal,
-    /// Its default action would end the process; it means nothing here.
-    usr2: Signal,
+    /// Their default action would end the process; they mean nothing here. A log file that has reached the largest size that
+    /// the process may write (SIGXFSZ) is as good as a full disk.
+    ignored: [Signal; 2],
 }
 
 impl Signals {
@@ -34,20 +33,23 @@ impl Signals {
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
             hup: signal(SignalKind::hangup())?,
-            usr1: signal(SignalKind::user_defined1())?,
-            usr2: signal(SignalKind::user_defined2())?,
+            ignored: [
+                signal(SignalKind::user_defined2())?,
+                signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
+            ],
         })
     }
 
     /// The next wish.
     pub(crate) async fn next(&mut self) -> Wish {
+        let [usr2, xfsz] = &mut self.ignored;
         loop {
             tokio::select! {
                 Some(()) = self.term.recv() => return Wish::Drain,
                 Some(()) = self.int.recv() => return Wish::DrainNow,
                 Some(()) = self.hup.recv() => return Wish::Reload,
-                Some(()) = self.usr1.recv() => return Wish::Reopen,
-                Some(()) = self.usr2.recv() => {}
+                Some(()) = usr2.recv() => {}
+                Some(()) = xfsz.recv() => {}
                 else => std::future::pending().await,
             }
         }
@@ -57,8 +59,28 @@ impl Signals {
     pub(crate) async fn ending(&mut self) -> Wish {
         loop {
             match self.next().await {
-                Wish::Reload | Wish::Reopen => {}
+                Wish::Reload => {}
                 ending => return ending,
+            }
+        }
+    }
+}
+
+/// SIGUSR1, which is obeyed until the end: a drain takes its time, and logs are rotated meanwhile.
+#[derive(Debug)]
+pub(crate) struct Rotation(Signal);
+
+impl Rotation {
+    pub(crate) fn install() -> io::Result<Self> {
+        signal(SignalKind::user_defined1()).map(Self)
+    }
+
+    /// Calls `reopen` each time.
+    pub(crate) async fn keep(mut self, reopen: impl Fn()) -> Infallible {
+        loop {
+            match self.0.recv().await {
+                Some(()) => reopen(),
+                None => std::future::pending().await,
             }
         }
     }

@@ -141,7 +141,66 @@ async fn a_log_file_that_cannot_be_opened_is_an_error_at_the_start() {
 }
 
 #[tokio::test]
-async fn a_full_disk_costs_lines_and_is_counted_and_announced() {
+async fn logs_are_rotated_in_the_drain_too() {
+    let (app, _ends) = App::listening().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("log");
+    let sidecar = Sidecar::start(&app, &["--log-file", file.to_str().unwrap()]).await;
+    let mut waiting = Client::h1(&sidecar).connect().await.unwrap();
+    waiting
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    eventually("the application has it", async || {
+        (!app.heads().is_empty()).then_some(())
+    })
+    .await;
+    sidecar.signal(Signal::TERM);
+    eventually("it drains", async || {
+        sidecar.log().contains("accepting no more").then_some(())
+    })
+    .await;
+    fs::rename(&file, folder.path().join("log.1")).unwrap();
+    sidecar.signal(Signal::USR1);
+    eventually("a new file", async || file.exists().then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_fifo_that_nobody_reads_is_an_error_and_nothing_to_wait_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("log");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &fifo,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    let mut command = portcullis();
+    command
+        .args([
+            "run",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+            "--probe",
+            "127.0.0.1:0",
+        ])
+        .arg("--log-file")
+        .arg(&fifo);
+    let ended = Ended::of(command);
+    assert_eq!(ended.code, Some(1));
+    assert!(
+        ended.stderr.contains("opening --log-file"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[tokio::test]
+async fn a_full_disk_costs_lines_and_is_counted_and_said() {
     let app = hello("hi").await;
     let sidecar = Sidecar::start(&app, &["--log-file", "/dev/full"]).await;
     let client = Client::h1(&sidecar);
@@ -155,6 +214,10 @@ async fn a_full_disk_costs_lines_and_is_counted_and_announced() {
         (lost == 20).then_some(())
     })
     .await;
+    assert_eq!(
+        sidecar.log().matches("records cannot be written").count(),
+        1
+    );
     // What is not in the file is still in the ring.
     let kept = sidecar.admin("/logs?kind=exchange").await.json();
     assert_eq!(kept.as_array().unwrap().len(), 20);

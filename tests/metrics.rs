@@ -50,31 +50,36 @@ async fn nothing_that_a_client_chooses_makes_a_series() {
 }
 
 #[tokio::test]
-async fn a_sampled_trace_stands_beside_its_bucket_in_openmetrics_alone() {
+async fn a_trace_that_a_trusted_proxy_samples_stands_beside_its_bucket_in_openmetrics_alone() {
     let app = hello("hi").await;
-    let sidecar = Sidecar::start(&app, &[]).await;
-    let trace = |digit: char| digit.to_string().repeat(32);
-    for (digit, flags) in [('a', "00"), ('b', "01"), ('c', "00")] {
-        let request = format!(
-            "GET / HTTP/1.1\r\nHost: a\r\ntraceparent: 00-{}-b7ad6b7169203331-{flags}\r\nConnection: close\r\n\r\n",
-            trace(digit)
-        );
-        Client::h1(&sidecar).send(request).await;
-    }
-    let open = eventually("all are counted", async || {
-        let open = openmetrics(&sidecar).await;
-        open.contains("portcullis_request_duration_seconds_count 3")
-            .then_some(open)
-    })
-    .await;
-    let exemplar = format!(" # {{trace_id=\"{}\"}} ", trace('b'));
+    let traced = async |arguments: &[&str]| {
+        let sidecar = Sidecar::start(&app, arguments).await;
+        for (digit, flags) in [('a', "00"), ('b', "01"), ('c', "00"), ('0', "01")] {
+            let trace = digit.to_string().repeat(32);
+            let request = format!(
+                "GET / HTTP/1.1\r\nHost: a\r\ntraceparent: 00-{trace}-b7ad6b7169203331-{flags}\r\nConnection: close\r\n\r\n"
+            );
+            Client::h1(&sidecar).send(request).await;
+        }
+        let open = eventually("all are counted", async || {
+            let open = openmetrics(&sidecar).await;
+            open.contains("portcullis_request_duration_seconds_count 4")
+                .then_some(open)
+        })
+        .await;
+        assert!(!sidecar.probe("/metrics").await.text().contains("trace_id"));
+        open
+    };
+    let open = traced(&["--trusted-proxy", "127.0.0.1"]).await;
     let with: Vec<_> = open.lines().filter(|line| line.contains(" # ")).collect();
     assert_eq!(with.len(), 1, "{with:?}");
+    let exemplar = format!(" # {{trace_id=\"{}\"}} ", "b".repeat(32));
     assert!(
         with[0].starts_with("portcullis_request_duration_seconds_bucket{le=")
             && with[0].contains(&exemplar)
     );
-    assert!(!sidecar.probe("/metrics").await.text().contains("trace_id"));
+    // Anybody can say that a trace is sampled.
+    assert!(!traced(&[]).await.contains("trace_id"));
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
+use std::time::Duration;
+
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{App, Client, Sidecar, read_answer};
+use crate::support::{App, Client, Sidecar, eventually, hello, read_answer};
 
 #[tokio::test]
 async fn a_record_says_what_happened() {
@@ -99,7 +101,7 @@ async fn no_byte_from_a_client_can_break_a_line() {
 
 #[tokio::test]
 async fn a_stalled_reader_of_stdout_stops_neither_requests_nor_probes_nor_signals() {
-    let app = crate::support::hello("hi").await;
+    let app = hello("hi").await;
     let mut sidecar = Sidecar::start(&app, &["--log-level", "info"]).await;
     sidecar.stop_reading_stdout();
     let mut stream = Client::h1(&sidecar).connect().await.unwrap();
@@ -113,5 +115,51 @@ async fn a_stalled_reader_of_stdout_stops_neither_requests_nor_probes_nor_signal
     }
     assert_eq!(sidecar.probe("/livez").await.status, 200);
     sidecar.signal(rustix::process::Signal::TERM);
-    assert_eq!(sidecar.ended().await.code, Some(0));
+    let ended = sidecar.ended().await;
+    assert_eq!(ended.code, Some(0));
+    assert!(
+        ended.stderr.contains("records were not written"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[tokio::test]
+async fn credentials_in_an_authority_are_not_written() {
+    let app = hello("hi").await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    for request in [
+        "GET http://u:hidden@a/one HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /two HTTP/1.1\r\nHost: u:hidden@a\r\n\r\n",
+        "GET /three HTTP/1.1\r\nHost: a\r\nReferer: https://u:hidden@b:1/x@y?z\r\nConnection: close\r\n\r\n",
+    ] {
+        Client::h1(&sidecar).send(request).await;
+    }
+    let record = sidecar.exchange("/three").await;
+    assert_eq!(record["referer"], "https://b:1/x@y");
+    assert_eq!(sidecar.exchange("/two").await["host"], "a");
+    assert_eq!(sidecar.exchange("/one").await["host"], "a");
+    let all = sidecar.stdout_text() + &sidecar.admin("/logs").await.text();
+    assert!(!all.contains("hidden"), "{all}");
+}
+
+#[tokio::test]
+async fn a_client_that_sends_slowly_is_not_counted_as_a_slow_application() {
+    let app = App::echo().await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+    let head = b"POST /slowly HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na";
+    stream.write_all(head).await.unwrap();
+    eventually("the application has the head", async || {
+        (!app.heads().is_empty()).then_some(())
+    })
+    .await;
+    let slowness = Duration::from_millis(100);
+    tokio::time::sleep(slowness).await;
+    stream.write_all(b"b").await.unwrap();
+    read_answer(&mut stream).await.unwrap();
+    let record = sidecar.exchange("/slowly").await;
+    let [took, upstream] =
+        ["duration_ms", "upstream_ms"].map(|name| record[name].as_f64().unwrap());
+    assert!(took - upstream >= 100.0, "{record}");
 }

@@ -115,7 +115,7 @@ impl Lifecycle for House {
 }
 
 impl Inflight for House {
-    fn open(&self) -> Waiting<'_, InflightView> {
+    fn open(&self, _most: usize) -> Waiting<'_, InflightView> {
         let entry = |id: &str, kind, method: Option<&str>| InflightEntry {
             id: id.to_owned(),
             kind,

@@ -45,7 +45,8 @@ pub trait Records: Send + Sync {
     fn settle(&self) -> Waiting<'_, ()>;
     /// All records kept, newest first.
     fn recent(&self) -> Vec<Arc<[u8]>>;
-    /// What came after `place`, oldest first, at most `most` records; and how far that goes.
+    /// What came after `place`, oldest first, at most `most` records and fewer where they are long; and how far that goes.
+    /// None only where there is nothing more.
     fn after(&self, place: u64, most: usize) -> Passage;
     /// The place of the newest record; a follower that wants only new ones begins here.
     fn newest(&self) -> u64;
@@ -66,8 +67,8 @@ pub struct Passage {
 
 /// What is open now.
 pub trait Inflight: Send + Sync {
-    /// Asks all workers, and waits a second at most for those that are busy.
-    fn open(&self) -> Waiting<'_, InflightView>;
+    /// Asks all workers for what has been open longest, `most` of each at most, and waits a second for those that are busy.
+    fn open(&self, most: usize) -> Waiting<'_, InflightView>;
 }
 
 /// The upstream target.

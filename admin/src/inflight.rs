@@ -27,7 +27,7 @@ pub(crate) async fn show(
             .parse()
             .map_err(|_| Problem::bad_value("limit", &text, "a number of entries"))?,
     };
-    let mut view = handles.inflight.open().await;
+    let mut view = handles.inflight.open(limit).await;
     view.entries.truncate(limit);
     Ok(Json(view))
 }

@@ -51,9 +51,9 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Option<Recording> {
         sample: fields.parse("log-sample", share)?,
         slow: fields.parse("slow", parse::duration)?,
         query: fields.parse("log-query", parse::switch)?,
-        headers: fields.all("log-header", name),
+        headers: headers(fields),
         redact: fields.all("redact", pattern),
-        ring: fields.parse("ring", parse::count)?,
+        ring: fields.parse("ring", ring)?,
     })
 }
 
@@ -82,6 +82,27 @@ fn share(text: &str) -> Result<f64, String> {
         .ok_or_else(|| format!("{text:?} is not a share from 0 to 1, like 0.1 or 10%"))
 }
 
+/// Once each, however often they are named.
+fn headers(fields: &mut Fields<'_>) -> Vec<HeaderName> {
+    let mut names = Vec::new();
+    for name in fields.all("log-header", name) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// Each is a KiB, and a quarter of them is to be at least one.
+fn ring(text: &str) -> Result<usize, String> {
+    let count = parse::count(text)?;
+    if (4..=MOST_KEPT).contains(&count) {
+        Ok(count)
+    } else {
+        Err(format!("{count} is not from 4 to {MOST_KEPT}"))
+    }
+}
+
 fn name(text: &str) -> Result<HeaderName, String> {
     text.parse()
         .map_err(|_| format!("{text:?} is not the name of a field, like X-Tenant"))
@@ -98,6 +119,8 @@ fn pattern(text: &str) -> Result<Regex, String> {
     }
     Ok(pattern)
 }
+
+const MOST_KEPT: usize = 1_000_000;
 
 #[cfg(test)]
 mod tests {

@@ -146,7 +146,7 @@ fn prepare(
     if said.disguised > 0 {
         worker.site.meter.disguised(said.disguised);
     }
-    exchange.is_for(said.client, said.request_id);
+    exchange.is_for(said.is_believed, said.client, said.request_id);
     let host = request.headers().get(HOST);
     if conn
         .tls

@@ -59,6 +59,8 @@ pub(crate) struct OwnWords<'a> {
 /// What a request has told about itself, and whether it tried to tell more.
 #[derive(Debug)]
 pub(crate) struct Said {
+    /// Whether a trusted proxy has told it.
+    pub(crate) is_believed: bool,
     /// The client, where a trusted proxy has named one.
     pub(crate) client: Option<IpAddr>,
     /// The request's id, where a trusted proxy has given one.
@@ -105,6 +107,7 @@ pub(crate) fn to_upstream<B: Body>(
     *request.uri_mut() = origin_form(request.uri());
     *request.version_mut() = Version::HTTP_11;
     Ok(Said {
+        is_believed: trusted.is_some(),
         client,
         request_id: inbound.request_id,
         disguised,

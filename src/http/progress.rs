@@ -85,6 +85,10 @@ impl RequestProgress {
         self.standing.condemn();
     }
 
+    pub(crate) fn is_response_exempt(&self) -> bool {
+        self.standing.is_response_exempt()
+    }
+
     /// Why it is not to go on. From now on nothing more of the request is wanted, and it is the answer that is watched.
     pub(crate) fn take_sentence(&self) -> Option<Reason> {
         self.standing.give_up().then(|| self.failed()).flatten()

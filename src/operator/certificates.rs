@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::screen::{Parts, text};
-use crate::records::Ink;
+use crate::terminal::Ink;
 
 /// A row for each certificate.
 pub(super) fn rows(

@@ -100,10 +100,25 @@ impl Answer {
     }
 
     /// All of it.
-    pub(super) async fn whole(mut self) -> Result<Vec<u8>, Trouble> {
+    pub(super) async fn whole(self) -> Result<Vec<u8>, Trouble> {
+        let admin = self.admin;
+        let whole = timeout(OVERALL, self.gathered()).await;
+        whole.map_err(|_| {
+            let limit = OVERALL.as_secs();
+            Trouble::TimedOut(format!("{admin} did not end its answer within {limit} s"))
+        })?
+    }
+
+    async fn gathered(mut self) -> Result<Vec<u8>, Trouble> {
         let mut whole = Vec::new();
         while let Some(piece) = self.next(PATIENCE).await? {
             whole.extend_from_slice(&piece);
+            if whole.len() > MOST {
+                return Err(Trouble::Broken(format!(
+                    "the answer is longer than {} MiB; ask for less with --limit",
+                    MOST >> 20
+                )));
+            }
         }
         Ok(whole)
     }
@@ -157,6 +172,10 @@ impl Query {
     }
 }
 
+/// Bytes of an answer.
+const MOST: usize = 256 << 20;
+/// For all of an answer, however it trickles.
+const OVERALL: Duration = Duration::from_secs(30);
 /// For a connection, for the head of an answer, and for each piece of what there is already.
 const PATIENCE: Duration = Duration::from_secs(5);
 

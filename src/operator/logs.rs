@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 use super::args::{FILTERS, Output, output};
 use super::client::{self, Query};
 use super::{Trouble, show, tell};
-use crate::records::{Fields, Ink, Pen, write_text};
+use crate::records::{Fields, write_text};
+use crate::terminal::{Ink, Pen};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -101,6 +102,11 @@ async fn follow(
             Err(trouble) => return Err(trouble),
         };
         unfinished.extend_from_slice(&piece);
+        if unfinished.len() > LONGEST {
+            return Err(Trouble::Unreachable(
+                "what answers is no admin plane: its lines have no end".to_owned(),
+            ));
+        }
         let Some(end) = memchr::memrchr(b'\n', &unfinished) else {
             continue;
         };
@@ -138,6 +144,8 @@ fn render(line: &[u8], output: Output, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
+/// Bytes of what comes at once; a record has some thousand.
+const LONGEST: usize = 8 << 20;
 /// Three heartbeats.
 const SILENCE: Duration = Duration::from_secs(45);
 

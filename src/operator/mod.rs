@@ -18,7 +18,7 @@ use std::time::SystemTime;
 use clap::ArgMatches;
 use tokio::runtime;
 
-use crate::records::{Ink, Pen};
+use crate::terminal::{Ink, Pen};
 
 pub use args::commands;
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::certificates;
-use crate::records::{Ink, Pen, duration, size};
+use crate::terminal::{Ink, Pen, duration, size};
 
 /// Parts of a row.
 pub(super) type Parts = Vec<(Ink, String)>;

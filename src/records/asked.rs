@@ -1,9 +1,11 @@
 //! What a client has asked for, as it did.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use http::header::{HOST, REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
+use memchr::memmem;
 
 use super::policy::{Noted, Policy};
 
@@ -81,7 +83,7 @@ impl Asked {
         self.traceparent.as_ref()?.to_str().ok()?.get(3..35)
     }
 
-    /// Whether whoever began the trace keeps it.
+    /// Whether whoever sent it says that the trace is kept.
     pub(super) fn is_sampled(&self) -> bool {
         let flags = self.traceparent.as_ref().map(|value| value.as_bytes()[54]);
         flags.is_some_and(|digit| {
@@ -102,8 +104,26 @@ impl Asked {
         self.method.as_ref().map(Method::as_str)
     }
 
+    /// Without what may stand in front of it: credentials.
     pub(crate) fn host(&self) -> Option<&[u8]> {
-        self.host.as_ref().map(HeaderValue::as_bytes)
+        let host = self.host.as_ref()?.as_bytes();
+        let start = memchr::memrchr(b'@', host).map_or(0, |at| at + 1);
+        Some(&host[start..])
+    }
+
+    /// Without its query, and with no credentials in its authority either.
+    pub(super) fn referer(&self) -> Option<Cow<'_, [u8]>> {
+        let referer = self.referer.as_ref()?.as_bytes();
+        let end = memchr::memchr2(b'?', b'#', referer).unwrap_or(referer.len());
+        let referer = &referer[..end];
+        let authority = memmem::find(referer, b"//").map_or(0, |at| at + 2);
+        let end = memchr::memchr(b'/', &referer[authority..]).map_or(end, |at| authority + at);
+        Some(match memchr::memrchr(b'@', &referer[authority..end]) {
+            Some(at) => [&referer[..authority], &referer[authority + at + 1..]]
+                .concat()
+                .into(),
+            None => referer.into(),
+        })
     }
 
     pub(crate) fn path(&self) -> Option<&[u8]> {
@@ -113,10 +133,14 @@ impl Asked {
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// W3C Trace Context: version, 32 hex digits of trace id, 16 of parent id, 2 of flags.
+/// W3C Trace Context: version, 32 hex digits of trace id, 16 of parent id, 2 of flags. No id is all zeros, and no version ff.
 fn is_traceparent(value: &HeaderValue) -> bool {
     let bytes = value.as_bytes();
+    let is_nothing = |id: &[u8]| id.iter().all(|digit| *digit == b'0');
     bytes.len() == 55
+        && !bytes.starts_with(b"ff")
+        && !is_nothing(&bytes[3..35])
+        && !is_nothing(&bytes[36..52])
         && bytes.iter().enumerate().all(|(at, byte)| match at {
             2 | 35 | 52 => *byte == b'-',
             _ => byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'),

@@ -20,9 +20,7 @@ pub(super) fn exchange(exchange: &Exchange) {
     let now = Instant::now();
     let reason = exchange.reason();
     let total = now.duration_since(exchange.started);
-    let upstream = exchange
-        .sent_upstream
-        .map(|sent| exchange.first_byte.unwrap_or(now).duration_since(sent));
+    let upstream = exchange.upstream_took(now);
     let nothing = Asked::default();
     let asked = exchange.asked.as_deref().unwrap_or(&nothing);
     let conn = &exchange.conn;
@@ -36,7 +34,9 @@ pub(super) fn exchange(exchange: &Exchange) {
         bytes_in: exchange.bytes_in(),
         bytes_out: exchange.bytes_out,
         retries: exchange.retries,
-        trace_id: asked.trace_id().filter(|_| asked.is_sampled()),
+        trace_id: asked
+            .trace_id()
+            .filter(|_| exchange.is_believed && asked.is_sampled()),
     });
     let id = exchange.id.hyphenated();
     let mut buffer = [0; Hyphenated::LENGTH];
@@ -46,13 +46,16 @@ pub(super) fn exchange(exchange: &Exchange) {
     let uri = asked.uri.as_ref();
     let query = uri.and_then(Uri::query).filter(|_| site.policy.query);
     let headers = site.policy.object(&asked.headers);
-    let referer = asked
-        .referer
-        .as_ref()
-        .map(|value| without_query(value.as_bytes()));
+    let referer = asked.referer();
     let user_agent = asked.user_agent.as_ref().map(HeaderValue::as_bytes);
     let sni = tls.and_then(|tls| tls.sni.as_deref());
-    let class = Class::of(exchange.status, reason, total, upstream, site.policy.slow);
+    // What may last for as long as it wants is not slow.
+    let took = if exchange.is_endless() {
+        Duration::ZERO
+    } else {
+        total
+    };
+    let class = Class::of(exchange.status, reason, took, upstream, site.policy.slow);
     event!(
         target: RECORD, parent: None, Level::INFO,
         class = class.number(),
@@ -66,7 +69,7 @@ pub(super) fn exchange(exchange: &Exchange) {
         client_port = exchange.client.is_none().then(|| conn.client.port()),
         proxy = exchange.client.is_some().then_some(&*conn.client_ip),
         client_id = conn.peer.as_ref().map(|peer| shown(peer.name.as_bytes())).as_deref(),
-        method = asked.method(),
+        method = asked.method().map(|method| shown(method.as_bytes())).as_deref(),
         host = asked.host().map(shown).as_deref(),
         path = asked.path().map(shown).as_deref(),
         query = query.map(|query| shown(query.as_bytes())).as_deref(),
@@ -93,7 +96,7 @@ pub(super) fn exchange(exchange: &Exchange) {
         resumed = tls.map(|tls| tls.resumed),
         generation = tls.map(|tls| tls.generation.number),
         user_agent = user_agent.map(shown).as_deref(),
-        referer = referer.map(shown).as_deref(),
+        referer = referer.as_deref().map(shown).as_deref(),
         closed_by = reason.map(|reason| reason.side().word()),
     );
 }
@@ -135,7 +138,8 @@ pub(crate) fn handshake(site: &Site, failed: &Handshake<'_>) {
     let id = new_id(time).hyphenated();
     event!(
         target: RECORD, parent: None, Level::INFO,
-        class = Class::of(None, Some(failed.reason), Duration::ZERO, None, Duration::MAX).number(),
+        // Also where it is the sidecar that had no room: clients can make as many as they like.
+        class = Class::Refused.number(),
         kind = "handshake",
         id = %id,
         time = %humantime::format_rfc3339_micros(time),
@@ -168,14 +172,6 @@ pub(crate) fn audit(service: &str, action: &str, result: &str, reason: &str, det
         reason,
         detail,
     );
-}
-
-/// Credentials travel in queries, so a referer is logged without its own.
-fn without_query(referer: &[u8]) -> &[u8] {
-    referer
-        .split(|byte| matches!(byte, b'?' | b'#'))
-        .next()
-        .unwrap_or_default()
 }
 
 /// As durations travel in an event: whole microseconds, which are written as milliseconds.

@@ -29,6 +29,8 @@ pub(crate) struct Exchange {
     pub(super) asked: Option<Rc<Asked>>,
     /// The client, where a trusted proxy has named one.
     pub(super) client: Option<Rc<str>>,
+    /// A trusted proxy has sent it.
+    pub(super) is_believed: bool,
     /// Where a trusted proxy has given one.
     pub(super) request_id: Option<HeaderValue>,
     pub(super) status: Option<StatusCode>,
@@ -38,6 +40,8 @@ pub(crate) struct Exchange {
     pub(super) retries: u64,
     pub(super) connect: Option<Duration>,
     pub(super) sent_upstream: Option<Instant>,
+    /// From the last movement of the request to the head of the response.
+    upstream_took: Option<Duration>,
     pub(super) first_byte: Option<Instant>,
     progress: Rc<RequestProgress>,
     outcome: Outcome,
@@ -76,6 +80,7 @@ impl Exchange {
             started,
             asked: None,
             client: None,
+            is_believed: false,
             request_id: None,
             status: None,
             bytes_out: 0,
@@ -84,6 +89,7 @@ impl Exchange {
             retries: 0,
             connect: None,
             sent_upstream: None,
+            upstream_took: None,
             first_byte: None,
             progress,
             outcome: Outcome::Open,
@@ -148,9 +154,14 @@ impl Exchange {
         self.asked.as_ref()?.host.as_ref()
     }
 
-    /// Notes what a trusted proxy has said: whom the request is from, and its id.
-    pub(crate) fn is_for(&mut self, client: Option<IpAddr>, request_id: Option<HeaderValue>) {
-        self.request_id = request_id;
+    /// Notes what a trusted proxy has said, if one has: whom the request is from, and its id.
+    pub(crate) fn is_for(
+        &mut self,
+        is_believed: bool,
+        client: Option<IpAddr>,
+        request_id: Option<HeaderValue>,
+    ) {
+        (self.is_believed, self.request_id) = (is_believed, request_id);
         if let Some(client) = client {
             let client: Rc<str> = client.to_string().into();
             self.client = Some(Rc::clone(&client));
@@ -186,8 +197,24 @@ impl Exchange {
 
     /// The response has this status.
     pub(crate) fn respond(&mut self, status: StatusCode) {
+        let now = Instant::now();
+        self.upstream_took = self.upstream_took(now);
         self.status = Some(status);
-        self.first_byte = Some(Instant::now());
+        self.first_byte = Some(now);
+    }
+
+    /// How long the application has taken up to now for what it had to do: a client that sends slowly is not its fault.
+    pub(super) fn upstream_took(&self, now: Instant) -> Option<Duration> {
+        self.upstream_took.or_else(|| {
+            let sent = self.sent_upstream?;
+            let moved = self.progress.moved().unwrap_or(sent);
+            Some(now.saturating_duration_since(sent.max(moved)))
+        })
+    }
+
+    /// Whether it may last for as long as both sides want.
+    pub(super) fn is_endless(&self) -> bool {
+        self.progress.is_response_exempt()
     }
 
     /// So many bytes of body went to the client.

@@ -51,11 +51,9 @@ impl Roll {
 
     /// Asks all workers, and tells how many there are.
     pub(crate) fn ask(&self, question: impl Fn(&Inflight) + Clone + Send + 'static) -> usize {
-        let workers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for worker in workers.iter() {
-            // One that has ended has nothing open.
-            let _ = worker.send(Box::new(question.clone()));
-        }
+        let mut workers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that has ended has nothing open.
+        workers.retain(|worker| worker.send(Box::new(question.clone())).is_ok());
         workers.len()
     }
 }
@@ -93,8 +91,12 @@ impl Inflight {
     pub(crate) fn oldest(&self, most: usize) -> Vec<Open> {
         let all = self.0.borrow();
         let mut ages: Vec<_> = all.iter().map(|(key, open)| (open.started, key)).collect();
+        // There may be a million, and the worker has other things to do.
+        if ages.len() > most {
+            ages.select_nth_unstable(most);
+            ages.truncate(most);
+        }
         ages.sort_unstable();
-        ages.truncate(most);
         ages.into_iter().map(|(_, key)| all[key].clone()).collect()
     }
 }

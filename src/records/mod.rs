@@ -1,4 +1,4 @@
-//! What an exchange leaves behind: one record, formatted once, written by a thread of its own and kept in a ring for `/logs`.
+//! What an exchange leaves behind: one record, written by a thread of its own and kept in a ring for `/logs`.
 
 mod asked;
 mod class;
@@ -13,7 +13,7 @@ mod ring;
 
 pub(crate) use event::{Handshake, audit, handshake};
 pub(crate) use exchange::Exchange;
-pub(crate) use format::{Fields, Format, Ink, Pen, duration, size, write_text};
+pub(crate) use format::{Fields, Format, cut, write_text};
 pub(crate) use inflight::{Inflight, Open, Roll};
 pub(crate) use log::{
     Counts, LineWriter, LogHandle, Output, RECORD, RecordLayer, batch, hand_over,

@@ -76,12 +76,21 @@ impl Ring {
 
     /// All records, newest first, each one line of JSON.
     pub(crate) fn recent(&self) -> Vec<Arc<[u8]>> {
-        let mut lines = self.after(0, usize::MAX).lines;
+        let (mut lines, mut place) = (Vec::new(), 0);
+        loop {
+            // Not all at once: workers wait for the lock meanwhile.
+            let passage = self.after(place, SOME);
+            if passage.lines.is_empty() {
+                break;
+            }
+            place = passage.place;
+            lines.extend(passage.lines);
+        }
         lines.reverse();
         lines
     }
 
-    /// What came after `place`: `most` records at most.
+    /// What came after `place`: `most` records at most, and fewer where they are long.
     pub(crate) fn after(&self, place: u64, most: usize) -> Passage {
         self.lock().after(place, most)
     }
@@ -93,13 +102,15 @@ impl Ring {
 
     /// The place of the record with this id.
     pub(crate) fn place_of(&self, id: &str) -> Option<u64> {
-        let wanted = format!("\"id\":\"{id}\"");
-        let wanted = memchr::memmem::Finder::new(&wanted);
+        let wanted = format!(",\"id\":\"{id}\"");
+        // It is the second field, behind the kind.
+        let has_it = |entry: &&Entry| {
+            let kind = memchr::memchr(b',', &entry.line);
+            kind.is_some_and(|kind| entry.line[kind..].starts_with(wanted.as_bytes()))
+        };
         let shelves = self.lock();
         let mut entries = shelves.shelves.iter().flat_map(|shelf| &shelf.entries);
-        entries
-            .find(|entry| wanted.find(&entry.line).is_some())
-            .map(|entry| entry.place)
+        entries.find(has_it).map(|entry| entry.place)
     }
 
     fn lock(&self) -> MutexGuard<'_, Shelves> {
@@ -157,7 +168,8 @@ impl Shelves {
             place,
             ..Passage::default()
         };
-        while passage.lines.len() < most {
+        let mut bytes = 0;
+        while passage.lines.len() < most && bytes < MOST_BYTES {
             let heads = self.shelves.iter().zip(&mut known);
             let heads = heads.filter_map(|(shelf, at)| Some((shelf.entries.get(*at)?, at)));
             let Some((entry, at)) = heads.min_by_key(|(entry, _)| entry.place) else {
@@ -166,6 +178,7 @@ impl Shelves {
             };
             *at += 1;
             passage.place = entry.place;
+            bytes += entry.line.len();
             passage.lines.push(Arc::clone(&entry.line));
         }
         passage.missed = passage.place - place - passage.lines.len() as u64;
@@ -193,6 +206,9 @@ impl Entry {
     }
 }
 
+/// Records read under one lock, and about as many bytes at most.
+const SOME: usize = 500;
+const MOST_BYTES: usize = 256 * 1024;
 /// Bytes of a record; most have some 700.
 const TYPICAL: usize = 1024;
 /// Bytes in front of what an `Arc` holds.
@@ -290,7 +306,8 @@ mod tests {
     #[test]
     fn a_record_is_found_by_its_id() {
         let ring = Ring::new(10);
-        let records = (0..5).map(|number| format!("{{\"kind\":\"x\",\"id\":\"{number}\"}}"));
+        let records =
+            (0..5).map(|number| format!("{{\"kind\":\"x\",\"id\":\"{number}\",\"id\":\"7\"}}"));
         ring.keep(&lines(Class::Success, records));
         assert_eq!(ring.place_of("3"), Some(4));
         assert_eq!(ring.place_of("7"), None);

@@ -7,16 +7,16 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::House;
-use crate::records::{self, Open, Policy, Roll};
+use crate::records::{self, Open, Policy, Roll, cut};
 
 /// One worker's answer: how many are open, and the oldest of them.
 type Answer = (usize, Vec<InflightEntry>);
 
 impl Inflight for House {
-    fn open(&self) -> Waiting<'_, InflightView> {
+    fn open(&self, most: usize) -> Waiting<'_, InflightView> {
         let (to, mut answers) = mpsc::unbounded_channel::<Answer>();
         let asked = self.roll.ask(move |inflight: &records::Inflight| {
-            let oldest = inflight.oldest(MOST);
+            let oldest = inflight.oldest(most.min(MOST));
             // Who has asked may have given up waiting.
             let _ = to.send((inflight.count(), oldest.iter().map(entry).collect()));
         });
@@ -71,7 +71,9 @@ fn entry(open: &Open) -> InflightEntry {
             .peer
             .as_ref()
             .map(|peer| text(policy, peer.name.as_bytes())),
-        method: asked.and_then(|asked| asked.method()).map(str::to_owned),
+        method: asked
+            .and_then(|asked| asked.method())
+            .map(|method| text(policy, method.as_bytes())),
         host: asked
             .and_then(|asked| asked.host())
             .map(|host| text(policy, host)),
@@ -88,12 +90,12 @@ fn entry(open: &Open) -> InflightEntry {
 fn text(policy: &Policy, said: &[u8]) -> String {
     let shown = policy.shown(said);
     let shown = String::from_utf8_lossy(&shown);
-    shown[..shown.floor_char_boundary(LONGEST)].to_owned()
+    let (beginning, rest) = cut(&shown);
+    [beginning, rest].concat()
 }
 
 /// Of one worker.
 const MOST: usize = 1000;
-const LONGEST: usize = 1024;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Who is busy hands over within a second by itself.
 const MOMENT: Duration = Duration::from_millis(100);

@@ -34,7 +34,6 @@ pub(crate) fn start(
                 Ok(cut) => farewell.end = Some(cut),
                 Err(error) => tracing::error!(%error, number, "a worker failed"),
             }
-            records::hand_over();
         })
 }
 
@@ -46,6 +45,7 @@ struct Farewell {
 
 impl Drop for Farewell {
     fn drop(&mut self) {
+        records::hand_over();
         // The control thread may have given up waiting.
         let _ = self.ended.send(self.end);
     }

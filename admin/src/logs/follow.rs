@@ -18,6 +18,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
+use super::all_after;
 use super::asked::{Asked, Since};
 use super::filter::Filter;
 use super::form::Form;
@@ -79,9 +80,9 @@ impl Follower {
             return (follower, Vec::new());
         };
         let from = asked.since.and(place).unwrap_or_default();
-        let kept = follower.records.after(from, usize::MAX);
-        follower.place = Some(kept.place);
-        let newest_first = kept.lines.into_iter().rev();
+        let (kept, place) = all_after(&*follower.records, from);
+        follower.place = Some(place);
+        let newest_first = kept.into_iter().rev();
         let mut backlog = follower.filter.choose(newest_first, limit).await;
         backlog.reverse();
         (follower, backlog)
@@ -135,7 +136,7 @@ impl Follower {
                 self.form.record(&mut piece, line);
             }
         }
-        (piece, passage.lines.len() >= LOOK)
+        (piece, passage.place < self.records.newest())
     }
 }
 

@@ -73,7 +73,7 @@ impl Form {
     }
 }
 
-/// The second field of a record, where it is the id. A notice has none.
+/// The second field of a record, which is its id.
 fn id(line: &[u8]) -> Option<&[u8]> {
     let kind = line.iter().position(|byte| *byte == b',')?;
     let id = line[kind..].strip_prefix(b",\"id\":\"")?;

@@ -71,12 +71,28 @@ fn kept(records: &dyn Records, since: Option<&Since>) -> Vec<Arc<[u8]>> {
     if let Some(Since::Id(id)) = since
         && let Some(place) = records.place_of(id)
     {
-        let mut lines = records.after(place, usize::MAX).lines;
+        let (mut lines, _) = all_after(records, place);
         lines.reverse();
         return lines;
     }
     records.recent()
 }
+
+/// All records after this place, oldest first, and how far that goes.
+fn all_after(records: &dyn Records, mut place: u64) -> (Vec<Arc<[u8]>>, u64) {
+    let mut lines = Vec::new();
+    loop {
+        let passage = records.after(place, SOME);
+        place = passage.place;
+        if passage.lines.is_empty() {
+            return (lines, place);
+        }
+        lines.extend(passage.lines);
+    }
+}
+
+/// Records that are asked for at once.
+const SOME: usize = 500;
 
 fn as_array(lines: &[Arc<[u8]>]) -> Vec<u8> {
     let mut body = b"[".to_vec();

@@ -7,6 +7,8 @@ use std::ops::Range;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 
+use super::cut;
+
 /// The fields of one record. An event records itself into it.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
@@ -121,18 +123,12 @@ fn put_thousandths(text: &mut String, thousandths: u64) {
     let _ = write!(text, "{}.{:03}", thousandths / 1000, thousandths % 1000);
 }
 
-/// At most [`LONGEST`] bytes, as in JSON.
+/// As in JSON.
 fn put_cut(text: &mut String, value: &str) {
-    if value.len() <= LONGEST {
-        text.push_str(value);
-    } else {
-        text.push_str(&value[..value.floor_char_boundary(LONGEST)]);
-        text.push('…');
-    }
+    let (value, rest) = cut(value);
+    text.push_str(value);
+    text.push_str(rest);
 }
-
-/// Bytes of one text in a record.
-const LONGEST: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -143,6 +139,7 @@ mod tests {
     use tracing_subscriber::layer::{Context, SubscriberExt};
 
     use super::*;
+    use crate::records::format::LONGEST;
 
     struct Keep(Arc<Mutex<Fields>>);
 

@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use tracing::Event;
 use tracing::field::{Field, Visit};
 
+use super::cut;
 use crate::records::class::Class;
 
 /// Writes the event's fields as one JSON object, and tells how much it matters.
@@ -115,16 +116,12 @@ impl fmt::Write for Escaped<'_> {
     }
 }
 
-/// A JSON string of at most [`LONGEST`] bytes of `text`.
+/// A JSON string of the beginning of `text`.
 pub(in crate::records) fn quote(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    match text.len() {
-        ..=LONGEST => escape(out, text),
-        _ => {
-            escape(out, &text[..text.floor_char_boundary(LONGEST)]);
-            out.extend_from_slice("…".as_bytes());
-        }
-    }
+    let (text, rest) = cut(text);
+    escape(out, text);
+    out.extend_from_slice(rest.as_bytes());
     out.push(b'"');
 }
 
@@ -183,12 +180,10 @@ fn number(out: &mut Vec<u8>, mut value: u64) {
     out.extend_from_slice(&digits[first..]);
 }
 
-/// Bytes of one text in a record: a path or a user agent may be longer than anybody wants to keep.
-const LONGEST: usize = 1024;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::records::format::LONGEST;
 
     #[test]
     fn no_text_can_break_a_line() {

@@ -3,7 +3,6 @@
 mod combined;
 mod fields;
 mod json;
-mod pen;
 mod text;
 
 use serde_json::{Map, Value};
@@ -11,8 +10,7 @@ use tracing::Event;
 
 pub(crate) use fields::Fields;
 pub(super) use json::{format as write_json, quote};
-pub(crate) use pen::{Ink, Pen};
-pub(crate) use text::{duration, size, write as write_text};
+pub(crate) use text::write as write_text;
 
 /// `--log-format`, where it is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +25,17 @@ pub(crate) enum Format {
         colour: bool,
     },
 }
+
+/// The beginning of a text, as long as anybody wants to keep one, and what stands for the rest.
+pub(crate) fn cut(text: &str) -> (&str, &'static str) {
+    match text.len() {
+        ..=LONGEST => (text, ""),
+        _ => (&text[..text.floor_char_boundary(LONGEST)], "…"),
+    }
+}
+
+/// Bytes of one text in a record: a path or a user agent may be longer.
+const LONGEST: usize = 1024;
 
 impl Format {
     /// Writes a record, whose JSON is `line`, without the end of the line.

@@ -2,7 +2,7 @@
 //! the terminal as anything but a letter.
 
 use super::fields::Fields;
-use super::pen::{GAP, Ink, Pen};
+use crate::terminal::{GAP, Ink, Pen, duration, size};
 
 /// Writes one line without its end.
 pub(crate) fn write(fields: &Fields, colour: bool, out: &mut Vec<u8>) {
@@ -142,33 +142,6 @@ fn status_ink(status: &str) -> Ink {
     }
 }
 
-/// Milliseconds in three digits, in the unit that fits.
-pub(crate) fn duration(ms: f64) -> String {
-    match ms {
-        ..9.995 => format!("{ms:.2} ms"),
-        ..99.95 => format!("{ms:.1} ms"),
-        ..999.5 => format!("{ms:.0} ms"),
-        ..9_995.0 => format!("{:.2} s", ms / 1e3),
-        ..99_950.0 => format!("{:.1} s", ms / 1e3),
-        _ => format!("{:.0} s", ms / 1e3),
-    }
-}
-
-/// Bytes in the unit that fits.
-pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let (mut number, mut unit) = (bytes as f64 / 1024.0, 0);
-    // What would be rounded to 1024 is one of the next.
-    while number >= 1023.5 && unit + 1 < UNITS.len() {
-        (number, unit) = (number / 1024.0, unit + 1);
-    }
-    let digits = usize::from(number < 9.95);
-    format!("{number:.digits$} {}", UNITS[unit])
-}
-
 // Widths of what is usual; what is wider shifts the rest of its line.
 const STATUS: usize = 3;
 const METHOD: usize = 7;
@@ -180,8 +153,8 @@ const CLIENT: usize = 15;
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::pen::is_unsafe;
     use super::*;
+    use crate::terminal::is_unsafe;
 
     fn painted(record: &Value, colour: bool) -> String {
         let fields = Fields::from_json(record.as_object().unwrap());
@@ -384,33 +357,6 @@ mod tests {
         for name in ["host", "path", "query"] {
             let text = line(&with(&[(name, json!("x → y"))]));
             assert!(text.contains(r"x\x20→\x20y"), "{name}: {text}");
-        }
-    }
-
-    #[test]
-    fn durations_and_sizes_have_three_digits_and_the_unit_that_fits() {
-        for (ms, wanted) in [
-            (0.0, "0.00 ms"),
-            (9.994, "9.99 ms"),
-            (9.996, "10.0 ms"),
-            (99.96, "100 ms"),
-            (999.4, "999 ms"),
-            (999.6, "1.00 s"),
-            (9_996.0, "10.0 s"),
-            (99_960.0, "100 s"),
-            (86_400_000.0, "86400 s"),
-        ] {
-            assert_eq!(duration(ms), wanted);
-        }
-        for (bytes, wanted) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (10_189, "10 KiB"),
-            (1_048_064, "1.0 MiB"),
-            (u64::MAX, "16 EiB"),
-        ] {
-            assert_eq!(size(bytes), wanted);
         }
     }
 }

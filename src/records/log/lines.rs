@@ -59,7 +59,11 @@ impl Lines {
 
     /// Bytes, and what is kept beside them.
     pub(super) fn size(&self) -> usize {
-        self.bytes.len() + self.marks.len() * size_of::<Mark>()
+        size_of::<Self>() + self.bytes.len() + self.marks.len() * size_of::<Mark>()
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.marks.len() as u64
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -49,6 +49,8 @@ pub(super) struct Work {
 struct State {
     work: Work,
     bytes: usize,
+    /// Queued or being written.
+    lines: u64,
     waiting: bool,
     closed: bool,
     done: bool,
@@ -93,6 +95,7 @@ impl Sink {
             return;
         }
         state.bytes += batch.size();
+        state.lines += batch.count();
         state.work.batches.push(batch);
         queue.wake(&mut state);
     }
@@ -153,6 +156,7 @@ impl Queue {
     pub(super) fn wrote(&self, batch: &Lines, lost: impl Iterator<Item = Class>) {
         let mut state = self.lock();
         state.bytes -= batch.size();
+        state.lines -= batch.count();
         lost.for_each(|class| self.lost(&mut state.work.unannounced, class));
     }
 
@@ -196,8 +200,8 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Takes no more, and waits until the rest is written or `limit` is over.
-    pub(super) fn close(&self, limit: Duration) {
+    /// Takes no more, and waits until the rest is written or `limit` is over. Returns how many lines are left then.
+    pub(super) fn close(&self, limit: Duration) -> u64 {
         let mut state = self.lock();
         state.closed = true;
         self.changed.notify_all();
@@ -205,13 +209,14 @@ impl Queue {
         while !state.done {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return;
+                break;
             }
             state = match self.changed.wait_timeout(state, left) {
                 Ok((state, _)) => state,
                 Err(poisoned) => poisoned.into_inner().0,
             };
         }
+        state.lines
     }
 
     /// Has the file opened again.

@@ -43,9 +43,9 @@ impl LineWriter {
         LogHandle(self.0.clone())
     }
 
-    /// Writes what is queued and ends the thread, or gives up after `limit`.
-    pub(crate) fn flush(self, limit: Duration) {
-        self.0.0.close(limit);
+    /// Writes what is queued and ends the thread, or gives up after `limit`. Returns how many lines are lost by that.
+    pub(crate) fn flush(self, limit: Duration) -> u64 {
+        self.0.0.close(limit)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Texts for a terminal: in colours where they are wanted, and with nothing in them that a terminal would obey.
+//! Texts for people at a terminal: in colours where they are wanted, with nothing in them that a terminal would obey, and with
+//! units that fit.
 
 use std::io::Write as _;
 
@@ -51,7 +52,7 @@ impl Pen<'_> {
     }
 
     /// Writes a text that is one word: spaces within are escaped, too, so that it cannot pass for what follows it.
-    pub(super) fn word(&mut self, ink: Ink, text: &str) {
+    pub(crate) fn word(&mut self, ink: Ink, text: &str) {
         self.inked(ink, text, |letter| letter == ' ' || is_unsafe(letter));
     }
 
@@ -64,7 +65,7 @@ impl Pen<'_> {
     }
 
     /// Writes the space between two columns.
-    pub(super) fn gap(&mut self) {
+    pub(crate) fn gap(&mut self) {
         self.out.resize(self.out.len() + GAP, b' ');
     }
 
@@ -97,7 +98,7 @@ fn escape(out: &mut Vec<u8>, letter: char) {
 }
 
 /// Controls, and what is seen only by what it does to its surroundings: foreign spaces, joiners, marks of direction, tags.
-pub(super) fn is_unsafe(letter: char) -> bool {
+pub(crate) fn is_unsafe(letter: char) -> bool {
     letter.is_control()
         || (letter.is_whitespace() && letter != ' ')
         || matches!(
@@ -115,5 +116,64 @@ pub(super) fn is_unsafe(letter: char) -> bool {
         )
 }
 
+/// Milliseconds in three digits, in the unit that fits.
+pub(crate) fn duration(ms: f64) -> String {
+    match ms {
+        ..9.995 => format!("{ms:.2} ms"),
+        ..99.95 => format!("{ms:.1} ms"),
+        ..999.5 => format!("{ms:.0} ms"),
+        ..9_995.0 => format!("{:.2} s", ms / 1e3),
+        ..99_950.0 => format!("{:.1} s", ms / 1e3),
+        _ => format!("{:.0} s", ms / 1e3),
+    }
+}
+
+/// Bytes in the unit that fits.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let (mut number, mut unit) = (bytes as f64 / 1024.0, 0);
+    // What would be rounded to 1024 is one of the next.
+    while number >= 1023.5 && unit + 1 < UNITS.len() {
+        (number, unit) = (number / 1024.0, unit + 1);
+    }
+    let digits = usize::from(number < 9.95);
+    format!("{number:.digits$} {}", UNITS[unit])
+}
+
 /// Between two columns.
-pub(super) const GAP: usize = 2;
+pub(crate) const GAP: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_have_three_digits_and_the_unit_that_fits() {
+        for (ms, wanted) in [
+            (0.0, "0.00 ms"),
+            (9.994, "9.99 ms"),
+            (9.996, "10.0 ms"),
+            (99.96, "100 ms"),
+            (999.4, "999 ms"),
+            (999.6, "1.00 s"),
+            (9_996.0, "10.0 s"),
+            (99_960.0, "100 s"),
+            (86_400_000.0, "86400 s"),
+        ] {
+            assert_eq!(duration(ms), wanted);
+        }
+        for (bytes, wanted) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (10_189, "10 KiB"),
+            (1_048_064, "1.0 MiB"),
+            (u64::MAX, "16 EiB"),
+        ] {
+            assert_eq!(size(bytes), wanted);
+        }
+    }
+}
