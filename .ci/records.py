@@ -1,5 +1,5 @@
-"""End to end: what is written down, counted and shown of every exchange, whoever reads it, and whether anybody does. Each check
-has a sidecar of its own."""
+"""End to end: what is written down, counted and shown of every exchange, whoever reads it, and whether anybody does.
+Each check has a sidecar of its own."""
 
 import collections
 import contextlib
@@ -24,7 +24,7 @@ from pathlib import Path
 from certificates import running, secret_with
 from limits import counted
 from props import (
-    BINARY, CHECKOUT, CLEAN, Answer, Checks, Failed, Process, Secret, Skipped, expect, free_port, from_debian, run, s_client,
+    BINARY, CHECKOUT, CLEAN, Checks, Failed, Process, Secret, Skipped, expect, free_port, from_debian, run, s_client,
     told, until,
 )
 from protocols import BOTH, fronted, loaded

@@ -67,7 +67,7 @@ impl Snapshot {
         histogram(
             to,
             "upstream_duration",
-            "From the request to the head of the application's response",
+            "From the last movement of the request to the head of the application's response",
             &totals.upstream,
         )?;
         counter(
