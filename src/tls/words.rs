@@ -51,6 +51,10 @@ pub(super) fn sort(error: &io::Error, generation: &Generation, hello: &Hello) ->
             Some(refusal) => refused_client(refusal),
             None => (Reason::ClientCertificateInvalid, why.to_string()),
         },
+        rustls::Error::PeerMisbehaved(why) => (
+            Reason::HandshakeFailed,
+            format!("the client breaks the rules of TLS: {why:?}"),
+        ),
         _ => (Reason::HandshakeFailed, tls.to_string()),
     }
 }
