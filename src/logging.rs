@@ -34,7 +34,7 @@ impl Logging {
     /// # Errors
     /// When a thread cannot be started, the log file cannot be opened, or stdout and stderr cannot be had.
     pub fn start(config: &Config) -> Result<Self, String> {
-        let output = output(config.recording.file.as_deref())?;
+        let output = output(config.recording.file.as_deref())?.told();
         Self::install(config, output).map_err(|error| format!("starting the log: {error}"))
     }
 

@@ -130,8 +130,15 @@ impl fmt::Display for Script<'_> {
                 redirect.port()
             )?;
         }
-        writeln!(f, "  # the latest requests")?;
-        writeln!(f, "  curl 'http://{admin}/logs?limit=5'\n")?;
+        let program = std::env::current_exe().unwrap_or_else(|_| "portcullis".into());
+        let program = program.display();
+        writeln!(
+            f,
+            "  # the latest requests, for programs and for people; and how it is"
+        )?;
+        writeln!(f, "  curl 'http://{admin}/logs?limit=5'")?;
+        writeln!(f, "  {program} logs --admin {admin}")?;
+        writeln!(f, "  {program} status --admin {admin}\n")?;
         if let Some(second) = stage.second {
             writeln!(f, "  # another target at run time, for the next request")?;
             writeln!(

@@ -19,6 +19,8 @@ pub(crate) struct Output<W = File> {
     torn: Option<(Vec<u8>, usize)>,
     /// Since when writing fails.
     failing: Option<Instant>,
+    /// Whether that is said in the program's own log.
+    is_told: bool,
 }
 
 impl Output {
@@ -63,6 +65,15 @@ impl<W: Write> Output<W> {
             path: None,
             torn: None,
             failing: None,
+            is_told: false,
+        }
+    }
+
+    /// The same, and the program's own log has it when writing fails.
+    pub(crate) fn told(self) -> Self {
+        Self {
+            is_told: true,
+            ..self
         }
     }
 
@@ -111,7 +122,7 @@ impl<W: Write> Output<W> {
 
     /// Says so, unless it was said just now: a disk may be full again with every line.
     fn failed(&mut self, written: usize, error: &io::Error) -> usize {
-        if self.failing.is_none() {
+        if self.is_told && self.failing.is_none() {
             tracing::error!(%error, "records cannot be written; they are dropped, counted, and still in /logs");
             self.failing = Some(Instant::now());
         }
