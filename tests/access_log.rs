@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{App, Client, Ended, Sidecar, eventually, hello, portcullis, read_answer};
+use crate::support::{App, Client, Ended, Sidecar, eventually, hello, read_answer, running};
 
 const ODD: &str = "GET /odd%0a?token=hidden HTTP/1.1\r\nHost: a\r\nUser-Agent: q\" \\ \u{1b}[31m é\r\nReferer: http://r/\"\r\nConnection: close\r\n\r\n";
 
@@ -117,18 +117,9 @@ async fn a_log_file_is_opened_again_when_it_was_moved_away() {
 
 #[tokio::test]
 async fn a_log_file_that_cannot_be_opened_is_an_error_at_the_start() {
-    let mut command = portcullis();
+    let mut command = running();
     let folder = tempfile::tempdir().unwrap();
     command
-        .args([
-            "run",
-            "--listen",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-            "--probe",
-            "127.0.0.1:0",
-        ])
         .arg("--log-file")
         .arg(folder.path().join("nowhere/log"));
     let ended = Ended::of(command);
@@ -177,19 +168,8 @@ async fn a_fifo_that_nobody_reads_is_an_error_and_nothing_to_wait_for() {
         0,
     )
     .unwrap();
-    let mut command = portcullis();
-    command
-        .args([
-            "run",
-            "--listen",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-            "--probe",
-            "127.0.0.1:0",
-        ])
-        .arg("--log-file")
-        .arg(&fifo);
+    let mut command = running();
+    command.arg("--log-file").arg(&fifo);
     let ended = Ended::of(command);
     assert_eq!(ended.code, Some(1));
     assert!(
@@ -225,18 +205,7 @@ async fn a_full_disk_costs_lines_and_is_counted_and_said() {
 
 #[tokio::test]
 async fn in_a_flood_nobody_reads_successes_go_first_and_the_counts_add_up() {
-    let app = App::scripted(|mut talk| async move {
-        while let Some(head) = talk.head().await? {
-            let status = if head.starts_with("GET /fail") {
-                "500 Oh"
-            } else {
-                "200 OK"
-            };
-            talk.answer(status, b"x").await?;
-        }
-        Ok(())
-    })
-    .await;
+    let app = App::failing_at("/fail", "500 Oh").await;
     let mut sidecar = Sidecar::start(&app, &["--log-query"]).await;
     sidecar.stop_reading_stdout();
     let mut stream = Client::h1(&sidecar).connect().await.unwrap();
@@ -311,18 +280,7 @@ async fn in_a_flood_nobody_reads_successes_go_first_and_the_counts_add_up() {
 
 #[tokio::test]
 async fn a_sample_of_the_successes_is_written_and_everything_else() {
-    let app = App::scripted(|mut talk| async move {
-        while let Some(head) = talk.head().await? {
-            let status = if head.starts_with("GET /fail") {
-                "500 Oh"
-            } else {
-                "200 OK"
-            };
-            talk.answer(status, b"x").await?;
-        }
-        Ok(())
-    })
-    .await;
+    let app = App::failing_at("/fail", "500 Oh").await;
     let sidecar = Sidecar::start(&app, &["--log-sample", "0"]).await;
     let client = Client::h1(&sidecar);
     for path in ["/good", "/good", "/fail"] {

@@ -66,19 +66,7 @@ async fn every_error_is_a_problem_document() {
 
 #[tokio::test]
 async fn the_latest_requests_can_be_asked_for_and_filtered() {
-    let app = App::scripted(|mut talk| async move {
-        while let Some(head) = talk.head().await? {
-            talk.body(&head).await?;
-            let status = if head.contains("/broken") {
-                "500 Internal Server Error"
-            } else {
-                "200 OK"
-            };
-            talk.answer(status, b"x").await?;
-        }
-        Ok(())
-    })
-    .await;
+    let app = App::failing_at("/broken", "500 Internal Server Error").await;
     let sidecar = Sidecar::start(&app, &["--ring", "5"]).await;
     // The last thing it does on its own, so that nothing comes in between.
     sidecar

@@ -6,7 +6,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use time::{Duration, OffsetDateTime};
 
-use crate::support::{App, Ca, Client, Leaf, Secret, Sidecar, eventually, hello, portcullis};
+use crate::support::{App, Ca, Client, Leaf, Secret, Sidecar, eventually, hello, running};
 
 #[tokio::test]
 async fn a_bad_pair_is_refused_loudly_and_the_old_one_served_until_a_good_one_comes() {
@@ -427,10 +427,9 @@ async fn a_relative_folder_is_watched_like_any_other() {
 
 /// The command without a certificate.
 fn bare(app: &App) -> Command {
-    let mut command = portcullis();
+    let mut command = running();
     command
-        .args(["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-        .args(["--probe", "127.0.0.1:0", "--drain-delay", "0"])
+        .args(["--drain-delay", "0"])
         .args(["--target", &app.to_string()]);
     command
 }

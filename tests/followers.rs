@@ -64,18 +64,7 @@ async fn a_follower_sees_what_was_and_what_comes() {
 
 #[tokio::test]
 async fn a_failure_stays_when_many_successes_have_passed() {
-    let app = App::scripted(|mut talk| async move {
-        while let Some(head) = talk.head().await? {
-            let status = if head.starts_with("GET /fail") {
-                "502 Oh"
-            } else {
-                "200 OK"
-            };
-            talk.answer(status, b"x").await?;
-        }
-        Ok(())
-    })
-    .await;
+    let app = App::failing_at("/fail", "502 Oh").await;
     let sidecar = Sidecar::start(&app, &["--ring", "20"]).await;
     let client = Client::h1(&sidecar);
     client.get("/fail").await;

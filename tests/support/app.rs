@@ -90,6 +90,24 @@ impl App {
         (app, ended)
     }
 
+    /// Answers 200 with an `x`, and requests for paths that begin with `path` with another status.
+    pub(crate) async fn failing_at(path: &'static str, status: &'static str) -> Self {
+        Self::scripted(move |mut talk| async move {
+            while let Some(head) = talk.head().await? {
+                talk.body(&head).await?;
+                let asked = head.split(' ').nth(1).unwrap_or_default();
+                let status = if asked.starts_with(path) {
+                    status
+                } else {
+                    "200 OK"
+                };
+                talk.answer(status, b"x").await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     pub(crate) fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap().clone()
     }

@@ -22,6 +22,18 @@ pub(crate) fn portcullis() -> Command {
     command
 }
 
+/// `portcullis run` on ports that the system picks.
+pub(crate) fn running() -> Command {
+    let mut command = portcullis();
+    command.args(["run", "--listen", "127.0.0.1:0"]).args([
+        "--admin",
+        "127.0.0.1:0",
+        "--probe",
+        "127.0.0.1:0",
+    ]);
+    command
+}
+
 /// A running sidecar; killed and waited for on drop.
 pub(crate) struct Sidecar {
     child: Child,
@@ -102,17 +114,8 @@ impl Sidecar {
         let leaf = ca.leaf();
         let mut secret = Secret::holding(&leaf);
         prepare(&mut secret);
-        let mut command = portcullis();
+        let mut command = running();
         command
-            .args([
-                "run",
-                "--listen",
-                "127.0.0.1:0",
-                "--admin",
-                "127.0.0.1:0",
-                "--probe",
-                "127.0.0.1:0",
-            ])
             .args(["--service-name", "under-test"])
             // By the environment, so that a test can say otherwise.
             .envs([("PORTCULLIS_DRAIN_DELAY", "0"), ("PORTCULLIS_WORKERS", "2")])
