@@ -33,7 +33,7 @@ pub(crate) struct Facts {
     /// Record lines left out on purpose.
     pub log_sampled_out: u64,
     /// Connections to the application.
-    pub upstream_open: i64,
+    pub upstream_open: usize,
     /// When the process started.
     pub started: Option<SystemTime>,
 }

@@ -49,6 +49,14 @@ pub(crate) struct Gauges {
     pub in_flight: i64,
 }
 
+impl Gauges {
+    /// Of `open` connections to the application, those in use. Counted by several threads, a moment apart, a difference may come
+    /// out below nothing.
+    pub(crate) fn upstream_active(&self, open: usize) -> i64 {
+        (open as i64 - self.upstream_idle).max(0)
+    }
+}
+
 /// Sums that only grow.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Totals {

@@ -113,7 +113,7 @@ impl Snapshot {
             by("state", states),
         )?;
         let states = [
-            ("active", self.facts.upstream_open - now.upstream_idle),
+            ("active", now.upstream_active(self.facts.upstream_open)),
             ("idle", now.upstream_idle),
         ];
         gauge(

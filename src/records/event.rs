@@ -21,8 +21,14 @@ pub(super) fn exchange(exchange: &Exchange) {
     let reason = exchange.reason();
     let total = now.duration_since(exchange.started);
     let upstream = exchange.upstream_took(now);
-    let nothing = Asked::default();
-    let asked = exchange.asked.as_deref().unwrap_or(&nothing);
+    let nothing;
+    let asked = match &exchange.asked {
+        Some(asked) => &**asked,
+        None => {
+            nothing = Asked::default();
+            &nothing
+        }
+    };
     let conn = &exchange.conn;
     let (site, tls) = (&conn.site, conn.tls.as_ref());
     site.meter.exchange(&ExchangeFacts {
@@ -129,10 +135,11 @@ pub(crate) struct Handshake<'a> {
 /// The record of a handshake that failed, and its share of the metrics.
 pub(crate) fn handshake(site: &Site, failed: &Handshake<'_>) {
     let shown = |text| site.policy.shown(text);
+    let took = failed.accepted.elapsed();
     site.meter.handshake(&HandshakeFacts {
         reason: Some(failed.reason),
         tls: None,
-        took: failed.accepted.elapsed(),
+        took,
     });
     let time = SystemTime::now();
     let id = new_id(time).hyphenated();
@@ -151,7 +158,7 @@ pub(crate) fn handshake(site: &Site, failed: &Handshake<'_>) {
         sni = failed.sni.map(|sni| shown(sni.as_bytes())).as_deref(),
         alpn = failed.alpn.map(shown).as_deref(),
         status = 0_u64,
-        duration_ms = millis(failed.accepted.elapsed()),
+        duration_ms = millis(took),
         generation = failed.generation,
         closed_by = failed.reason.side().word(),
     );

@@ -65,7 +65,7 @@ impl Ring {
     pub(super) fn keep(&self, lines: &Lines) {
         let mut shelves = self.lock();
         for (class, line) in lines.iter() {
-            shelves.keep(class, line.strip_suffix(b"\n").unwrap_or(line));
+            shelves.keep(class, line);
         }
     }
 

@@ -116,10 +116,11 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
     let peer = peer(stream.get_ref().1, &generation);
     let tenure = tenure(stream.get_ref().1, &generation, worker);
     let (tls, protocol) = facts(stream.get_ref().1, generation);
+    let took = at.elapsed();
     site.meter.handshake(&HandshakeFacts {
         reason: None,
         tls: Some(&tls),
-        took: at.elapsed(),
+        took,
     });
     let conn = Conn {
         site: site.clone(),
@@ -127,7 +128,7 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
         client_ip: client.ip().to_string().into(),
         is_unnamed,
         tls: Some(tls),
-        handshake: Cell::new(Some(at.elapsed())),
+        handshake: Cell::new(Some(took)),
         peer: peer.map(Box::new),
         tenure,
         wire: stream.get_ref().0.gauge(),

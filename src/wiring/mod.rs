@@ -187,7 +187,7 @@ fn facts(
         target_drift: targets.current().url != *targets.configured(),
         log_dropped: [dropped.success, dropped.error, dropped.audit],
         log_sampled_out: log.sampled_out(),
-        upstream_open: dialer.open() as i64,
+        upstream_open: dialer.open(),
         started: Some(started),
     }
 }

@@ -66,7 +66,7 @@ impl House {
             "handshakes_failed": handshakes_failed.map(|(_, count)| count).sum::<u64>(),
             "connections": { "handshake": now.handshaking, "open": now.open, "idle": now.idle },
             "upstream_connections": {
-                "active": (self.dialer.open() as i64 - now.upstream_idle).max(0),
+                "active": now.upstream_active(self.dialer.open()),
                 "idle": now.upstream_idle,
             },
             "log_dropped": {

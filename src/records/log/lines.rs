@@ -36,11 +36,11 @@ impl Lines {
         class
     }
 
-    /// The lines with their ends.
+    /// The lines without their ends.
     pub(in crate::records) fn iter(&self) -> impl Iterator<Item = (Class, &[u8])> {
         let mut start = 0;
         self.marks.iter().map(move |mark| {
-            let line = &self.bytes[start..mark.end];
+            let line = &self.bytes[start..mark.end - 1];
             start = mark.end;
             (mark.class, line)
         })

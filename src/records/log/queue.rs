@@ -128,12 +128,12 @@ impl Queue {
     fn thin(&self, state: &mut State, lines: &Lines) -> Lines {
         let mut kept = Lines::default();
         for (class, line) in lines.iter() {
-            let size = state.bytes + kept.size() + line.len();
+            let size = state.bytes + kept.size() + line.len() + 1;
             if state.closed || size > room(class, self.most) {
                 self.lost(&mut state.work.unannounced, class);
             } else {
                 kept.add(|out| {
-                    out.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
+                    out.extend_from_slice(line);
                     class
                 });
             }
