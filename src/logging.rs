@@ -19,6 +19,7 @@ use crate::config::{Config, LogFormat, Recording};
 use crate::records::{
     Counts, Format, LineWriter, LogHandle, Notice, Output, RECORD, RecordLayer, Ring,
 };
+use crate::terminal::is_colourful;
 
 /// The running log threads.
 #[derive(Debug)]
@@ -121,9 +122,7 @@ fn format(recording: &Recording) -> Format {
         LogFormat::Json => Format::Json,
         LogFormat::Combined => Format::Combined,
         LogFormat::Text => Format::Text {
-            colour: recording.file.is_none()
-                && io::stdout().is_terminal()
-                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            colour: recording.file.is_none() && is_colourful(),
         },
     }
 }

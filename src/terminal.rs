@@ -1,7 +1,8 @@
 //! Texts for people at a terminal: in colours where they are wanted, with nothing in them that a terminal would obey, and with
 //! units that fit.
 
-use std::io::Write as _;
+use std::env;
+use std::io::{self, IsTerminal, Write as _};
 
 /// How a text looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,14 @@ impl Ink {
             Self::Red => "\x1b[31m",
         }
     }
+}
+
+/// Whether stdout is to be written in colours, where nobody says so: on a terminal that has them, unless they are unwanted.
+pub(crate) fn is_colourful() -> bool {
+    let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+    // https://no-color.org: set to anything but nothing.
+    let is_unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stdout().is_terminal() && !is_dumb && !is_unwanted
 }
 
 /// Writes texts that cannot move a cursor, forge a line or turn the reading order around.

@@ -1,12 +1,12 @@
 //! The command lines of the client commands.
 
 use std::env;
-use std::io::{self, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::Trouble;
+use crate::terminal::is_colourful;
 
 /// `logs` and `status`.
 pub fn commands() -> [Command; 2] {
@@ -92,12 +92,7 @@ pub(super) fn output(matches: &ArgMatches) -> Output {
     let colour = match text("color") {
         Some("always") => true,
         Some("never") => false,
-        _ => {
-            let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
-            // https://no-color.org: set to anything but nothing.
-            let is_unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            io::stdout().is_terminal() && !is_dumb && !is_unwanted
-        }
+        _ => is_colourful(),
     };
     Output::Text { colour }
 }
