@@ -74,6 +74,8 @@ pub(crate) enum Reason {
     UpstreamUnreachable,
     /// The target is Portcullis itself.
     UpstreamLoop,
+    /// The target's name leads where no target may be.
+    UpstreamForbidden,
     /// The application closed before it had answered.
     UpstreamClosed,
     /// The application's answer is not HTTP.
@@ -154,6 +156,7 @@ impl Reason {
             | Self::Internal
             | Self::UpstreamExhausted
             | Self::UpstreamLoop
+            | Self::UpstreamForbidden
             | Self::HandshakesFull
             | Self::NoCertificate => Side::Proxy,
             Self::UpstreamRefused

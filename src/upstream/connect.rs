@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::dialer::Dialer;
 use super::stream::Stream;
 use super::target::{Endpoint, Target};
-use super::targets::OwnPorts;
+use super::targets::{OwnPorts, refuse_address};
 use crate::failure::Reason;
 use crate::wire::Wire;
 
@@ -30,6 +30,8 @@ pub(crate) enum DialError {
     Unreachable(io::Error),
     /// It leads back here.
     Loop,
+    /// The name stands for an address that no target may have.
+    Forbidden(IpAddr, &'static str),
 }
 
 /// A fresh connection to the application.
@@ -52,13 +54,14 @@ pub(super) async fn dial(target: &Target, dialer: &Dialer) -> Result<Stream, Dia
     }
 }
 
-/// Only connects, to see whether somebody listens.
+/// Only connects, to see whether somebody listens; says where, but for a Unix socket.
 pub(crate) async fn probe(
     target: &Target,
     own: &OwnPorts,
     limit: Duration,
-) -> Result<(), DialError> {
-    connect(target, own, limit).await.map(drop)
+) -> Result<Option<SocketAddr>, DialError> {
+    let stream = connect(target, own, limit).await?;
+    Ok(stream.address())
 }
 
 async fn connect(target: &Target, own: &OwnPorts, limit: Duration) -> Result<Stream, DialError> {
@@ -78,8 +81,14 @@ async fn connect(target: &Target, own: &OwnPorts, limit: Duration) -> Result<Str
                 .map_err(|_| DialError::Timeout)?
                 .map_err(DialError::Unreachable)?
                 .collect();
+            // What it stood for when it was configured is no promise (DNS rebinding).
+            for address in &addresses {
+                refuse_address(address.ip())
+                    .map_err(|(_, why)| DialError::Forbidden(address.ip(), why))?;
+            }
             first(&addresses, own, deadline).await
         }
+        Endpoint::Unix(path) if own.contains_path(path) => Err(DialError::Loop),
         Endpoint::Unix(path) => match timeout(limit, UnixStream::connect(path)).await {
             Err(_) => Err(DialError::Timeout),
             Ok(Err(error)) => Err(sort(error)),
@@ -142,6 +151,7 @@ impl DialError {
             Self::Exhausted(_) => Reason::UpstreamExhausted,
             Self::Unreachable(_) => Reason::UpstreamUnreachable,
             Self::Loop => Reason::UpstreamLoop,
+            Self::Forbidden(..) => Reason::UpstreamForbidden,
         }
     }
 }
@@ -154,6 +164,7 @@ impl fmt::Display for DialError {
             }
             Self::Timeout => f.write_str("no answer in time (does a firewall drop packets?)"),
             Self::Loop => f.write_str("it leads back to this sidecar"),
+            Self::Forbidden(ip, why) => write!(f, "its name leads to {ip}, which {why}"),
         }
     }
 }

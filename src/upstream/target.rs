@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// Where to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,6 +185,15 @@ pub(crate) struct Target {
     pub(crate) text: Box<str>,
     /// For `localhost`: which loopback answered last; [`NOBODY`] before the first has.
     winner: AtomicU8,
+    /// Only counted while it is on trial: it is the one thing about a target that all workers would write.
+    tally: Option<Tally>,
+}
+
+/// How exchanges with a target on trial went.
+#[derive(Debug, Default)]
+struct Tally {
+    exchanges: AtomicU64,
+    failed: AtomicU64,
 }
 
 const NOBODY: u8 = 0;
@@ -198,7 +207,34 @@ impl Target {
             text: url.to_string().into(),
             url,
             winner: AtomicU8::new(NOBODY),
+            tally: None,
         }
+    }
+
+    /// One whose exchanges are counted.
+    pub(super) fn on_trial(number: u64, url: TargetUrl) -> Self {
+        Self {
+            tally: Some(Tally::default()),
+            ..Self::new(number, url)
+        }
+    }
+
+    /// An exchange with it is over.
+    pub(crate) fn count(&self, is_failed: bool) {
+        if let Some(tally) = &self.tally {
+            tally.exchanges.fetch_add(1, Ordering::Relaxed);
+            tally.failed.fetch_add(u64::from(is_failed), Ordering::Relaxed);
+        }
+    }
+
+    /// Exchanges with it, and how many of them failed; nothing where they are not counted.
+    pub(crate) fn tally(&self) -> (u64, u64) {
+        let tally = self.tally.as_ref();
+        tally.map_or((0, 0), |tally| {
+            let failed = tally.failed.load(Ordering::Relaxed);
+            // Read last: there are never fewer exchanges than failed ones.
+            (tally.exchanges.load(Ordering::Relaxed), failed)
+        })
     }
 
     /// Both loopbacks, the last winner first.
