@@ -7,21 +7,21 @@ use std::time::Duration;
 
 use portcullis_admin::{admin, probe, serve};
 use portcullis_certs::{Store, Trigger, watch as watch_certificates};
-use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::addresses::Addresses;
-use crate::config::Config;
-use crate::drain::{Drained, Patience, drain};
+use crate::config::{Config, Raw};
+use crate::drain::{Drained, Endings, Patience, drain};
 use crate::listener::{Gate, bind};
 use crate::logging::Logging;
 use crate::own_dials::{FrontDoor, OwnDials};
 use crate::phase::Life;
+use crate::planes::{AdminSocket, bind_admin, tcp};
 use crate::signals::{Rotation, Signals, Wish};
 use crate::upstream::Targets;
-use crate::wiring::{House, Teller};
+use crate::wiring::{Entry, House, Parts, Teller};
 use crate::worker::{self, Doors, Shared};
 
 /// Everything is bound and nothing runs yet.
@@ -29,7 +29,7 @@ use crate::worker::{self, Doors, Shared};
 pub struct Bound {
     config: Config,
     doors: Doors,
-    admin: StdListener,
+    admin: AdminSocket,
     probe: StdListener,
     /// The addresses in use, with the ports the system picked.
     pub addresses: Addresses,
@@ -50,19 +50,16 @@ pub enum End {
 /// All that could not be bound, each with the address and a hint.
 pub fn bind_all(config: Config) -> Result<Bound, Vec<String>> {
     let mut errors = Vec::new();
-    let mut open = |what, address| match bind(what, address) {
-        Ok(listener) => Some(listener),
-        Err(error) => {
-            errors.push(error);
-            None
-        }
-    };
-    let https = open("the HTTPS listener (--listen)", config.listen);
-    let redirect = config
-        .redirect
-        .map(|address| open("the redirect listener (--redirect)", address));
-    let admin = open("the admin plane (--admin)", config.admin);
-    let probe = open("the probe plane (--probe)", config.probe);
+    let https = noted(
+        bind("the HTTPS listener (--listen)", config.listen),
+        &mut errors,
+    );
+    let redirect = config.redirect.map(|address| {
+        let bound = bind("the redirect listener (--redirect)", address);
+        noted(bound, &mut errors)
+    });
+    let admin = noted(bind_admin(&config.admin.address), &mut errors);
+    let probe = noted(bind("the probe plane (--probe)", config.probe), &mut errors);
     let (Some(https), Some(admin), Some(probe), true) = (https, admin, probe, errors.is_empty())
     else {
         return Err(errors);
@@ -82,6 +79,10 @@ pub fn bind_all(config: Config) -> Result<Bound, Vec<String>> {
     })
 }
 
+fn noted<T>(bound: Result<T, String>, errors: &mut Vec<String>) -> Option<T> {
+    bound.map_err(|error| errors.push(error)).ok()
+}
+
 impl Bound {
     /// What it is to do.
     pub fn config(&self) -> &Config {
@@ -92,8 +93,9 @@ impl Bound {
     ///
     /// # Errors
     /// What kept it from starting, or a thread or runtime that the system refused.
-    pub fn run(self, logging: &Logging) -> Result<End, String> {
+    pub fn run(self, raw: &Raw, logging: &Logging) -> Result<End, String> {
         let targets = self.targets()?;
+        let entry = Entry::new(&self.config)?;
         let life = Arc::new(Life::new());
         let (told, generations) = watch::channel(0);
         let teller = Teller::new(&self.config, Arc::clone(&life), told);
@@ -104,13 +106,16 @@ impl Bound {
             address: self.addresses.https,
             own: Arc::clone(&own),
         });
-        let house = House::new(
-            &self.config,
+        let parts = Parts {
+            config: &self.config,
+            raw,
+            addresses: &self.addresses,
             life,
-            Arc::new(certificates),
-            Arc::new(targets),
-            logging,
-        );
+            certificates: Arc::new(certificates),
+            targets: Arc::new(targets),
+            entry,
+        };
+        let house = House::new(parts, logging);
         let gate = Gate::new(self.config.limits.max_connections, own);
         let shared = house.shared(gate, generations);
         let runtime = Builder::new_current_thread()
@@ -170,12 +175,11 @@ impl Bound {
         (mut signals, rotation): (Signals, Rotation),
         mut ended: mpsc::UnboundedReceiver<worker::End>,
     ) -> Result<Drained, String> {
-        let listen = |listener| {
-            TcpListener::from_std(listener).map_err(|error| format!("listening: {error}"))
-        };
-        let handles = house.handles();
-        let admin_plane = serve(listen(self.admin)?, admin(handles.clone()));
-        let probe_plane = serve(listen(self.probe)?, probe(handles));
+        let (handles, access) = (house.handles(), &house.entry.access);
+        let routes = admin(handles.clone(), Arc::clone(access));
+        let admin_plane = serve(self.admin.door(house.entry.secure())?, routes);
+        let routes = probe(handles, Arc::clone(access));
+        let probe_plane = serve(tcp(&self.probe, None)?, routes);
         // The workers have their own clones: these must not keep the port open while they drain.
         drop(self.doors);
         let patience = Patience {
@@ -184,27 +188,23 @@ impl Bound {
         };
         let life = Arc::clone(&house.life);
         let ending = async {
-            let delay = tokio::select! {
-                delay = until_ending(&mut signals, &house) => delay,
+            let began = tokio::select! {
+                began = until_ending(&mut signals, &house) => began,
                 // Fewer workers than there should be is nothing to live with in silence.
                 _ = ended.recv() => return Err("a worker ended, see above".to_owned()),
             };
-            let patience = if delay {
-                patience
-            } else {
-                Patience {
+            let patience = match began {
+                Began::BySignal | Began::ByOperator => patience,
+                Began::BySignalNow => Patience {
                     delay: Duration::ZERO,
                     ..patience
-                }
+                },
             };
-            Ok(drain(
-                &life,
-                &mut signals,
-                patience,
-                &mut ended,
-                self.config.workers,
-            )
-            .await)
+            let mut endings = Endings::new(&mut signals, began != Began::ByOperator);
+            let workers = self.config.workers;
+            let drained = drain(&life, &mut endings, patience, &mut ended, workers).await;
+            endings.last().await;
+            Ok(drained)
         };
         tokio::select! {
             drained = ending => drained,
@@ -212,6 +212,8 @@ impl Bound {
             never = probe_plane => absurd(never),
             never = rotation.keep(|| house.log.reopen()) => absurd(never),
             never = watch_certificates(Arc::clone(&house.certificates)) => absurd(never),
+            never = house.entry.keep() => absurd(never),
+            never = house.keep_target() => absurd(never),
         }
     }
 }
@@ -219,6 +221,7 @@ impl Bound {
 /// The first load happens before the first accept, so that a good certificate is there for the first client; but a file
 /// system that hangs must not keep probes and signals from being answered. The look at what is served comes after.
 async fn first_load(house: &House) {
+    house.entry.reload(Trigger::Start);
     let certificates = Arc::clone(&house.certificates);
     let (looked, loaded) = oneshot::channel();
     tokio::task::spawn_blocking(move || {
@@ -232,13 +235,28 @@ async fn first_load(house: &House) {
     }
 }
 
-/// Waits for a signal to end; true when the drain delay is to be kept.
-async fn until_ending(signals: &mut Signals, house: &House) -> bool {
+/// How an end began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Began {
+    BySignal,
+    /// Without the delay.
+    BySignalNow,
+    /// By the admin plane: the process stays until a signal comes.
+    ByOperator,
+}
+
+/// Waits for somebody who wants it to end.
+async fn until_ending(signals: &mut Signals, house: &House) -> Began {
     loop {
-        match signals.next().await {
-            Wish::Drain => return true,
-            Wish::DrainNow => return false,
+        let wish = tokio::select! {
+            wish = signals.next() => wish,
+            () = house.drain.notified() => return Began::ByOperator,
+        };
+        match wish {
+            Wish::Drain => return Began::BySignal,
+            Wish::DrainNow => return Began::BySignalNow,
             Wish::Reload => {
+                house.entry.reload(Trigger::Signal);
                 let certificates = Arc::clone(&house.certificates);
                 tokio::task::spawn_blocking(move || certificates.reload(Trigger::Signal, || {}));
             }

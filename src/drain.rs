@@ -23,10 +23,44 @@ pub(crate) struct Patience {
     pub(crate) timeout: Duration,
 }
 
+/// Signals while something ends. Where a signal began it, the next one is impatient; where an operator did by the admin plane,
+/// the first only says that the process is to go when all is over.
+#[derive(Debug)]
+pub(crate) struct Endings<'a> {
+    signals: &'a mut Signals,
+    /// Whether the process is to go.
+    is_final: bool,
+}
+
+impl<'a> Endings<'a> {
+    pub(crate) fn new(signals: &'a mut Signals, is_final: bool) -> Self {
+        Self { signals, is_final }
+    }
+
+    /// Somebody does not want to wait any more.
+    async fn impatient(&mut self) {
+        loop {
+            self.signals.ending().await;
+            if self.is_final {
+                return;
+            }
+            tracing::info!("draining: the process ends when that is done");
+            self.is_final = true;
+        }
+    }
+
+    /// The process is to go.
+    pub(crate) async fn last(&mut self) {
+        if !self.is_final {
+            self.signals.ending().await;
+        }
+    }
+}
+
 /// Ends the workers' part of the process. `ended` yields one number a worker: the connections it cut.
 pub(crate) async fn drain(
     life: &Life,
-    signals: &mut Signals,
+    endings: &mut Endings<'_>,
     patience: Patience,
     ended: &mut mpsc::UnboundedReceiver<worker::End>,
     workers: usize,
@@ -43,7 +77,7 @@ pub(crate) async fn drain(
     };
     let impatient = tokio::select! {
         () = sleep(delay) => false,
-        _ = signals.ending() => true,
+        () = endings.impatient() => true,
     };
     life.advance(Phase::Finishing);
     let mut finished = Finished {
@@ -55,7 +89,7 @@ pub(crate) async fn drain(
         tokio::select! {
             () = finished.wait(ended) => {}
             () = sleep(patience.timeout) => tracing::warn!("draining: out of time, cutting what is left"),
-            _ = signals.ending() => tracing::warn!("draining: a second signal, cutting what is left"),
+            () = endings.impatient() => tracing::warn!("draining: a second signal, cutting what is left"),
         }
     }
     life.advance(Phase::Cutting);

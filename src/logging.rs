@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::Level;
-use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Config, LogFormat, Recording};
+use crate::log_filter::LogFilter;
 use crate::records::{
     Counts, Format, LineWriter, LogHandle, Notice, Output, RECORD, RecordLayer, Ring,
 };
@@ -27,6 +27,7 @@ pub struct Logging {
     records: LineWriter,
     own: LineWriter,
     ring: Arc<Ring>,
+    filter: LogFilter,
 }
 
 impl Logging {
@@ -55,18 +56,13 @@ impl Logging {
             LineWriter::start("log", output, Box::new(dropped))?
         };
         let own = LineWriter::start("own-log", Output::stream(stderr), Box::new(dropped_lines))?;
-        // The configuration has checked it.
-        let filter = config
-            .log_level
-            .parse::<Targets>()
-            .unwrap_or_default()
-            .with_target(RECORD, LevelFilter::OFF);
+        let filter = LogFilter::new(&config.log_level);
         let sink = own.sink();
         let own_layer = tracing_subscriber::fmt::layer()
             .with_ansi(io::stderr().is_terminal())
             .with_target(false)
             .with_writer(move || sink.clone())
-            .with_filter(filter);
+            .with_filter(filter.clone());
         let record_layer =
             RecordLayer::new(Arc::clone(&ring), records.sink(), format, recording.sample)
                 .with_filter(Targets::new().with_target(RECORD, Level::INFO));
@@ -74,11 +70,20 @@ impl Logging {
             .with(own_layer)
             .with(record_layer)
             .init();
-        Ok(Self { records, own, ring })
+        Ok(Self {
+            records,
+            own,
+            ring,
+            filter,
+        })
     }
 
     pub(crate) fn ring(&self) -> Arc<Ring> {
         Arc::clone(&self.ring)
+    }
+
+    pub(crate) fn filter(&self) -> LogFilter {
+        self.filter.clone()
     }
 
     pub(crate) fn handle(&self) -> LogHandle {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::ArgMatches;
 use portcullis::addresses::Addresses;
 use portcullis::app::{self, End};
-use portcullis::config::{self, Config};
+use portcullis::config::{self, Config, Raw};
 use portcullis::logging::Logging;
 use portcullis::{check, demo, operator, restrict};
 
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
 
 fn run(matches: &ArgMatches) -> ExitCode {
     match Config::load(matches) {
-        Ok((config, _)) => serve(config, |_| {}),
+        Ok((config, raw)) => serve(config, &raw, |_| {}),
         Err(mistakes) => fail(USAGE, &mistakes),
     }
 }
@@ -42,7 +42,7 @@ fn show(matches: &ArgMatches) -> ExitCode {
         Err(mistakes) => return fail(USAGE, &mistakes),
     };
     match demo::Stage::set(config, &raw) {
-        Ok((stage, config)) => serve(config, |addresses| print(&stage.script(addresses))),
+        Ok((stage, config)) => serve(config, &raw, |addresses| print(&stage.script(addresses))),
         Err(error) => fail(FAILED, &error),
     }
 }
@@ -62,7 +62,7 @@ fn explain(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> ExitCode {
+fn serve(config: Config, raw: &Raw, ready: impl FnOnce(&Addresses)) -> ExitCode {
     portcullis::prepare();
     let bound = match app::bind_all(config) {
         Ok(bound) => bound,
@@ -76,7 +76,7 @@ fn serve(config: Config, ready: impl FnOnce(&Addresses)) -> ExitCode {
     };
     logging.warn(refused.into_iter().chain(config::suspicious_variables()));
     ready(&bound.addresses);
-    let ended = bound.run(&logging);
+    let ended = bound.run(raw, &logging);
     logging.flush();
     match ended {
         Ok(End::Clean) => ExitCode::SUCCESS,

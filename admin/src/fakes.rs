@@ -3,13 +3,15 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
+use crate::condition::IfMatch;
+use crate::guard::{Access, Audit, Caller, Tokens};
 use crate::handles::{
-    Certificates, Handles, Inflight, Lifecycle, Metrics, MetricsFormat, Passage, Records, Targets,
-    Waiting,
+    Certificates, Configuration, Handles, Inflight, Lifecycle, LogLevel, Metrics, MetricsFormat,
+    Passage, Records, Targets, Waiting,
 };
 use crate::views::{
-    AttemptView, CertificatesView, InflightEntry, InflightView, Refusal, StatusView, TargetChange,
-    TargetView,
+    AttemptView, CertificatesView, ConfigView, InflightEntry, InflightView, LogLevelView,
+    PhaseView, Refusal, StatusView, TargetChange, TargetView,
 };
 
 /// A ring of records; their places are 1, 2, 3 and so on.
@@ -101,6 +103,38 @@ pub(crate) fn handles(records: Arc<dyn Records>) -> Handles {
         targets: Arc::new(House),
         certificates: Arc::new(House),
         metrics: Arc::new(House),
+        configuration: Arc::new(House),
+        log_level: Arc::new(House),
+    }
+}
+
+/// A door that is open to everybody.
+pub(crate) fn access() -> Arc<Access> {
+    Access::new(None, Vec::new(), Arc::new(House))
+}
+
+/// A door that opens for this token.
+pub(crate) fn access_with(token: &str) -> Arc<Access> {
+    Access::new(Tokens::parse(token).ok(), Vec::new(), Arc::new(House))
+}
+
+impl Audit for House {
+    fn refused(&self, _who: &str, _reason: &'static str, _detail: &str) {}
+}
+
+impl Configuration for House {
+    fn view(&self) -> ConfigView {
+        unreachable!("no test here asks for it")
+    }
+}
+
+impl LogLevel for House {
+    fn current(&self) -> LogLevelView {
+        unreachable!("no test here asks for it")
+    }
+
+    fn set(&self, _filter: &str, _caller: &Caller) -> Result<LogLevelView, Refusal> {
+        unreachable!("no test here asks for it")
     }
 }
 
@@ -110,6 +144,10 @@ impl Lifecycle for House {
     }
 
     fn status(&self) -> StatusView {
+        unreachable!("no test here asks for it")
+    }
+
+    fn drain(&self, _caller: &Caller) -> PhaseView {
         unreachable!("no test here asks for it")
     }
 }
@@ -148,7 +186,20 @@ impl Targets for House {
         unreachable!("no test here asks for it")
     }
 
-    fn change(&self, _change: TargetChange) -> Waiting<'_, Result<TargetView, Refusal>> {
+    fn change<'a>(
+        &'a self,
+        _change: TargetChange,
+        _expected: IfMatch,
+        _caller: &'a Caller,
+    ) -> Waiting<'a, Result<TargetView, Refusal>> {
+        unreachable!("no test here asks for it")
+    }
+
+    fn confirm(&self, _expected: &IfMatch, _caller: &Caller) -> Result<TargetView, Refusal> {
+        unreachable!("no test here asks for it")
+    }
+
+    fn revert(&self, _expected: &IfMatch, _caller: &Caller) -> Result<TargetView, Refusal> {
         unreachable!("no test here asks for it")
     }
 }
@@ -158,7 +209,7 @@ impl Certificates for House {
         unreachable!("no test here asks for it")
     }
 
-    fn reload(&self) -> Waiting<'_, Vec<AttemptView>> {
+    fn reload<'a>(&'a self, _caller: &'a Caller) -> Waiting<'a, Vec<AttemptView>> {
         unreachable!("no test here asks for it")
     }
 }

@@ -4,8 +4,11 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::condition::IfMatch;
+use crate::guard::Caller;
 use crate::views::{
-    AttemptView, CertificatesView, InflightView, Refusal, StatusView, TargetChange, TargetView,
+    AttemptView, CertificatesView, ConfigView, InflightView, LogLevelView, PhaseView, Refusal,
+    StatusView, TargetChange, TargetView,
 };
 
 /// A boxed future, so that the traits below can be objects.
@@ -26,6 +29,10 @@ pub struct Handles {
     pub certificates: Arc<dyn Certificates>,
     /// The metrics registry.
     pub metrics: Arc<dyn Metrics>,
+    /// The effective configuration.
+    pub configuration: Arc<dyn Configuration>,
+    /// The program's own log.
+    pub log_level: Arc<dyn LogLevel>,
 }
 
 /// Where the process is in its life.
@@ -34,6 +41,8 @@ pub trait Lifecycle: Send + Sync {
     fn pending(&self) -> Vec<String>;
     /// The numbers for `/status`.
     fn status(&self) -> StatusView;
+    /// Begins to drain, unless that has begun; the process stays.
+    fn drain(&self, caller: &Caller) -> PhaseView;
 }
 
 /// The recent records, each one line of JSON without its line end: `kind` first, and `id` second where there is one.
@@ -75,8 +84,23 @@ pub trait Inflight: Send + Sync {
 pub trait Targets: Send + Sync {
     /// What is in force.
     fn current(&self) -> TargetView;
-    /// Changes it as a transaction: a refused change changes nothing.
-    fn change(&self, change: TargetChange) -> Waiting<'_, Result<TargetView, Refusal>>;
+    /// Changes it as a transaction: a refused change changes nothing, and so does one that expects another state than there is.
+    fn change<'a>(
+        &'a self,
+        change: TargetChange,
+        expected: IfMatch,
+        caller: &'a Caller,
+    ) -> Waiting<'a, Result<TargetView, Refusal>>;
+    /// A change that waits for a confirmation stays.
+    ///
+    /// # Errors
+    /// When none waits, or another state was expected.
+    fn confirm(&self, expected: &IfMatch, caller: &Caller) -> Result<TargetView, Refusal>;
+    /// Back to the configured target.
+    ///
+    /// # Errors
+    /// When another state was expected.
+    fn revert(&self, expected: &IfMatch, caller: &Caller) -> Result<TargetView, Refusal>;
 }
 
 /// The certificates.
@@ -84,7 +108,24 @@ pub trait Certificates: Send + Sync {
     /// What is served and how the last attempt ended.
     fn view(&self) -> CertificatesView;
     /// Reloads now and waits for the outcome.
-    fn reload(&self) -> Waiting<'_, Vec<AttemptView>>;
+    fn reload<'a>(&'a self, caller: &'a Caller) -> Waiting<'a, Vec<AttemptView>>;
+}
+
+/// The effective configuration.
+pub trait Configuration: Send + Sync {
+    /// Each value with its origin.
+    fn view(&self) -> ConfigView;
+}
+
+/// The filter of the program's own log.
+pub trait LogLevel: Send + Sync {
+    /// What is in force.
+    fn current(&self) -> LogLevelView;
+    /// Puts another in force, until the next one or a restart.
+    ///
+    /// # Errors
+    /// When it is no filter.
+    fn set(&self, filter: &str, caller: &Caller) -> Result<LogLevelView, Refusal>;
 }
 
 /// The metrics registry.

@@ -16,6 +16,15 @@ pub(crate) struct Parameters {
     limit: Option<String>,
 }
 
+/// What is open now
+///
+/// Oldest first: what the drain waits for.
+#[utoipa::path(get, path = "/inflight", tag = "records",
+    params(("limit" = Option<u64>, Query, description = "Entries at most; 1000 when nothing is said", minimum = 0)),
+    responses(
+    (status = 200, description = "Exchanges and tunnels", body = InflightView),
+    (status = 400, description = "A parameter that there is not, or a bad value", body = Problem, content_type = "application/problem+json"),
+))]
 pub(crate) async fn show(
     State(handles): State<Handles>,
     parameters: Result<Query<Parameters>, QueryRejection>,

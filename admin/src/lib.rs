@@ -1,15 +1,20 @@
 #![doc = include_str!("../README.md")]
 
 mod accept;
-mod certs;
+mod certificates;
+mod condition;
+mod configuration;
 #[cfg(test)]
 mod fakes;
 mod guard;
 mod handles;
 mod health;
 mod inflight;
+mod json;
+mod log_level;
 mod logs;
 mod metrics;
+mod openapi;
 mod problem;
 mod routes;
 mod server;
@@ -17,14 +22,17 @@ mod status;
 mod target;
 mod views;
 
+pub use condition::IfMatch;
+pub use guard::{Access, Audit, Caller, Scope, Tokens};
 pub use handles::{
-    Certificates, Handles, Inflight, Lifecycle, Metrics, MetricsFormat, Passage, Records, Targets,
-    Waiting,
+    Certificates, Configuration, Handles, Inflight, Lifecycle, LogLevel, Metrics, MetricsFormat,
+    Passage, Records, Targets, Waiting,
 };
 pub use routes::{admin, probe};
-pub use server::serve;
+pub use server::{Door, Io, Peer, Secure, Secured, serve};
 pub use views::{
-    AttemptView, CertificateSummary, CertificatesView, ChainElement, ClientAuthView, CrlView,
-    InflightEntry, InflightView, PartSummary, PartView, Refusal, StatusView, TargetChange,
-    TargetView,
+    AttemptView, CertificateSummary, CertificatesView, ChainElement, CheckedView, ClientAuthView,
+    ConfigView, Connections, Counts, CrlView, InEffectView, InflightEntry, InflightView, Latency,
+    LogDropped, LogLevelView, OptionView, PartSummary, PartView, PhaseView, Refusal, RollbackView,
+    StatusView, TargetChange, TargetView, TrialView, UpstreamConnections,
 };

@@ -7,6 +7,12 @@ use http::{HeaderMap, header};
 use crate::accept::Accept;
 use crate::handles::{Handles, MetricsFormat};
 
+/// The metrics
+///
+/// Prometheus text 0.0.4, or OpenMetrics where `Accept` asks for it.
+#[utoipa::path(get, path = "/metrics", tag = "operation", responses(
+    (status = 200, description = "All of them", content((String = "text/plain"), (String = "application/openmetrics-text"))),
+))]
 pub(crate) async fn scrape(State(handles): State<Handles>, headers: HeaderMap) -> Response {
     let accept = Accept::of(&headers);
     let (format, kind) = if accept.prefers("application/openmetrics-text", "text/plain") {

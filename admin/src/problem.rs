@@ -3,17 +3,25 @@
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-/// A problem document. `type` is left out, which means `about:blank`: the title is the status phrase.
-#[derive(Clone, Debug, Serialize)]
+/// A problem document (RFC 9457). `type` is left out, which means `about:blank`: the title is the status phrase.
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
+    /// The phrase of the status.
     title: &'static str,
+    /// The status.
     status: u16,
+    /// What happened to what, why, and what to try.
     detail: String,
+    /// A short stable word for programs.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    /// Fields of the answer.
+    #[serde(skip)]
+    fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
@@ -23,6 +31,7 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             reason: None,
+            fields: Vec::new(),
         }
     }
 
@@ -42,16 +51,22 @@ impl Problem {
         self.reason = Some(reason);
         self
     }
+
+    /// Adds a field to the head of the answer.
+    pub(crate) fn field(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.fields.push((name, value));
+        self
+    }
 }
 
 impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+    fn into_response(mut self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let fields = std::mem::take(&mut self.fields);
         let mut response = (status, Json(self)).into_response();
-        response.headers_mut().insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        let kind = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response.headers_mut().extend(fields);
         response
     }
 }

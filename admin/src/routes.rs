@@ -1,37 +1,56 @@
-//! The two planes as pure functions from handles to a router, so that tests need no socket.
+//! The two planes as pure functions from handles to a router, so that tests need no socket. What a handler says of itself is
+//! its line in the OpenAPI document, too.
 
-use axum::Router;
+use std::sync::Arc;
+
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn;
-use axum::routing::{get, post};
+use axum::middleware::from_fn_with_state;
+use axum::{Extension, Router};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use crate::guard::{self, Access};
 use crate::handles::Handles;
-use crate::{certs, guard, health, inflight, logs, metrics, problem, status, target};
+use crate::{
+    certificates, configuration, health, inflight, log_level, logs, metrics, openapi, problem,
+    status, target,
+};
 
-/// The admin plane: reads and changes.
-pub fn admin(handles: Handles) -> Router {
-    let changing = Router::new()
-        .route("/status", get(status::show))
-        .route("/logs", get(logs::show))
-        .route("/inflight", get(inflight::show))
-        .route("/target", get(target::show).put(target::change))
-        .route("/certs", get(certs::show))
-        .route("/certs/reload", post(certs::reload))
+/// The admin plane: reads and changes, for whoever `access` lets in.
+pub fn admin(handles: Handles, access: Arc<Access>) -> Router {
+    let (router, document) = OpenApiRouter::with_openapi(openapi::frame())
+        .merge(readable())
+        .routes(routes!(status::show))
+        .routes(routes!(status::drain))
+        .routes(routes!(logs::show))
+        .routes(routes!(inflight::show))
+        .routes(routes!(target::show, target::change, target::revert))
+        .routes(routes!(target::confirm))
+        .routes(routes!(certificates::show))
+        .routes(routes!(certificates::reload))
+        .routes(routes!(configuration::show))
+        .routes(routes!(log_level::show, log_level::change))
+        .routes(routes!(openapi::show))
+        .split_for_parts();
+    let document = openapi::Document::new(document, access.needs_token());
+    let router = router
+        .layer(Extension(document))
         .layer(DefaultBodyLimit::max(MAX_BODY));
-    finish(readable().merge(changing), handles).layer(from_fn(guard::same_origin))
+    finish(router, handles).layer(from_fn_with_state(access, guard::admit))
 }
 
 /// The probe plane: what the kubelet and Prometheus may read without a credential.
-pub fn probe(handles: Handles) -> Router {
-    finish(readable(), handles)
+pub fn probe(handles: Handles, access: Arc<Access>) -> Router {
+    let (router, _) = readable().split_for_parts();
+    finish(router, handles).layer(from_fn_with_state(access, guard::moderate))
 }
 
-fn readable() -> Router<Handles> {
-    Router::new()
-        .route("/healthz", get(health::live))
-        .route("/livez", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(metrics::scrape))
+fn readable() -> OpenApiRouter<Handles> {
+    OpenApiRouter::default()
+        .routes(routes!(health::health))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(metrics::scrape))
 }
 
 fn finish(router: Router<Handles>, handles: Handles) -> Router {

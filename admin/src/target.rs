@@ -1,48 +1,106 @@
-//! `GET /target` and `PUT /target`.
+//! `/target`: where requests go, and the transaction that changes it.
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+use crate::condition::IfMatch;
+use crate::guard::Caller;
 use crate::handles::Handles;
+use crate::json;
 use crate::problem::Problem;
-use crate::views::{TargetChange, TargetView};
+use crate::views::{Refusal, TargetChange, TargetView};
 
-pub(crate) async fn show(State(handles): State<Handles>) -> Json<TargetView> {
-    Json(handles.targets.current())
+/// Where requests go
+///
+/// The `ETag` is for `If-Match` in a change.
+#[utoipa::path(get, path = "/target", tag = "target", responses(
+    (status = 200, description = "The target in force", body = TargetView, headers(("etag", description = "For If-Match"))),
+))]
+pub(crate) async fn show(State(handles): State<Handles>) -> Response {
+    shown(handles.targets.current())
 }
 
+/// Change the target
+///
+/// Parsed, refused where no target may be, probed, and only then put in force, for every request that begins from then on. With
+/// `confirm_within` it is undone when nobody confirms it, or when its application fails. A refused change changes nothing. A
+/// restart returns to the configured target.
+#[utoipa::path(put, path = "/target", tag = "target", request_body = TargetChange,
+    params(("If-Match" = Option<String>, Header, description = "The ETag of the state that is to be changed")),
+    responses(
+    (status = 200, description = "The target in force", body = TargetView, headers(("etag", description = "For If-Match"))),
+    (status = 400, description = "The body is not what it has to be", body = Problem, content_type = "application/problem+json"),
+    (status = 412, description = "The target was changed meanwhile; `changed_meanwhile`", body = Problem, content_type = "application/problem+json"),
+    (status = 413, description = "The body is larger than 64 KiB", body = Problem, content_type = "application/problem+json"),
+    (status = 415, description = "The body is not said to be JSON", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "Refused, nothing was changed: `malformed`, `not_local`, `loop`, `link_local`, `metadata`, `unusable`, `unresolved`, `probe_failed`, `probe_status`", body = Problem, content_type = "application/problem+json"),
+))]
 pub(crate) async fn change(
     State(handles): State<Handles>,
+    caller: Caller,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
-) -> Result<Json<TargetView>, Problem> {
-    let body = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
-    let change = parse(&headers, &body)?;
-    match handles.targets.change(change).await {
-        Ok(view) => Ok(Json(view)),
-        Err(refusal) => {
-            let detail = format!("nothing was changed: {}", refusal.detail);
-            Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).reason(refusal.reason))
-        }
-    }
+) -> Result<Response, Problem> {
+    let change: TargetChange = json::read(&headers, body, EXAMPLE)?;
+    let expected = IfMatch::of(&headers);
+    let changed = handles.targets.change(change, expected, &caller).await;
+    changed.map(shown).map_err(refused)
 }
 
-fn parse(headers: &HeaderMap, body: &[u8]) -> Result<TargetChange, Problem> {
-    // A page can send a form or plain text across origins without asking; JSON it cannot.
-    let kind = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok())
-        .unwrap_or_default();
-    let essence = kind.split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case("application/json") {
-        let detail = "send JSON with Content-Type: application/json";
-        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
-    }
-    serde_json::from_slice(body).map_err(|error| {
-        let detail = format!("the body is not {{\"url\": \"http://…\", \"probe\": true}}: {error}");
-        Problem::new(StatusCode::BAD_REQUEST, detail)
-    })
+/// Keep the target that is on trial
+#[utoipa::path(post, path = "/target/confirm", tag = "target",
+    params(("If-Match" = Option<String>, Header, description = "The ETag of the state that is to be confirmed")),
+    responses(
+    (status = 200, description = "It stays", body = TargetView, headers(("etag", description = "For If-Match"))),
+    (status = 409, description = "No change waits for a confirmation; `nothing_to_confirm`", body = Problem, content_type = "application/problem+json"),
+    (status = 412, description = "The target was changed meanwhile; `changed_meanwhile`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn confirm(
+    State(handles): State<Handles>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let confirmed = handles.targets.confirm(&IfMatch::of(&headers), &caller);
+    confirmed.map(shown).map_err(refused)
 }
+
+/// Return to the configured target
+#[utoipa::path(delete, path = "/target", tag = "target",
+    params(("If-Match" = Option<String>, Header, description = "The ETag of the state that is to be left")),
+    responses(
+    (status = 200, description = "The configured target is in force", body = TargetView, headers(("etag", description = "For If-Match"))),
+    (status = 412, description = "The target was changed meanwhile; `changed_meanwhile`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn revert(
+    State(handles): State<Handles>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let reverted = handles.targets.revert(&IfMatch::of(&headers), &caller);
+    reverted.map(shown).map_err(refused)
+}
+
+fn shown(view: TargetView) -> Response {
+    let tag = HeaderValue::from_str(&view.etag);
+    let mut response = Json(view).into_response();
+    if let Ok(tag) = tag {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    let status = match refusal.reason {
+        "changed_meanwhile" => StatusCode::PRECONDITION_FAILED,
+        "nothing_to_confirm" => StatusCode::CONFLICT,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    let detail = format!("nothing was changed: {}", refusal.detail);
+    Problem::new(status, detail).reason(refusal.reason)
+}
+
+const EXAMPLE: &str = r#"{"url": "http://127.0.0.1:8081", "probe": true, "confirm_within": "60s"}"#;

@@ -1,9 +1,10 @@
 //! Gathered text to a checked [`Config`]; every mistake goes on the list, and parsing goes on.
 
 use super::gather::{Given, Raw};
-use super::{Config, Limits, Networks, certificates, parse, recording};
+use super::{Config, Limits, Networks, admin, certificates, parse, recording};
+use crate::log_filter;
 use crate::machine;
-use crate::upstream::TargetUrl;
+use crate::upstream::{Refused, TargetUrl, refuse};
 
 /// None when something is missing that nothing can stand in for; `mistakes` then says what.
 pub(super) fn build(raw: &Raw, mistakes: &mut Vec<String>) -> Option<Config> {
@@ -22,7 +23,7 @@ pub(super) fn build(raw: &Raw, mistakes: &mut Vec<String>) -> Option<Config> {
         proxy_protocol: fields.parse("proxy-protocol", parse::switch)?,
         header_case_kept: fields.parse("header-case", header_case)?,
         fix_redirects: fields.parse("fix-redirects", parse::switch)?,
-        admin: fields.parse("admin", parse::address)?,
+        admin: admin::read(&mut fields, &certificates)?,
         probe: fields.parse("probe", parse::address)?,
         certificates,
         client_auth_exempt,
@@ -35,7 +36,7 @@ pub(super) fn build(raw: &Raw, mistakes: &mut Vec<String>) -> Option<Config> {
         log_level: raw.get("log-level")?.text(),
         limits: fields.limits()?,
     };
-    fields.parse("log-level", log_level)?;
+    fields.parse("log-level", log_filter::check)?;
     cross_check(&config, mistakes);
     Some(config)
 }
@@ -60,17 +61,14 @@ fn cross_check(config: &Config, mistakes: &mut Vec<String>) {
                 .to_owned(),
         );
     }
-    if !config.admin.ip().is_loopback() {
-        mistakes.push(format!(
-            "--admin {}: off the loopback the admin plane needs authentication, which this version does not have; use 127.0.0.1 or [::1] (the probe plane may be reached from outside)",
-            config.admin
-        ));
-    }
     if !config.allow_remote_target && !config.target.is_local() {
         mistakes.push(format!(
             "--target {}: this is not on the loopback, and plain HTTP would leave the pod; use 127.0.0.1, localhost or unix:, or say --allow-remote-target",
             config.target
         ));
+    }
+    if let Err(Refused(_, why)) = refuse(&config.target) {
+        mistakes.push(format!("--target: {why}"));
     }
     if config.drain_timeout.is_zero() {
         mistakes.push(
@@ -239,12 +237,4 @@ fn header_case(text: &str) -> Result<bool, String> {
         "lower" => Ok(false),
         _ => Err(format!("{text:?} is not known; use original or lower")),
     }
-}
-
-fn log_level(text: &str) -> Result<(), String> {
-    text.parse::<tracing_subscriber::filter::Targets>()
-        .map(|_| ())
-        .map_err(|error| {
-            format!("{text:?} is not a log filter like info or portcullis=debug ({error})")
-        })
 }

@@ -29,30 +29,28 @@ pub(super) fn read(fields: &mut Fields<'_>) -> (Setup, Vec<String>) {
 }
 
 fn sources(fields: &mut Fields<'_>) -> Vec<Source> {
-    let certificate = fields.optional("cert", path);
-    let key = fields.optional("key", path);
-    match (certificate, key) {
-        (Some(certificate), Some(key)) => vec![Source::Files { certificate, key }],
-        (None, None) => {
-            let folders = fields.all("cert-dir", path);
-            let is_twice = |at: usize| folders[..at].contains(&folders[at]);
-            if (1..folders.len()).any(is_twice) {
-                fields
-                    .mistakes
-                    .push("--cert-dir names the same folder twice".to_owned());
-            }
-            folders.into_iter().map(Source::Directory).collect()
-        }
-        (certificate, _) => {
-            let (has, lacks) = if certificate.is_some() {
-                ("cert", "key")
-            } else {
-                ("key", "cert")
-            };
-            fields.mistakes.push(format!("--{has} needs --{lacks}"));
-            Vec::new()
-        }
+    if let Some((certificate, key)) = pair(fields, "cert", "key") {
+        return vec![Source::Files { certificate, key }];
     }
+    let folders = fields.all("cert-dir", path);
+    let is_twice = |at: usize| folders[..at].contains(&folders[at]);
+    if (1..folders.len()).any(is_twice) {
+        fields
+            .mistakes
+            .push("--cert-dir names the same folder twice".to_owned());
+    }
+    folders.into_iter().map(Source::Directory).collect()
+}
+
+/// A certificate and its key, which only go together.
+pub(super) fn pair(fields: &mut Fields<'_>, cert: &str, key: &str) -> Option<(PathBuf, PathBuf)> {
+    match (fields.optional(cert, path), fields.optional(key, path)) {
+        (Some(certificate), Some(key)) => return Some((certificate, key)),
+        (Some(_), None) => fields.mistakes.push(format!("--{cert} needs --{key}")),
+        (None, Some(_)) => fields.mistakes.push(format!("--{key} needs --{cert}")),
+        (None, None) => {}
+    }
+    None
 }
 
 fn min_version(fields: &mut Fields<'_>) -> MinVersion {
@@ -126,6 +124,6 @@ fn client_auth(
     })
 }
 
-fn path(text: &str) -> Result<PathBuf, String> {
+pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     Ok(Path::new(text).to_owned())
 }

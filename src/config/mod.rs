@@ -3,6 +3,7 @@
 //! `table` is the one list of names, defaults and help texts; `gather` collects what flags, environment and file
 //! say, with the origin of each value; `build` turns that into a [`Config`] or into *all* the mistakes at once.
 
+mod admin;
 mod build;
 mod certificates;
 mod gather;
@@ -21,10 +22,12 @@ use portcullis_certs::Setup;
 
 use crate::upstream::TargetUrl;
 
+pub use admin::{AdminAddress, AdminPlane};
 pub use gather::{Given, Origin, Raw};
 pub use help::command;
 pub use networks::Networks;
 pub use options::Opt;
+pub(crate) use parse::duration;
 pub use recording::{LogFormat, Recording};
 pub use table::options;
 
@@ -55,8 +58,8 @@ pub struct Config {
     pub header_case_kept: bool,
     /// Whether redirects to http on the client's own authority are rewritten to https, and cookies get `Secure`.
     pub fix_redirects: bool,
-    /// The admin plane, always on loopback.
-    pub admin: SocketAddr,
+    /// The admin plane.
+    pub admin: AdminPlane,
     /// The probe plane.
     pub probe: SocketAddr,
     /// Where certificates are, and by which policy they are used.

@@ -53,7 +53,7 @@ fn canonical(network: IpNet) -> IpNet {
         .unwrap_or(network)
 }
 
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }

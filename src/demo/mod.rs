@@ -13,7 +13,7 @@ use std::time::Duration;
 use portcullis_certs::Source;
 
 use crate::addresses::Addresses;
-use crate::config::{Config, Raw};
+use crate::config::{AdminAddress, Config, Raw};
 use crate::upstream::TargetUrl;
 
 /// What the demo has put up around the sidecar. The temporary folder goes with it.
@@ -57,7 +57,9 @@ impl Stage {
         if config.listen.port() == 0 {
             config.listen = free(0);
         }
-        unless_set("admin", &mut config.admin, 9901);
+        if !raw.is_explicit("admin") {
+            config.admin.address = AdminAddress::Tcp(free(9901));
+        }
         unless_set("probe", &mut config.probe, 9902);
         if config.redirect.is_none() {
             config.redirect = Some(free(8080));
@@ -113,7 +115,7 @@ impl fmt::Display for Script<'_> {
         let Self { stage, addresses } = self;
         let folder: &Path = stage.folder.path();
         let ca = folder.join("ca.crt");
-        let (https, admin) = (addresses.https.port(), addresses.admin);
+        let (https, admin) = (addresses.https.port(), &addresses.admin);
         let trust = if stage.made_certificate {
             format!(" --cacert {}", ca.display())
         } else {

@@ -31,6 +31,7 @@ impl Reason {
             Self::UpstreamExhausted => "upstream_exhausted",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamLoop => "upstream_loop",
+            Self::UpstreamForbidden => "upstream_forbidden",
             Self::UpstreamClosed => "upstream_closed",
             Self::UpstreamMalformed => "upstream_malformed",
             Self::UpstreamTimeout => "upstream_timeout",
@@ -126,6 +127,10 @@ impl Reason {
                 "the application cannot be reached",
             ),
             Self::UpstreamLoop => (StatusCode::BAD_GATEWAY, "the target is the sidecar itself"),
+            Self::UpstreamForbidden => (
+                StatusCode::BAD_GATEWAY,
+                "the name of the target leads where no target may be",
+            ),
             Self::UpstreamConnectTimeout => (
                 StatusCode::GATEWAY_TIMEOUT,
                 "connecting to the application took longer than --connect-timeout",

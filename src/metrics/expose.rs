@@ -34,6 +34,8 @@ pub(crate) struct Facts {
     pub log_sampled_out: u64,
     /// Connections to the application.
     pub upstream_open: usize,
+    /// Requests that the admin plane did not let in, by the word for why.
+    pub admin_refused: [(&'static str, u64); 5],
     /// When the process started.
     pub started: Option<SystemTime>,
 }

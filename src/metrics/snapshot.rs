@@ -183,6 +183,14 @@ impl Snapshot {
             "Record lines of successes that --log-sample left out",
             [(vec![], facts.log_sampled_out)],
         )?;
+        counter(
+            to,
+            "admin_refused",
+            "Requests that the admin plane did not let in",
+            facts
+                .admin_refused
+                .map(|(reason, count)| (vec![("reason", reason.to_owned())], count)),
+        )?;
         gauge(
             to,
             "build_info",

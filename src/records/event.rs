@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{HeaderValue, Uri};
+use http::{HeaderValue, StatusCode, Uri};
 use tracing::{Level, event};
 use uuid::fmt::Hyphenated;
 
@@ -12,7 +12,7 @@ use super::class::Class;
 use super::exchange::{Exchange, new_id};
 use super::log::RECORD;
 use crate::conn::Site;
-use crate::failure::Reason;
+use crate::failure::{Reason, Side};
 use crate::metrics::{ExchangeFacts, HandshakeFacts};
 
 /// One record for an exchange, and its share of the metrics.
@@ -44,6 +44,9 @@ pub(super) fn exchange(exchange: &Exchange) {
             .trace_id()
             .filter(|_| exchange.is_believed && asked.is_sampled()),
     });
+    if let Some(target) = &exchange.target {
+        target.count(is_targets_fault(exchange.status, reason));
+    }
     let id = exchange.id.hyphenated();
     let mut buffer = [0; Hyphenated::LENGTH];
     let id: &str = id.encode_lower(&mut buffer);
@@ -107,6 +110,15 @@ pub(super) fn exchange(exchange: &Exchange) {
     );
 }
 
+/// Whether an exchange speaks against the target that it went to.
+fn is_targets_fault(status: Option<StatusCode>, reason: Option<Reason>) -> bool {
+    match reason {
+        Some(Reason::UpstreamLoop | Reason::UpstreamForbidden) => true,
+        Some(reason) => reason.side() == Side::Upstream,
+        None => status.is_some_and(|status| status.is_server_error()),
+    }
+}
+
 /// From the request's head to its departure, without what connecting took: what it waited for in here.
 fn queued(exchange: &Exchange, asked: &Asked) -> Option<Duration> {
     let waited = exchange.sent_upstream?.duration_since(asked.at?);
@@ -164,8 +176,30 @@ pub(crate) fn handshake(site: &Site, failed: &Handshake<'_>) {
     );
 }
 
-/// The record of something that changed, or was refused a change, by an operator or by itself.
-pub(crate) fn audit(service: &str, action: &str, result: &str, reason: &str, detail: &str) {
+/// Something that changed, or was refused a change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Audit<'a> {
+    /// What was done, or would have been.
+    pub action: &'static str,
+    /// How that ended.
+    pub result: &'static str,
+    /// The stable word for why it did not go well; empty when it did.
+    pub reason: &'static str,
+    /// All of it in words.
+    pub detail: &'a str,
+    /// Who did it; none where it was nobody's wish.
+    pub actor: Option<&'a str>,
+}
+
+/// The record of it.
+pub(crate) fn audit(service: &str, audit: &Audit<'_>) {
+    let Audit {
+        action,
+        result,
+        reason,
+        detail,
+        actor,
+    } = *audit;
     let time = SystemTime::now();
     event!(
         target: RECORD, parent: None, Level::INFO,
@@ -177,6 +211,7 @@ pub(crate) fn audit(service: &str, action: &str, result: &str, reason: &str, det
         action,
         result,
         reason,
+        actor,
         detail,
     );
 }

@@ -11,7 +11,7 @@ mod notice;
 mod policy;
 mod ring;
 
-pub(crate) use event::{Handshake, audit, handshake};
+pub(crate) use event::{Audit, Handshake, audit, handshake};
 pub(crate) use exchange::Exchange;
 pub(crate) use format::{Fields, Format, cut, write_text};
 pub(crate) use inflight::{Inflight, Open, Roll};

@@ -371,7 +371,10 @@ mod tests {
     async fn own_listeners_are_not_asked() {
         let (address, _served) = scripted("").await;
         let target = Target::new(1, TargetUrl::parse(&address.to_string()).unwrap());
-        let own = OwnPorts(vec![address]);
+        let own = OwnPorts {
+            tcp: vec![address],
+            ..OwnPorts::default()
+        };
         let refused = ask(&target, &own, "/", LIMIT).await;
         assert!(matches!(refused, Err(AskError::Dial(DialError::Loop))));
     }

@@ -12,8 +12,11 @@ mod target;
 mod targets;
 
 pub(crate) use target::{Protocol, Target, TargetUrl};
-pub(crate) use targets::{OwnPorts, Targets};
+pub(crate) use targets::{
+    Change, Checked, OwnPorts, Probe, Refused, Rollback, Standing, Targets, refuse,
+};
 
+#[allow(unused_imports)]
 pub(crate) use ask::{Answered, AskError, KeepAlive, ask};
 pub(crate) use dialer::Dialer;
 pub(crate) use h2::{Multiplex, Share};

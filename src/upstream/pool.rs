@@ -127,8 +127,8 @@ impl Pool {
         })
     }
 
-    /// Closes what has been idle for too long.
-    pub(crate) fn sweep(&self) {
+    /// Closes what has been idle for too long, and what leads to another target than the one of this number.
+    pub(crate) fn sweep(&self, target: u64) {
         let mut idle = self.idle.borrow_mut();
         let limit = self.patience.limit();
         idle.retain(|idle| {
@@ -136,7 +136,9 @@ impl Pool {
                 self.patience.closed(ended, ended - idle.since);
                 return false;
             }
-            idle.since.elapsed() < idle.limit(limit) && !idle.connection.sender.is_closed()
+            idle.connection.target == target
+                && idle.since.elapsed() < idle.limit(limit)
+                && !idle.connection.sender.is_closed()
         });
     }
 

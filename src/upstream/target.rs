@@ -223,7 +223,9 @@ impl Target {
     pub(crate) fn count(&self, is_failed: bool) {
         if let Some(tally) = &self.tally {
             tally.exchanges.fetch_add(1, Ordering::Relaxed);
-            tally.failed.fetch_add(u64::from(is_failed), Ordering::Relaxed);
+            tally
+                .failed
+                .fetch_add(u64::from(is_failed), Ordering::Relaxed);
         }
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use portcullis_admin::{
-    AttemptView, Certificates, CertificatesView, ChainElement, ClientAuthView, CrlView, PartView,
-    Waiting,
+    AttemptView, Caller, Certificates, CertificatesView, ChainElement, ClientAuthView, CrlView,
+    PartView, Waiting,
 };
 use portcullis_certs::{
     Account, Attempt, Confirmation, CrlFacts, Facts as CertificateFacts, Outcome, Store, Trigger,
@@ -46,7 +46,15 @@ impl Certificates for House {
         }
     }
 
-    fn reload(&self) -> Waiting<'_, Vec<AttemptView>> {
+    fn reload<'a>(&'a self, caller: &'a Caller) -> Waiting<'a, Vec<AttemptView>> {
+        self.audit(
+            "certificate_reload",
+            "asked",
+            "",
+            "asked for by the admin plane",
+            Some(caller),
+        );
+        self.entry.reload(Trigger::Admin);
         Box::pin(async move {
             let store = Arc::clone(&self.certificates);
             let number = || self.certificates.current().number;

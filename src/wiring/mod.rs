@@ -2,29 +2,33 @@
 //! store did.
 
 mod certificates;
+mod entry;
 mod inflight;
+mod operation;
 mod status;
+mod targets;
 mod teller;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use portcullis_admin::{
-    Handles, MetricsFormat, Passage, Records, Refusal, TargetChange, TargetView, Waiting,
-};
+use portcullis_admin::{Handles, MetricsFormat, OptionView, Passage, Records, Waiting};
 use portcullis_certs::Store;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-use crate::config::Config;
+use crate::addresses::Addresses;
+use crate::config::{Config, Raw};
 use crate::crowd::Crowd;
 use crate::listener::Gate;
+use crate::log_filter::LogFilter;
 use crate::logging::Logging;
 use crate::metrics::{Facts, Metrics};
 use crate::phase::Life;
-use crate::records::{LogHandle, Policy, Ring, Roll, audit};
+use crate::records::{LogHandle, Policy, Ring, Roll};
 use crate::upstream::{Dialer, Targets};
 use crate::worker::Shared;
 
+pub(crate) use entry::Entry;
 pub(crate) use teller::Teller;
 
 /// Everything that lives as long as the process.
@@ -36,6 +40,14 @@ pub(crate) struct House {
     pub(crate) targets: Arc<Targets>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) log: LogHandle,
+    pub(crate) entry: Entry,
+    /// Somebody asked by the admin plane to drain.
+    pub(crate) drain: Arc<Notify>,
+    log_filter: LogFilter,
+    options: Arc<Vec<OptionView>>,
+    addresses: Addresses,
+    /// Tells this process from the one before it.
+    nonce: String,
     dialer: Dialer,
     policy: Arc<Policy>,
     roll: Arc<Roll>,
@@ -43,25 +55,48 @@ pub(crate) struct House {
     started: SystemTime,
 }
 
+/// What the house is put together from.
+pub(crate) struct Parts<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) raw: &'a Raw,
+    pub(crate) addresses: &'a Addresses,
+    pub(crate) life: Arc<Life>,
+    pub(crate) certificates: Arc<Store>,
+    pub(crate) targets: Arc<Targets>,
+    pub(crate) entry: Entry,
+}
+
 impl House {
-    pub(crate) fn new(
-        config: &Config,
-        life: Arc<Life>,
-        certificates: Arc<Store>,
-        targets: Arc<Targets>,
-        logging: &Logging,
-    ) -> Self {
+    pub(crate) fn new(parts: Parts<'_>, logging: &Logging) -> Self {
+        let Parts {
+            config,
+            raw,
+            addresses,
+            life,
+            certificates,
+            targets,
+            entry,
+        } = parts;
         let started = SystemTime::now();
         let log = logging.handle();
         let dialer = Dialer::new(targets.own(), config.limits.clone());
         let metrics = {
             let (certificates, targets) = (Arc::clone(&certificates), Arc::clone(&targets));
-            let (log, dialer) = (log.clone(), dialer.clone());
-            Metrics::new(move || facts(&certificates, &targets, &log, &dialer, started))
+            let (log, dialer, access) = (log.clone(), dialer.clone(), Arc::clone(&entry.access));
+            Metrics::new(move || Facts {
+                admin_refused: access.refused(),
+                ..facts(&certificates, &targets, &log, &dialer, started)
+            })
         };
         let config = Arc::new(config.clone());
         Self {
             log,
+            entry,
+            drain: Arc::default(),
+            log_filter: logging.filter(),
+            options: Arc::new(operation::said(raw)),
+            addresses: addresses.clone(),
+            nonce: format!("{:x}", fastrand::u64(..)),
             dialer,
             policy: Arc::new(Policy::new(&config.recording)),
             roll: Arc::default(),
@@ -100,7 +135,9 @@ impl House {
             inflight: this.clone(),
             targets: this.clone(),
             certificates: this.clone(),
-            metrics: this,
+            metrics: this.clone(),
+            configuration: this.clone(),
+            log_level: this,
         }
     }
 }
@@ -141,38 +178,6 @@ impl portcullis_admin::Metrics for House {
     }
 }
 
-impl portcullis_admin::Targets for House {
-    fn current(&self) -> TargetView {
-        let (current, configured) = (self.targets.current(), self.targets.configured());
-        TargetView {
-            url: current.url.to_string(),
-            configured: configured.to_string(),
-            drift: current.url != *configured,
-            answers_at: current.answers_at().map(|address| address.to_string()),
-        }
-    }
-
-    fn change(&self, change: TargetChange) -> Waiting<'_, Result<TargetView, Refusal>> {
-        Box::pin(async move {
-            let service = &self.config.service_name;
-            let before = self.targets.current();
-            match self.targets.change(&change.url, change.probe).await {
-                Ok(target) => {
-                    let detail = format!("{} -> {}", before.url, target.url);
-                    tracing::info!(from = %before.url, to = %target.url, "target changed");
-                    audit(service, "target_change", "done", "", &detail);
-                    Ok(portcullis_admin::Targets::current(self))
-                }
-                Err(refused) => {
-                    let (reason, detail) = (refused.0, refused.1);
-                    audit(service, "target_change", "refused", reason, &detail);
-                    Err(Refusal { reason, detail })
-                }
-            }
-        })
-    }
-}
-
 fn facts(
     store: &Store,
     targets: &Targets,
@@ -184,10 +189,11 @@ fn facts(
     Facts {
         parts: certificates::facts(store),
         generation: store.current().number,
-        target_drift: targets.current().url != *targets.configured(),
+        target_drift: targets.has_drifted(),
         log_dropped: [dropped.success, dropped.error, dropped.audit],
         log_sampled_out: log.sampled_out(),
         upstream_open: dialer.open(),
         started: Some(started),
+        admin_refused: Default::default(),
     }
 }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_admin::{Certificates, Lifecycle, StatusView};
-use serde_json::{Value, json};
+use portcullis_admin::{
+    Caller, Certificates, Connections, Counts, Latency, Lifecycle, LogDropped, PhaseView,
+    StatusView, UpstreamConnections,
+};
 
 use super::{House, certificates};
 use crate::metrics::Totals;
@@ -39,10 +41,29 @@ impl Lifecycle for House {
             counts: self.counts(),
         }
     }
+
+    fn drain(&self, caller: &Caller) -> PhaseView {
+        let phase = self.life.phase();
+        if phase < Phase::Announcing {
+            self.audit(
+                "drain",
+                "begun",
+                "",
+                "asked for by the admin plane",
+                Some(caller),
+            );
+            self.drain.notify_one();
+        }
+        // The control thread is about to say so, too.
+        let phase = phase.max(Phase::Announcing);
+        PhaseView {
+            phase: phase.word(),
+        }
+    }
 }
 
 impl House {
-    fn counts(&self) -> Value {
+    fn counts(&self) -> Counts {
         let (totals, now) = self.metrics.totals();
         let failed = failed(&totals);
         let quantile = |share| {
@@ -54,28 +75,36 @@ impl House {
             .iter()
             .filter(|(key, _)| key.0 == "failed");
         let dropped = self.log.dropped();
-        json!({
-            "requests": totals.requests.values().sum::<u64>(),
-            "requests_failed": failed.values().sum::<u64>(),
-            "failed_by_reason": failed,
-            "in_flight": now.in_flight,
-            "latency_ms": { "p50": quantile(0.5), "p90": quantile(0.9), "p99": quantile(0.99) },
-            "request_bytes": totals.bytes_in,
-            "response_bytes": totals.bytes_out,
-            "handshakes": totals.handshakes.values().sum::<u64>(),
-            "handshakes_failed": handshakes_failed.map(|(_, count)| count).sum::<u64>(),
-            "connections": { "handshake": now.handshaking, "open": now.open, "idle": now.idle },
-            "upstream_connections": {
-                "active": now.upstream_active(self.dialer.open()),
-                "idle": now.upstream_idle,
+        Counts {
+            requests: totals.requests.values().sum(),
+            requests_failed: failed.values().sum(),
+            failed_by_reason: failed,
+            in_flight: now.in_flight,
+            latency_ms: Latency {
+                p50: quantile(0.5),
+                p90: quantile(0.9),
+                p99: quantile(0.99),
             },
-            "log_dropped": {
-                "success": dropped.success,
-                "error": dropped.error,
-                "audit": dropped.audit,
+            request_bytes: totals.bytes_in,
+            response_bytes: totals.bytes_out,
+            handshakes: totals.handshakes.values().sum(),
+            handshakes_failed: handshakes_failed.map(|(_, count)| count).sum(),
+            connections: Connections {
+                handshake: now.handshaking,
+                open: now.open,
+                idle: now.idle,
             },
-            "log_sampled_out": self.log.sampled_out(),
-        })
+            upstream_connections: UpstreamConnections {
+                active: now.upstream_active(self.dialer.open()),
+                idle: now.upstream_idle,
+            },
+            log_dropped: LogDropped {
+                success: dropped.success,
+                error: dropped.error,
+                audit: dropped.audit,
+            },
+            log_sampled_out: self.log.sampled_out(),
+        }
     }
 }
 

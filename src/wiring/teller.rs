@@ -8,12 +8,14 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::phase::{Life, Phase};
-use crate::records::audit;
+use crate::records::{Audit, audit};
 
 /// The one who tells.
 #[derive(Debug)]
 pub(crate) struct Teller {
     service: String,
+    /// Before the name of each part.
+    prefix: &'static str,
     life: Arc<Life>,
     generations: watch::Sender<u64>,
 }
@@ -22,13 +24,48 @@ impl Teller {
     pub(crate) fn new(config: &Config, life: Arc<Life>, generations: watch::Sender<u64>) -> Self {
         Self {
             service: config.service_name.clone(),
+            prefix: "",
             life,
             generations,
         }
     }
 
+    /// One for the certificates of the admin plane, which nobody's readiness depends on.
+    pub(crate) fn of_admin_plane(
+        config: &Config,
+        life: Arc<Life>,
+        generations: watch::Sender<u64>,
+    ) -> Self {
+        Self {
+            prefix: "admin plane: ",
+            ..Self::new(config, life, generations)
+        }
+    }
+
+    fn part(&self, attempt: &Attempt) -> String {
+        format!("{}{}", self.prefix, attempt.part)
+    }
+
+    fn audit(
+        &self,
+        action: &'static str,
+        result: &'static str,
+        reason: &'static str,
+        detail: &str,
+    ) {
+        let told = Audit {
+            action,
+            result,
+            reason,
+            detail,
+            actor: None,
+        };
+        audit(&self.service, &told);
+    }
+
     fn published(&self, attempt: &Attempt, generation: &Generation) {
-        let (number, trigger, part) = (generation.number, attempt.trigger.word(), &*attempt.part);
+        let (number, trigger) = (generation.number, attempt.trigger.word());
+        let part = &*self.part(attempt);
         let none = || "none".to_owned();
         let old = attempt.old.clone().unwrap_or_else(none);
         let new = attempt.new.clone().unwrap_or_else(none);
@@ -45,7 +82,7 @@ impl Teller {
             tracing::warn!(part, generation = number, "{warning}");
             detail.push_str(&format!("; warning: {warning}"));
         }
-        audit(&self.service, RELOAD, "published", "", &detail);
+        self.audit(RELOAD, "published", "", &detail);
         if generation.has_certificate() && !generation.lacks_trust() {
             self.life.advance(Phase::Ready);
         }
@@ -53,7 +90,7 @@ impl Teller {
     }
 
     fn failed(&self, attempt: &Attempt, error: &LoadError) {
-        let (trigger, part) = (attempt.trigger.word(), &*attempt.part);
+        let (trigger, part) = (attempt.trigger.word(), &*self.part(attempt));
         if attempt.repeated {
             return tracing::debug!(part, trigger, %error, "still not loaded");
         }
@@ -70,7 +107,7 @@ impl Teller {
         let refused = attempt.refused.as_deref();
         let refused = refused.map_or_else(String::new, |new| format!(", {new} refused"));
         let detail = format!("{part}: trigger {trigger}, {old} kept{refused}: {error}");
-        audit(&self.service, RELOAD, "failed", error.reason(), &detail);
+        self.audit(RELOAD, "failed", error.reason(), &detail);
     }
 }
 
@@ -81,7 +118,7 @@ impl Observer for Teller {
             Outcome::Failed(error) => self.failed(attempt, error),
             // Somebody asked and wants to know; the rest is routine, and no attempt to change anything.
             Outcome::Unchanged => {
-                let (trigger, part) = (attempt.trigger.word(), &*attempt.part);
+                let (trigger, part) = (attempt.trigger.word(), &*self.part(attempt));
                 if attempt.trigger.is_asked_for() || attempt.recovered {
                     tracing::info!(trigger, part, "certificate unchanged");
                     let what = if attempt.recovered {
@@ -90,7 +127,7 @@ impl Observer for Teller {
                         "nothing new on disk"
                     };
                     let detail = format!("{part}: trigger {trigger}, {what}");
-                    audit(&self.service, RELOAD, "unchanged", "", &detail);
+                    self.audit(RELOAD, "unchanged", "", &detail);
                 } else {
                     tracing::debug!(trigger, part, "certificate unchanged");
                 }
@@ -99,7 +136,10 @@ impl Observer for Teller {
     }
 
     fn looked(&self, attempt: &Attempt, seen: &Confirmation) {
-        let (part, new) = (&*attempt.part, attempt.new.as_deref().unwrap_or("none"));
+        let (part, new) = (
+            &*self.part(attempt),
+            attempt.new.as_deref().unwrap_or("none"),
+        );
         let detail = match seen {
             Confirmation::Served => format!("{part}: {new} is shown to clients"),
             Confirmation::Unverified(why) => {
@@ -116,7 +156,7 @@ impl Observer for Teller {
                 format!("{part}: {new} was published, {other} is shown to clients")
             }
         };
-        audit(&self.service, LOOK, seen.word(), "", &detail);
+        self.audit(LOOK, seen.word(), "", &detail);
     }
 }
 

@@ -228,9 +228,10 @@ impl Worker {
     async fn sweep(self: Rc<Self>) {
         loop {
             tokio::time::sleep(SWEEP).await;
-            self.pool.sweep();
+            let target = self.target().number;
+            self.pool.sweep(target);
             let limit = self.config.limits.pool_idle;
-            self.multiplex.sweep(limit, self.target().number);
+            self.multiplex.sweep(limit, target);
             let idle = self.pool.len() + self.multiplex.idle();
             // A worker that is busy all the time does not sleep, and its last records would wait.
             records::hand_over();

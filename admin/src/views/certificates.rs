@@ -1,9 +1,10 @@
 //! What there is to say of certificates.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The body of `GET /certs`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CertificatesView {
     /// The number of the generation served; 0 before the first certificate.
     pub generation: u64,
@@ -11,6 +12,7 @@ pub struct CertificatesView {
     pub since: String,
     /// The first part: the certificate for clients that ask for no name.
     #[serde(flatten)]
+    #[schema(ignore)]
     pub default: Option<PartView>,
     /// All parts, which are loaded each as one: certificates (with the client CAs beside them), client CAs, ticket seed.
     pub parts: Vec<PartView>,
@@ -21,7 +23,7 @@ pub struct CertificatesView {
 }
 
 /// What `GET /status` says of certificates; `GET /certs` has the rest.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CertificateSummary {
     /// The number of the generation served; 0 before the first certificate.
     pub generation: u64,
@@ -29,13 +31,14 @@ pub struct CertificateSummary {
     pub since: String,
     /// The first part: the certificate for clients that ask for no name.
     #[serde(flatten)]
+    #[schema(ignore)]
     pub default: Option<PartView>,
     /// All parts, in short.
     pub parts: Vec<PartSummary>,
 }
 
 /// One part in short.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PartSummary {
     /// Its folder, or its first file.
     pub source: String,
@@ -84,7 +87,7 @@ impl From<CertificatesView> for CertificateSummary {
 }
 
 /// Files that are loaded together, on disk and served.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PartView {
     /// Its folder, or its first file.
     pub source: String,
@@ -115,7 +118,7 @@ pub struct PartView {
 }
 
 /// How clients are asked for a certificate.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ClientAuthView {
     /// Whether requests without one are refused.
     pub required: bool,
@@ -126,7 +129,7 @@ pub struct ClientAuthView {
 }
 
 /// One CRL.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CrlView {
     /// Who issued it.
     pub issuer: String,
@@ -139,7 +142,7 @@ pub struct CrlView {
 }
 
 /// One certificate of the chain.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ChainElement {
     /// Distinguished name.
     pub subject: String,
@@ -160,7 +163,7 @@ pub struct ChainElement {
 }
 
 /// How one attempt to reload one part ended.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AttemptView {
     /// The part: its folder, or its first file.
     pub source: String,

@@ -1,6 +1,6 @@
 //! The options about how the process is run and watched.
 
-use super::super::options::{Opt, opt};
+use super::super::options::{Opt, list, opt, switch};
 
 const HEADING: &str = "Operation";
 
@@ -10,7 +10,47 @@ pub(super) static OPTIONS: &[Opt] = &[
         "admin",
         "ADDR",
         Some("127.0.0.1:9901"),
-        "The admin plane; loopback only",
+        "The admin plane: an address, or unix:/PATH for a socket of mode 0600. Off the loopback it needs --admin-token-file and --admin-tls",
+    ),
+    opt(
+        HEADING,
+        "admin-token-file",
+        "FILE",
+        None,
+        "Whoever asks the admin plane needs a token of this file: lines of NAME read|write TOKEN, or one bare token. Read again when it changes",
+    ),
+    switch(
+        HEADING,
+        "admin-tls",
+        "Serve the admin plane over TLS, with the certificate that is served to clients",
+    ),
+    opt(
+        HEADING,
+        "admin-cert",
+        "FILE",
+        None,
+        "Serve the admin plane over TLS with this certificate of its own; goes with --admin-key",
+    ),
+    opt(
+        HEADING,
+        "admin-key",
+        "FILE",
+        None,
+        "The key of --admin-cert",
+    ),
+    opt(
+        HEADING,
+        "admin-client-ca",
+        "FILE",
+        None,
+        "Whoever asks the admin plane over TLS needs a certificate of these CAs, too",
+    ),
+    list(
+        HEADING,
+        "admin-host",
+        "NAME",
+        None,
+        "A host name under which the admin plane may be asked; addresses and localhost always are (protects against DNS rebinding)",
     ),
     opt(
         HEADING,

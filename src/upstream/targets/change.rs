@@ -97,10 +97,7 @@ impl Targets {
     }
 
     /// Back to the configured target, without a question: it must always be possible. False when it was in force for good already.
-    pub(crate) async fn revert(
-        &self,
-        is_expected: impl Fn(u64) -> bool,
-    ) -> Result<bool, Refused> {
+    pub(crate) fn revert(&self, is_expected: impl Fn(u64) -> bool) -> Result<bool, Refused> {
         let mut state = self.state();
         expected(&state, &is_expected)?;
         if !self.has_drifted() && state.trial.is_none() {
@@ -172,7 +169,10 @@ impl Targets {
                 return Err(Refused("loop", why));
             }
             refuse_address(address.ip()).map_err(|(reason, why)| {
-                Refused(reason, format!("{url} leads to {}, which {why}", address.ip()))
+                Refused(
+                    reason,
+                    format!("{url} leads to {}, which {why}", address.ip()),
+                )
             })?;
         }
         Ok(())

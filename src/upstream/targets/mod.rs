@@ -17,7 +17,8 @@ use super::target::{Endpoint, Target, TargetUrl};
 pub(crate) use change::{Change, Checked, Probe};
 pub(crate) use own::OwnPorts;
 pub(crate) use refusals::{Refused, refuse, refuse_address};
-pub(crate) use trial::{Rollback, Trial, Why};
+pub(crate) use trial::Rollback;
+use trial::Trial;
 
 /// The configured target, the one in force, and the rules for changing it.
 #[derive(Debug)]

@@ -49,8 +49,7 @@ pub(super) fn plain(ip: IpAddr) -> IpAddr {
     };
     // The last 32 bits, as a mapped address has them.
     let [.., a, b] = v6.segments();
-    Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, a, b)
-        .to_canonical()
+    Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, a, b).to_canonical()
 }
 
 /// Whether an address is one of this host's: only those can be bound.

@@ -15,10 +15,9 @@ pub(crate) fn refuse(url: &TargetUrl) -> Result<(), Refused> {
     match url.endpoint() {
         Endpoint::Address(address) => refuse_address(address.ip())
             .map_err(|(reason, why)| Refused(reason, format!("{url} {why}"))),
-        Endpoint::Name(name, _) if METADATA_NAMES.contains(&name.as_str()) => Err(Refused(
-            "metadata",
-            format!("{url} {METADATA}"),
-        )),
+        Endpoint::Name(name, _) if METADATA_NAMES.contains(&name.as_str()) => {
+            Err(Refused("metadata", format!("{url} {METADATA}")))
+        }
         Endpoint::Name(..) | Endpoint::Localhost(_) | Endpoint::Unix(_) => Ok(()),
     }
 }
@@ -40,10 +39,16 @@ pub(crate) fn refuse_address(ip: IpAddr) -> Result<(), (&'static str, &'static s
         ),
     };
     if is_link_local {
-        return Err(("link_local", "is link-local: it leads to the node, not to an application"));
+        return Err((
+            "link_local",
+            "is link-local: it leads to the node, not to an application",
+        ));
     }
     if is_nobodys {
-        return Err(("unusable", "is no address of an application; write the one that it listens on"));
+        return Err((
+            "unusable",
+            "is no address of an application; write the one that it listens on",
+        ));
     }
     Ok(())
 }
@@ -99,17 +104,35 @@ mod tests {
             let refused = refuse_address(address.parse().unwrap());
             assert_eq!(refused.unwrap_err().0, reason, "{address}");
         }
-        for address in ["127.0.0.1", "::1", "10.0.0.1", "fd00::1", "192.168.0.1", "::ffff:10.0.0.1"] {
-            assert_eq!(refuse_address(address.parse().unwrap()), Ok(()), "{address}");
+        for address in [
+            "127.0.0.1",
+            "::1",
+            "10.0.0.1",
+            "fd00::1",
+            "192.168.0.1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert_eq!(
+                refuse_address(address.parse().unwrap()),
+                Ok(()),
+                "{address}"
+            );
         }
     }
 
     #[test]
     fn a_name_of_instance_metadata_needs_no_resolver_to_be_refused() {
-        for url in ["http://metadata.google.internal", "http://METADATA:80", "h2c://metadata.goog.:1"] {
+        for url in [
+            "http://metadata.google.internal",
+            "http://METADATA:80",
+            "h2c://metadata.goog.:1",
+        ] {
             let refused = refuse(&TargetUrl::parse(url).unwrap());
             assert_eq!(refused.unwrap_err().0, "metadata", "{url}");
         }
-        assert_eq!(refuse(&TargetUrl::parse("http://metadata.example").unwrap()), Ok(()));
+        assert_eq!(
+            refuse(&TargetUrl::parse("http://metadata.example").unwrap()),
+            Ok(())
+        );
     }
 }

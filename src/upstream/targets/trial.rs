@@ -86,9 +86,9 @@ impl Targets {
                 changed.await;
                 continue;
             };
-            let why = window.look(&trial.target, Instant::now()).or_else(|| {
-                trial.left().is_zero().then_some(Why::Unconfirmed)
-            });
+            let why = window
+                .look(&trial.target, Instant::now())
+                .or_else(|| trial.left().is_zero().then_some(Why::Unconfirmed));
             if let Some(rollback) = why.and_then(|why| self.roll_back(&trial, why)) {
                 undone(&rollback);
                 continue;
@@ -187,7 +187,11 @@ mod tests {
             "what went well long ago does not count any more"
         );
         let other = target(8);
-        assert_eq!(window.look(&other, at(27)), None, "another target begins anew");
+        assert_eq!(
+            window.look(&other, at(27)),
+            None,
+            "another target begins anew"
+        );
         count(&other, 0, 5);
         assert_eq!(window.look(&other, at(28)), Some(Why::Failures(5, 5)));
     }

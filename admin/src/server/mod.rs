@@ -1,11 +1,15 @@
 //! Serving a router on its own accept loop. axum is only the router here: the loop, the number of connections and the
 //! waits are bounded by us, so that a slow or greedy client of the admin port cannot block the others.
 
+mod door;
+mod pace;
+mod peer;
+mod slot;
+
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -15,27 +19,37 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-/// Serves `router` on `listener` until the future is dropped.
+use self::door::Arrived;
+use self::pace::Pace;
+
+pub use door::{Door, Io, Secure, Secured};
+pub(crate) use peer::ClientKey;
+pub use peer::Peer;
+pub(crate) use slot::{Following, Slot};
+
+/// Serves `router` at `door` until the future is dropped.
 ///
 /// When all places are taken the oldest connection gives way: silent clients, however many, cannot lock out a probe. A
-/// follower of the records does not, and there are places that followers cannot take.
-pub async fn serve(listener: TcpListener, router: Router) -> Infallible {
+/// follower of the records does not, and there are places that followers cannot take. Where most are of clients that were not
+/// let in (yet), these make room among themselves.
+pub async fn serve(door: Door, router: Router) -> Infallible {
     let mut open: VecDeque<(AbortHandle, Slot)> = VecDeque::new();
     let followers = Arc::new(Semaphore::new(MAX_FOLLOWERS));
+    let mut pace = Pace::new(BURST, RATE);
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
+        pace.keep().await;
+        match door.accept().await {
+            Ok(arrived) => {
                 open.retain(|(connection, _)| !connection.is_finished());
                 if open.len() >= MAX_CONNECTIONS {
                     make_room(&mut open);
                 }
                 let slot = Slot::new(&followers);
-                let served = connection(stream, router.clone(), slot.clone());
+                let served = connection(arrived, router.clone(), slot.clone());
                 open.push_back((tokio::spawn(served).abort_handle(), slot));
             }
             // Out of file descriptors or a connection that went before we came: neither may end the loop.
@@ -45,17 +59,25 @@ pub async fn serve(listener: TcpListener, router: Router) -> Infallible {
 }
 
 fn make_room(open: &mut VecDeque<(AbortHandle, Slot)>) {
-    let oldest = open.iter().position(|(_, slot)| !slot.follows());
+    let outside = open.iter().filter(|(_, slot)| !slot.is_admitted());
+    let is_flood = outside.count() > MAX_CONNECTIONS / 2;
+    let gives_way = |slot: &Slot| !(slot.follows() || is_flood && slot.is_admitted());
+    let oldest = open.iter().position(|(_, slot)| gives_way(slot));
     if let Some((connection, _)) = oldest.and_then(|oldest| open.remove(oldest)) {
         connection.abort();
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, slot: Slot) {
+async fn connection(arrived: Arrived, router: Router, slot: Slot) {
+    // A handshake that fails concerns this client alone, and it knows already.
+    let Ok(Ok((io, peer))) = timeout(HEAD_TIMEOUT, arrived.enter()).await else {
+        return;
+    };
     let routes = TowerToHyperService::new(router);
     let own_slot = slot.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(own_slot.clone());
+        request.extensions_mut().insert(peer.clone());
         routes.call(request)
     });
     let mut served = pin!(
@@ -63,64 +85,23 @@ async fn connection(stream: TcpStream, router: Router, slot: Slot) {
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(io), service)
     );
-    // What goes wrong here concerns this client alone, and it knows already. A follower may stay.
+    // What goes wrong here concerns this client alone, too. A follower may stay.
     while timeout(CONNECTION_TIMEOUT, &mut served).await.is_err() && slot.follows() {}
-}
-
-/// A connection's place among those of its listener. A handler finds it among the extensions of the request.
-#[derive(Clone, Debug)]
-pub(crate) struct Slot {
-    /// The places for followers that are left.
-    followers: Arc<Semaphore>,
-    follows: Arc<AtomicBool>,
-}
-
-impl Slot {
-    fn new(followers: &Arc<Semaphore>) -> Self {
-        Self {
-            followers: Arc::clone(followers),
-            follows: Arc::default(),
-        }
-    }
-
-    /// Makes this connection a follower's, unless there are too many of them.
-    pub(crate) fn follow(&self) -> Option<Following> {
-        let permit = Arc::clone(&self.followers).try_acquire_owned().ok()?;
-        self.follows.store(true, Ordering::Relaxed);
-        Some(Following {
-            follows: Arc::clone(&self.follows),
-            _permit: permit,
-        })
-    }
-
-    fn follows(&self) -> bool {
-        self.follows.load(Ordering::Relaxed)
-    }
-}
-
-/// A follower's place: its connection is neither timed nor asked to give way as long as this lives.
-#[derive(Debug)]
-pub(crate) struct Following {
-    follows: Arc<AtomicBool>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Drop for Following {
-    fn drop(&mut self) {
-        self.follows.store(false, Ordering::Relaxed);
-    }
 }
 
 const MAX_CONNECTIONS: usize = 64;
 /// The rest is left to probes and to whoever looks into what is wrong.
 const MAX_FOLLOWERS: usize = 60;
 const MAX_HEAD: usize = 64 * 1024;
-/// Also the keep-alive limit: hyper knows one timer for both.
+/// For a TLS handshake. Also the keep-alive limit: hyper knows one timer for both.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
 const BACK_OFF: Duration = Duration::from_millis(100);
+/// Connections at once, and so many a second: more would be work that workers could do.
+const BURST: u32 = 1000;
+const RATE: u32 = 1000;
 
 #[cfg(test)]
 mod tests {
@@ -128,10 +109,10 @@ mod tests {
     use std::net::SocketAddr;
 
     use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-    use tokio::net::TcpSocket;
+    use tokio::net::{TcpSocket, TcpStream};
 
     use super::*;
-    use crate::fakes::{History, handles, id};
+    use crate::fakes::{History, access, handles, id};
 
     /// A client with as little room for what it does not read as there can be.
     struct Client(BufReader<TcpStream>);
@@ -181,7 +162,8 @@ mod tests {
         let listener = socket.listen(128).unwrap();
         let address = listener.local_addr().unwrap();
         let records: Arc<dyn crate::Records> = Arc::<History>::clone(records);
-        tokio::spawn(serve(listener, crate::admin(handles(records))));
+        let door = Door::Tcp(listener, None);
+        tokio::spawn(serve(door, crate::admin(handles(records), access())));
         address
     }
 

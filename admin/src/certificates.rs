@@ -5,17 +5,32 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use crate::guard::Caller;
 use crate::handles::Handles;
+use crate::problem::Problem;
 use crate::views::{AttemptView, CertificatesView};
 
+/// Certificates: on disk and served
+///
+/// Beside the fields listed, those of the first part stand at the top.
+#[utoipa::path(get, path = "/certs", tag = "certificates", responses(
+    (status = 200, description = "What is served, and how the last reload ended", body = CertificatesView),
+))]
 pub(crate) async fn show(State(handles): State<Handles>) -> Json<CertificatesView> {
     Json(handles.certificates.view())
 }
 
+/// Read the certificates again
+///
 /// Answers with the real outcome: 200 when what is on disk is served now, 409 with the reason when something of it is not.
-pub(crate) async fn reload(State(handles): State<Handles>) -> Response {
-    let attempts = handles.certificates.reload().await;
+#[utoipa::path(post, path = "/certs/reload", tag = "certificates", responses(
+    (status = 200, description = "What is on disk is served", body = Reloaded),
+    (status = 409, description = "Something of it is not, and the old one is still served; the word for why stands in `reason`", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn reload(State(handles): State<Handles>, caller: Caller) -> Response {
+    let attempts = handles.certificates.reload(&caller).await;
     let failed: Vec<_> = attempts
         .iter()
         .filter(|attempt| attempt.error.is_some())
@@ -30,7 +45,7 @@ pub(crate) async fn reload(State(handles): State<Handles>) -> Response {
         } else {
             format!("{} of {} parts failed", failed.len(), attempts.len())
         };
-        let problem = crate::problem::Problem::new(
+        let problem = Problem::new(
             StatusCode::CONFLICT,
             format!(
                 "{what}, generation {} is still served: {}",
@@ -46,10 +61,12 @@ pub(crate) async fn reload(State(handles): State<Handles>) -> Response {
 }
 
 /// The body of a reload that went well: its most telling part, and all of them.
-#[derive(Serialize)]
-struct Reloaded {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Reloaded {
     #[serde(flatten)]
+    #[schema(ignore)]
     telling: Option<AttemptView>,
+    /// All parts.
     attempts: Vec<AttemptView>,
 }
 
