@@ -10,6 +10,8 @@ mod support;
 mod access_log;
 /// The admin and probe planes as an operator sees them.
 mod admin;
+/// Who is let in to the admin plane, and how it is reached.
+mod admin_entry;
 /// Large bodies with bounded memory.
 mod bodies;
 /// Rotation, refusal and late arrival of certificates.
@@ -46,6 +48,8 @@ mod metrics;
 mod misbehaving_apps;
 /// Malformed requests, clients that leave, time limits.
 mod misbehaving_clients;
+/// What an operator may look at and change of the process itself.
+mod operation;
 /// The client commands.
 mod operator;
 /// Exit codes, signals, configuration mistakes, `check` and `demo`.
@@ -62,6 +66,8 @@ mod retirement;
 mod rotation;
 /// Several certificates, chosen by name.
 mod sni;
+/// The target, changed as a transaction.
+mod target;
 /// Sessions resumed, by whom and for how long.
 mod tickets;
 /// Nothing is changed but what is documented.

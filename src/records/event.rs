@@ -44,8 +44,12 @@ pub(super) fn exchange(exchange: &Exchange) {
             .trace_id()
             .filter(|_| exchange.is_believed && asked.is_sampled()),
     });
-    if let Some(target) = &exchange.target {
-        target.count(is_targets_fault(exchange.status, reason));
+    let is_targets_fault = is_targets_fault(exchange.status, reason);
+    if let Some(target) = &exchange.target
+        && (is_targets_fault || exchange.sent_upstream.is_some())
+    {
+        // What was refused before it got there says nothing of it.
+        target.count(is_targets_fault);
     }
     let id = exchange.id.hyphenated();
     let mut buffer = [0; Hyphenated::LENGTH];

@@ -157,6 +157,14 @@ impl Client {
         }
     }
 
+    /// The same client, at the admin plane of its sidecar.
+    pub(crate) fn at_admin(&self, sidecar: &Sidecar) -> Self {
+        Self {
+            address: sidecar.admin,
+            ..self.clone()
+        }
+    }
+
     /// The same client, asking for another name.
     pub(crate) fn asking(&self, name: &'static str) -> Self {
         Self {

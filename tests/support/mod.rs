@@ -8,7 +8,7 @@ mod sidecar;
 mod wait;
 
 pub(crate) use app::{App, Talk, hello};
-pub(crate) use client::{Client, H2, h2_get, read_answer, read_until, send};
+pub(crate) use client::{Answer, Client, H2, h2_get, read_answer, read_until, send};
 pub(crate) use pki::{Ca, Leaf, Secret, tomorrow};
 pub(crate) use sidecar::{Ended, Sidecar, portcullis, running};
 pub(crate) use wait::{PATIENCE, eventually};

@@ -25,12 +25,10 @@ pub(crate) fn portcullis() -> Command {
 /// `portcullis run` on ports that the system picks.
 pub(crate) fn running() -> Command {
     let mut command = portcullis();
-    command.args(["run", "--listen", "127.0.0.1:0"]).args([
-        "--admin",
-        "127.0.0.1:0",
-        "--probe",
-        "127.0.0.1:0",
-    ]);
+    command
+        .args(["run", "--listen", "127.0.0.1:0", "--probe", "127.0.0.1:0"])
+        // By the environment, so that a test can say otherwise.
+        .env("PORTCULLIS_ADMIN", "127.0.0.1:0");
     command
 }
 
@@ -44,6 +42,7 @@ pub(crate) struct Sidecar {
     reader: Thread,
     pub(crate) https: SocketAddr,
     pub(crate) redirect: Option<SocketAddr>,
+    /// Nowhere, where the plane is at a Unix socket.
     pub(crate) admin: SocketAddr,
     pub(crate) probe: SocketAddr,
     pub(crate) ca: Ca,
@@ -155,11 +154,11 @@ impl Sidecar {
             .split_whitespace()
             .filter_map(|word| word.split_once('='))
             .collect();
-        let address = |name: &str| fields.get(name).map(|text| text.parse().unwrap());
+        let address = |name: &str| fields.get(name).and_then(|text| text.parse().ok());
         Self {
             https: address("https").unwrap(),
             redirect: address("redirect"),
-            admin: address("admin").unwrap(),
+            admin: address("admin").unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))),
             probe: address("probe").unwrap(),
             child,
             stdout,
@@ -249,6 +248,14 @@ impl Sidecar {
         let value = |line: &str| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok();
         let value: f64 = text.lines().find_map(value).unwrap_or_default();
         value as u64
+    }
+
+    /// A request without a body to the admin plane.
+    pub(crate) async fn ask_admin(&self, method: &str, path: &str, fields: &str) -> Answer {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n{fields}\r\n"
+        );
+        send(self.admin, request).await
     }
 
     pub(crate) async fn put_target(&self, body: &str) -> Answer {
