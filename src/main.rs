@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::ArgMatches;
 use portcullis::addresses::Addresses;
 use portcullis::app::{self, End};
-use portcullis::config::{self, Config};
+use portcullis::config::{self, Config, Reading};
 use portcullis::logging::Logging;
 use portcullis::{check, demo, operator, restrict};
 
@@ -48,17 +48,16 @@ fn show(matches: &ArgMatches) -> ExitCode {
 }
 
 fn explain(matches: &ArgMatches) -> ExitCode {
-    match Config::load(matches) {
-        Ok((config, raw)) => {
-            let account = check::explain(&config, &raw);
-            print(&account.text);
-            if account.is_sound {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::from(USAGE)
-            }
-        }
-        Err(mistakes) => fail(USAGE, &mistakes),
+    let reading = Reading::of(matches);
+    let account = check::explain(&reading);
+    print(&account.text);
+    if !reading.mistakes.0.is_empty() {
+        return fail(USAGE, &reading.mistakes);
+    }
+    if account.is_sound {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(USAGE)
     }
 }
 
