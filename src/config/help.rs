@@ -10,12 +10,12 @@ use super::table::options;
 pub fn command() -> Command {
     let run = Command::new("run")
         .about("Serve: terminate TLS, forward to the application, log every request");
-    let demo = Command::new("demo").about(
-        "See it work: a built-in application, a throw-away CA and certificate, the sidecar in front, and the lines to try",
-    );
-    let check = Command::new("check").about(
-        "Check configuration and certificate without serving, and show every value with its origin",
-    );
+    let demo = Command::new("demo")
+        .about("See it work here: an application, a CA and the sidecar, with lines to try")
+        .long_about("See it work: a built-in application, a throw-away CA and certificate, the sidecar in front, and the lines to try. Nothing has to be prepared, and nothing is left behind.");
+    let check = Command::new("check")
+        .about("Say what would be run: values and origins, certificates, ports, exposure")
+        .long_about("Check configuration and certificates without serving: every value with its origin, what is in the certificates, which ports there would be and what would be exposed. It touches no port. Exit code 2 when something is wrong.");
     Command::new("portcullis")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Portcullis stands in a pod beside an application nobody dares to change and gives it HTTPS")
