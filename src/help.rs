@@ -49,7 +49,7 @@ fn list(text: &mut String, heading: &str, commands: &[&Command]) {
 const GROUPS: [(&str, &[&str]); 3] = [
     ("Serve:", &["run", "demo"]),
     (
-        "Look before, and around (without asking a sidecar):",
+        "Look, without asking a running sidecar:",
         &["check", "doctor", "inject"],
     ),
     (

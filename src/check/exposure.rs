@@ -1,12 +1,12 @@
 //! What would be exposed, to whom, in sentences.
 
 use super::ports::{AdminDoor, Reach};
-use super::{Remark, said};
+use super::{Remark, is_on, said};
 use crate::config::{Config, Raw};
 
 /// All of it, the application first.
 pub(super) fn of(config: &Config, raw: &Raw) -> Vec<Remark> {
-    let mut remarks = vec![application(config), target(config)];
+    let mut remarks = vec![application(config), target(config, raw)];
     remarks.extend(redirect(config));
     remarks.extend(proxies(config));
     remarks.push(admin(&AdminDoor::of(config, raw)));
@@ -43,11 +43,16 @@ fn application(config: &Config) -> Remark {
     ))
 }
 
-fn target(config: &Config) -> Remark {
+fn target(config: &Config, raw: &Raw) -> Remark {
     let target = &config.target;
     if target.is_local() {
+        let elsewhere = if is_on(raw, "require-loopback-app") {
+            "the sidecar is not ready while the application also listens elsewhere (--require-loopback-app)"
+        } else {
+            "whether the application also listens elsewhere cannot be seen from here: bind it to the loopback"
+        };
         return Remark::Fact(format!(
-            "plain HTTP to the application ({target}) stays in the pod; whether the application also listens elsewhere cannot be seen from here: bind it to the loopback"
+            "plain HTTP to the application ({target}) stays in the pod; {elsewhere}"
         ));
     }
     Remark::Warning(format!(
@@ -138,7 +143,7 @@ fn probe(config: &Config) -> Remark {
         ));
     }
     Remark::Fact(format!(
-        "the probe plane on {address} is open to who reaches the pod, in plain HTTP: health, and metrics with certificate names and numbers of requests; it changes nothing, and a NetworkPolicy can close it"
+        "the probe plane on {address} is open to whoever reaches the pod, in plain HTTP: health, and metrics with certificate names and numbers of requests; it changes nothing, and a NetworkPolicy can close it"
     ))
 }
 
@@ -209,7 +214,7 @@ mod tests {
             "stays in the pod",
             "no plain HTTP listener",
             "every container of the pod",
-            "the probe plane on [::]:9902 is open to who reaches the pod",
+            "the probe plane on [::]:9902 is open to whoever reaches the pod",
         ] {
             has("", false, part);
         }

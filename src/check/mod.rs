@@ -31,7 +31,9 @@ pub fn explain(reading: &Reading) -> Account {
         };
     };
     if !mistakes.is_empty() {
-        text.push_str("  what follows has defaults in the place of mistaken values\n");
+        text.push_str(
+            "  what follows has the default in the place of each value that cannot be read\n",
+        );
     }
     values::in_effect(&mut text, config);
     let is_sound = certificates::describe(&mut text, config);

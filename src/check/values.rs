@@ -9,6 +9,10 @@ use crate::config::{Config, Raw, options};
 /// A line for each option.
 pub(super) fn describe(raw: &Raw) -> String {
     let mut text = String::from("configuration\n");
+    let width = options()
+        .map(|opt| opt.name.len())
+        .max()
+        .unwrap_or_default();
     for opt in options() {
         let (value, origin) = match raw.get(opt.name) {
             Some(given) if opt.name == "cert-dir" && raw.is_explicit("cert") => {
@@ -17,7 +21,7 @@ pub(super) fn describe(raw: &Raw) -> String {
             Some(given) => (given.text(), given.origin.to_string()),
             None => ("-".to_owned(), "not set".to_owned()),
         };
-        let _ = writeln!(text, "  {:<21} {value:<28} {origin}", opt.name);
+        let _ = writeln!(text, "  {:<width$} {value:<28} {origin}", opt.name);
     }
     text
 }

@@ -10,7 +10,7 @@ use crate::terminal::is_colourful;
 /// Adds which admin plane is asked and how the answer is shown, here and below, and says what the command is for by example.
 pub(super) fn with_common(command: Command, examples: &'static str) -> Command {
     command
-        .args(looks().map(|arg| arg.global(true)))
+        .args(looks().map(|arg| arg.global(true).display_order(LAST)))
         .args(PLANE.map(|(name, value, help)| {
             valued(name, value, help)
                 .help_heading("Admin plane")
@@ -135,6 +135,9 @@ const PLANE: [(&str, &str, &str); 6] = [
         "With https: the key of that certificate, PEM [env: PORTCULLIS_ADMIN_CLIENT_KEY]",
     ),
 ];
+
+/// Behind what is the command's own.
+const LAST: usize = 900;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 refused or negative, 2 usage, 3 admin plane not reachable, 4 timed out.";

@@ -221,14 +221,17 @@ impl Answer<'_> {
             Err(trouble) => return trouble,
         };
         let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let words = match problem["detail"].as_str() {
-            Some(detail) => detail.to_owned(),
-            None => format!("{} answered {status}", plane.address),
+        let Some(detail) = problem["detail"].as_str() else {
+            return Trouble::Negative(format!("{} answered {status}", plane.address));
         };
+        let words = detail.to_owned();
         match status {
             StatusCode::BAD_REQUEST => Trouble::Usage(words),
             StatusCode::UNAUTHORIZED if plane.token.is_none() => Trouble::Negative(format!(
                 "{words}; give a token with --admin-token-file FILE"
+            )),
+            StatusCode::NOT_FOUND => Trouble::Negative(format!(
+                "{words}; perhaps the sidecar is older than this command"
             )),
             _ => Trouble::Negative(words),
         }
@@ -283,6 +286,9 @@ mod tests {
         ] {
             assert_eq!(trouble(problem(status)).await, wanted);
         }
+        let older = trouble(problem("404 Not Found")).await;
+        assert_eq!(older.code(), 1);
+        assert!(older.to_string().starts_with("not so; perhaps"), "{older}");
         let bare = trouble(fake::answer("404 Not Found", "<html>")).await;
         assert_eq!(bare.code(), 1);
         assert!(

@@ -16,7 +16,6 @@ use crate::terminal::Ink;
 pub(super) fn command() -> Command {
     let command = Command::new("drain")
         .about("Make a running sidecar finish what it has and take no more")
-        .long_about("Make a running sidecar finish what it has and take no more. It is not ready from now on; its process, its metrics and its admin plane stay until SIGTERM. There is no way back but a restart.")
         .arg(switch("wait", "Return when it is drained"))
         .arg(
             valued(
@@ -127,6 +126,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(200);
 
 const EXAMPLES: &str = "\
+It is not ready from now on; its process, its metrics and its admin plane stay until SIGTERM.
+There is no way back but a restart.
+
 Examples:
   portcullis drain                       Begin, and return
   portcullis drain --wait                Return when nothing is in flight any more

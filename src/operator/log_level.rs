@@ -15,7 +15,6 @@ use crate::terminal::Ink;
 pub(super) fn command() -> Command {
     let command = Command::new("log-level")
         .about("Show or change how much a running sidecar logs of itself")
-        .long_about("Show or change how much a running sidecar logs of itself on stderr. Records of requests are not concerned. A restart returns to the configured level.")
         .arg(
             Arg::new("filter")
                 .value_name("FILTER")
@@ -69,6 +68,9 @@ fn level(said: &Value) -> Parts {
 const PATH: &str = "/log-level";
 
 const EXAMPLES: &str = "\
+This is what the sidecar says of itself on stderr; records of requests are not concerned. A change
+lasts until the next one or a restart, which returns to --log-level.
+
 Examples:
   portcullis log-level                          The level in force
   portcullis log-level debug                    Say more, until it is changed again or restarted

@@ -66,15 +66,20 @@ async fn secured(
 pub(super) fn odd(plane: &Plane, error: &hyper::Error) -> Trouble {
     let why = reason(error);
     let address = &plane.address;
-    Trouble::Unreachable(match &plane.tls {
-        Some(tls) if !tls.has_certificate && why.contains("CertificateRequired") => format!(
+    if plane.tls.as_ref().is_some_and(|tls| !tls.has_certificate)
+        && why.contains("CertificateRequired")
+    {
+        return Trouble::Unreachable(format!(
             "{address} wants a certificate from its clients; give --admin-client-cert and --admin-client-key"
-        ),
-        Some(_) => format!("what answers at {address} is no admin plane: {why}"),
-        None => format!(
-            "what answers at {address} is no admin plane: {why}; if it speaks TLS, say https://"
-        ),
-    })
+        ));
+    }
+    let hint = match address {
+        Address::Plain(_) => "; if it speaks TLS, say https://",
+        Address::Unix(_) | Address::Tls { .. } => "",
+    };
+    Trouble::Unreachable(format!(
+        "what answers at {address} is no admin plane: {why}{hint}"
+    ))
 }
 
 /// An error with all that it comes from.

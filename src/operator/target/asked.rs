@@ -21,7 +21,6 @@ pub(in super::super) fn command() -> Command {
         .after_help("Example: portcullis target revert");
     let command = Command::new("target")
         .about("Show or change where a running sidecar sends requests")
-        .long_about("Show or change where a running sidecar sends requests. A change is checked and tried before it is made, interrupts no request, and lasts until the next change or restart.")
         .subcommands([get, set(), confirm, revert]);
     with_common(command, EXAMPLES)
 }
@@ -159,6 +158,9 @@ fn entity_tag(text: &str) -> Result<HeaderValue, Trouble> {
 }
 
 const EXAMPLES: &str = "\
+A change is checked and tried before it is made, interrupts no request, and lasts until the next
+change or a restart, which returns to --target.
+
 Examples:
   portcullis target                                    Where requests go
   portcullis target set http://127.0.0.1:8081          Send them there, if it takes connections
