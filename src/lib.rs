@@ -30,6 +30,7 @@ pub mod config;
 pub mod demo;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+pub mod help;
 pub mod logging;
 pub mod operator;
 mod redirect;

@@ -52,6 +52,8 @@ mod misbehaving_clients;
 mod operation;
 /// The client commands.
 mod operator;
+/// The client commands that change something.
+mod operator_commands;
 /// Exit codes, signals, configuration mistakes, `check` and `demo`.
 mod process;
 /// Load balancers and proxies in front, and what is believed of what they say.

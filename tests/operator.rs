@@ -129,7 +129,138 @@ async fn where_nobody_listens_there_is_no_admin_plane() {
     status.args(["status", "--admin", &closed.to_string()]);
     let status = ended(status).await;
     assert_eq!(status.code, Some(3), "{}", status.stderr);
-    let mut odd = portcullis();
-    odd.args(["logs", "--admin", "unix:/run/admin"]);
-    assert_eq!(ended(odd).await.code, Some(2));
+    for (admin, code) in [
+        ("unix:/nowhere/admin.sock", 3),
+        ("unix:admin.sock", 2),
+        ("ftp://x", 2),
+    ] {
+        let mut odd = portcullis();
+        odd.args(["logs", "--admin", admin]);
+        let odd = ended(odd).await;
+        assert_eq!(odd.code, Some(code), "{admin}: {}", odd.stderr);
+    }
+}
+
+#[tokio::test]
+async fn certs_shows_what_is_served_and_reloads_what_is_on_disk() {
+    let app = hello("hi").await;
+    let mut sidecar = Sidecar::start(&app, &[]).await;
+    let shown = ended(command(&sidecar, &["certs"])).await;
+    assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+    for part in [
+        "DNS:localhost",
+        &sidecar.leaf.sha256(),
+        "days left",
+        "the same",
+    ] {
+        assert!(
+            shown.stdout.contains(part),
+            "{part} is not in\n{}",
+            shown.stdout
+        );
+    }
+    let same = ended(command(&sidecar, &["certs", "reload"])).await;
+    assert_eq!(same.code, Some(0), "{}", same.stderr);
+    assert!(same.stdout.contains("nothing to do"), "{}", same.stdout);
+
+    let good = sidecar.leaf.clone();
+    let other = sidecar.ca.leaf();
+    sidecar.secret.swap_files(&good.certificate, &other.key);
+    let refused = ended(command(&sidecar, &["certs", "reload"])).await;
+    assert_eq!((refused.code, &*refused.stdout), (Some(1), ""));
+    assert!(
+        refused.stderr.contains("nothing was changed"),
+        "{}",
+        refused.stderr
+    );
+
+    sidecar.secret.swap(&other);
+    // Whoever is first, the watcher or we: it is served then.
+    let reloaded = ended(command(&sidecar, &["certs", "reload", "--output", "json"])).await;
+    assert_eq!(reloaded.code, Some(0), "{}", reloaded.stderr);
+    let answer: Value = serde_json::from_str(&reloaded.stdout).unwrap();
+    assert_eq!(answer["attempts"][0]["new"], other.sha256());
+}
+
+#[tokio::test]
+async fn target_is_shown_and_changed() {
+    let (first, second) = (hello("first").await, hello("second").await);
+    let sidecar = Sidecar::start(&first, &[]).await;
+    let shown = ended(command(&sidecar, &["target"])).await;
+    assert_eq!(shown.code, Some(0), "{}", shown.stderr);
+    assert!(
+        shown.stdout.contains(&first.to_string()),
+        "{}",
+        shown.stdout
+    );
+    assert!(!shown.stdout.contains("drift"), "{}", shown.stdout);
+
+    let moved = ended(command(&sidecar, &["target", "set", &second.to_string()])).await;
+    assert_eq!(moved.code, Some(0), "{}", moved.stderr);
+    assert!(moved.stdout.starts_with("done "), "{}", moved.stdout);
+    assert_eq!(Client::h1(&sidecar).get("/").await.text(), "second");
+    let json = ended(command(&sidecar, &["target", "get", "--output", "json"])).await;
+    let target: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(target["drift"], true);
+    let status = ended(command(&sidecar, &["status"])).await;
+    assert!(
+        status.stdout.contains("drift: configured is"),
+        "{}",
+        status.stdout
+    );
+
+    let own = sidecar.https.to_string();
+    let refused = ended(command(&sidecar, &["target", "set", &own])).await;
+    assert_eq!((refused.code, &*refused.stdout), (Some(1), ""));
+    assert!(
+        refused.stderr.contains("nothing was changed"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(Client::h1(&sidecar).get("/").await.text(), "second");
+}
+
+#[tokio::test]
+async fn a_command_line_that_asks_for_what_there_is_not_ends_with_2() {
+    for arguments in [
+        &["target", "set"][..],
+        &["target", "set", "a:1", "--confirm-within", "soon"],
+        &["drain", "--timeout", "5s"],
+        &["status", "--admin-token-file", "/nowhere/token"],
+        &["status", "--admin", "https://127.0.0.1:1"],
+        &["certs", "forget"],
+    ] {
+        let mut command = portcullis();
+        command.args(arguments);
+        let ended = ended(command).await;
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn help_lists_the_commands_by_what_they_are_for() {
+    let mut help = portcullis();
+    help.arg("--help");
+    let help = ended(help).await;
+    assert_eq!(help.code, Some(0));
+    for part in ["Serve:", "running sidecar", "log-level", "Exit codes"] {
+        assert!(
+            help.stdout.contains(part),
+            "{part} is not in\n{}",
+            help.stdout
+        );
+    }
+    for name in ["status", "logs", "target", "certs", "log-level", "drain"] {
+        let mut help = portcullis();
+        help.args([name, "--help"]);
+        let help = ended(help).await;
+        assert_eq!(help.code, Some(0));
+        for part in ["Examples:", "--admin <ADDR>", "Exit codes"] {
+            assert!(
+                help.stdout.contains(part),
+                "{name}: {part} is not in\n{}",
+                help.stdout
+            );
+        }
+    }
 }

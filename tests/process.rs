@@ -490,6 +490,58 @@ fn check_explains_every_value_and_the_certificate() {
     );
 }
 
+#[test]
+fn check_tells_ports_and_exposure_and_all_it_can_where_something_is_wrong() {
+    let leaf = crate::support::Ca::new().leaf();
+    let secret = Secret::holding(&leaf);
+    let check = |args: &[&str]| {
+        let mut command = portcullis();
+        command.arg("check").args(args);
+        command.arg("--cert-dir").arg(secret.path());
+        Ended::of(command)
+    };
+    let sound = check(&[]);
+    assert_eq!(sound.code, Some(0), "{}", sound.stderr);
+    for part in [
+        "--listen  TLS",
+        "--probe   plain   the network",
+        "every container of the pod",
+        "25s at most",
+    ] {
+        assert!(
+            sound.stdout.contains(part),
+            "{part:?} is missing in {}",
+            sound.stdout
+        );
+    }
+    let mistaken = check(&[
+        "--listen",
+        "x",
+        "--ring",
+        "none",
+        "--probe",
+        "127.0.0.1:9902",
+    ]);
+    assert_eq!(mistaken.code, Some(2));
+    for part in [
+        "flag --ring",
+        "DNS:localhost",
+        "has the default in the place",
+        "warning: the probe plane is on the loopback",
+    ] {
+        assert!(
+            mistaken.stdout.contains(part),
+            "{part:?} is missing in {}",
+            mistaken.stdout
+        );
+    }
+    assert!(
+        mistaken.stderr.contains("2 mistakes"),
+        "{}",
+        mistaken.stderr
+    );
+}
+
 #[tokio::test]
 async fn demo_shows_the_main_job() {
     let mut command = portcullis();

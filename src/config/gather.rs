@@ -7,7 +7,7 @@ use std::fmt;
 use clap::ArgMatches;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::options::{LEGACY, Opt};
+use super::options::{CLIENTS, LEGACY, Opt};
 use super::table::options;
 
 /// Where a value comes from.
@@ -181,7 +181,10 @@ pub(super) fn suspicious(variables: impl Iterator<Item = (String, String)>) -> V
     let known: HashSet<String> = options().map(Opt::env).collect();
     variables
         .filter(|(name, value)| {
-            name.starts_with("PORTCULLIS_") && !known.contains(name) && !injected(name, value)
+            name.starts_with("PORTCULLIS_")
+                && !known.contains(name)
+                && !CLIENTS.contains(&&**name)
+                && !injected(name, value)
         })
         .filter_map(|(name, _)| {
             let near = known
@@ -291,5 +294,19 @@ impl fmt::Display for Origin {
             Self::File(path, line) => write!(f, "{path}:{line}"),
             Self::Flag(name) => write!(f, "flag --{name}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clients_read_is_no_misspelt_option() {
+        let said = |name: &str| suspicious([(name.to_owned(), "x".to_owned())].into_iter());
+        for name in CLIENTS {
+            assert_eq!(said(name), Vec::<String>::new());
+        }
+        assert_eq!(said("PORTCULLIS_ADMIM").len(), 1);
     }
 }

@@ -10,19 +10,18 @@ use super::table::options;
 pub fn command() -> Command {
     let run = Command::new("run")
         .about("Serve: terminate TLS, forward to the application, log every request");
-    let demo = Command::new("demo").about(
-        "See it work: a built-in application, a throw-away CA and certificate, the sidecar in front, and the lines to try",
-    );
-    let check = Command::new("check").about(
-        "Check configuration and certificate without serving, and show every value with its origin",
-    );
+    let demo = Command::new("demo")
+        .about("See it work here: an application, a CA and the sidecar, with lines to try");
+    let check = Command::new("check")
+        .about("Say what would be run: values and origins, certificates, ports, exposure");
     Command::new("portcullis")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Portcullis stands in a pod beside an application nobody dares to change and gives it HTTPS")
         .after_help(EXIT_CODES)
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([run, demo, check].map(with_options))
+        .subcommands([run, demo].map(with_options))
+        .subcommand(with_options(check).after_help(format!("{CHECK}\n{AFTER}")))
 }
 
 fn with_options(command: Command) -> Command {
@@ -71,7 +70,13 @@ const AFTER: &str = "\
 Precedence: flag, environment, --config file, default. All mistakes are reported in one run.
 DURATION is like 500ms, 5s or 1m 30s; SIZE is like 4096, 64KiB or 1MiB.";
 
+const CHECK: &str = "\
+Nothing is served, and no port is touched. Exit code 0 when it could be run, 2 when something is wrong.";
+
 const EXIT_CODES: &str = "\
-Exit codes: 0 drained clean, 1 failed at run time or connections had to be cut, 2 bad flags or configuration;
-of client commands: 0 done, 1 refused or negative, 2 usage, 3 admin plane not reachable, 4 timed out.
-Signals: TERM drains, INT drains without the delay, a second of either cuts, HUP re-reads certificates, client CA, CRL and ticket seed, USR1 re-opens --log-file.";
+Each command says more with --help.
+Exit codes: 0 drained clean, 1 failed at run time or connections had to be cut, 2 bad flags or
+configuration; of those that ask a running sidecar: 0 done, 1 refused or negative, 2 usage,
+3 admin plane not reachable, 4 timed out.
+Signals: TERM drains, INT drains without the delay, a second of either cuts, HUP re-reads
+certificates, client CA, CRL and ticket seed, USR1 re-opens --log-file.";

@@ -140,18 +140,41 @@ pub struct Limits {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mistakes(pub Vec<String>);
 
+/// All that could be read, whatever is wrong with it.
+#[derive(Debug)]
+pub struct Reading {
+    /// What was written, with the origin of each value.
+    pub raw: Raw,
+    /// What would be run; where a value is mistaken, with the default in its place.
+    pub config: Option<Config>,
+    /// All that is wrong.
+    pub mistakes: Mistakes,
+}
+
+impl Reading {
+    /// Reads flags, environment and file, and checks them.
+    pub fn of(matches: &clap::ArgMatches) -> Self {
+        let mut mistakes = Vec::new();
+        let raw = Raw::gather(matches, &|name| std::env::var(name).ok(), &mut mistakes);
+        let config = build::build(&raw, &mut mistakes);
+        Self {
+            raw,
+            config,
+            mistakes: Mistakes(mistakes),
+        }
+    }
+}
+
 impl Config {
     /// Reads flags, environment and file, and checks them.
     ///
     /// # Errors
     /// All mistakes at once.
     pub fn load(matches: &clap::ArgMatches) -> Result<(Self, Raw), Mistakes> {
-        let mut mistakes = Vec::new();
-        let raw = Raw::gather(matches, &|name| std::env::var(name).ok(), &mut mistakes);
-        let config = build::build(&raw, &mut mistakes);
-        match config {
-            Some(config) if mistakes.is_empty() => Ok((config, raw)),
-            _ => Err(Mistakes(mistakes)),
+        let reading = Reading::of(matches);
+        match reading.config {
+            Some(config) if reading.mistakes.0.is_empty() => Ok((config, reading.raw)),
+            _ => Err(reading.mistakes),
         }
     }
 }

@@ -80,3 +80,13 @@ pub(super) static LEGACY: &[(&str, &str)] = &[
     ("PORT", "listen"),
     ("SRV_NAME", "service-name"),
 ];
+
+/// Variables that are the client commands' own: no option, and no misspelt one either.
+pub(super) static CLIENTS: &[&str] = &[
+    "PORTCULLIS_ADMIN_CA",
+    "PORTCULLIS_ADMIN_SERVER_NAME",
+    "PORTCULLIS_ADMIN_CLIENT_CERT",
+    "PORTCULLIS_ADMIN_CLIENT_KEY",
+    // The sidecar's own, where it knows it.
+    "PORTCULLIS_ADMIN_TOKEN_FILE",
+];

@@ -53,6 +53,7 @@ fn canonical(network: IpNet) -> IpNet {
         .unwrap_or(network)
 }
 
+/// Like `500ms`, `5s` or `1m 30s`, or 0; not so long that a deadline would have no end.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);

@@ -1,74 +1,53 @@
-//! The command lines of the client commands.
+//! What the command lines of the client commands have in common.
 
-use std::env;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-
-use super::Trouble;
+use super::client::Said;
+use super::plane::Plane;
+use super::{Trouble, show};
 use crate::terminal::is_colourful;
 
-/// `logs` and `status`.
-pub fn commands() -> [Command; 2] {
-    let logs = Command::new("logs")
-        .about("Show the latest records of a running sidecar, and follow them")
-        .arg(switch("follow", "Go on with what comes; the latest 10 come first").short('f'))
-        .arg(
-            valued(
-                "limit",
-                "N",
-                "So many of the latest at most [default: 20, or all with --since]",
-            )
-            .value_parser(value_parser!(u64)),
-        )
-        .args(
-            FILTERS
-                .iter()
-                .map(|(name, value, help)| valued(name, value, help)),
-        )
-        .arg(valued("kind", "KIND", "Only this kind").value_parser(KINDS));
-    let status = Command::new("status")
-        .about("Show how a running sidecar is: readiness, target, certificates, the numbers that matter")
-        .arg(switch("ready", "Say only whether it is ready, with exit code 1 when it is not; for exec probes"));
-    [logs, status].map(with_common)
-}
-
-fn with_common(command: Command) -> Command {
+/// Adds which admin plane is asked and how the answer is shown, here and below, and says what the command is for by example.
+pub(super) fn with_common(command: Command, examples: &'static str) -> Command {
     command
-        .arg(valued(
-            "admin",
-            "ADDR",
-            "The admin plane to ask [default: 127.0.0.1:9901] [env: PORTCULLIS_ADMIN]",
-        ))
-        .arg(
-            valued(
-                "output",
-                "FORMAT",
-                "text, for people, or json, as the admin plane says it [default: text]",
-            )
-            .value_parser(["text", "json"])
-            .hide_possible_values(true),
-        )
-        .arg(
-            valued(
-                "color",
-                "WHEN",
-                "auto (on a terminal, unless NO_COLOR is set), always or never [default: auto]",
-            )
-            .value_parser(["auto", "always", "never"])
-            .hide_possible_values(true),
-        )
-        .after_help(EXIT_CODES)
+        .args(looks().map(|arg| arg.global(true).display_order(LAST)))
+        .args(PLANE.map(|(name, value, help)| {
+            valued(name, value, help)
+                .help_heading("Admin plane")
+                .global(true)
+        }))
+        .after_help(format!("{examples}\n\n{EXIT_CODES}"))
 }
 
-fn switch(name: &'static str, help: &'static str) -> Arg {
+/// How the answer is shown.
+fn looks() -> [Arg; 2] {
+    let output = valued(
+        "output",
+        "FORMAT",
+        "text, for people, or json, as the admin plane says it [default: text]",
+    );
+    let colour = valued(
+        "color",
+        "WHEN",
+        "auto (on a terminal, unless NO_COLOR is set), always or never [default: auto]",
+    );
+    let chosen = |arg: Arg, words: &'static [&'static str]| {
+        arg.value_parser(words.to_vec()).hide_possible_values(true)
+    };
+    [
+        chosen(output, &["text", "json"]),
+        chosen(colour, &["auto", "always", "never"]),
+    ]
+}
+
+pub(super) fn switch(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name)
         .long(name)
         .help(help)
         .action(ArgAction::SetTrue)
 }
 
-fn valued(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+pub(super) fn valued(name: &'static str, value: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value).help(help)
 }
 
@@ -84,139 +63,81 @@ pub(super) enum Output {
     Json,
 }
 
-pub(super) fn output(matches: &ArgMatches) -> Output {
-    let text = |name| matches.get_one::<String>(name).map(String::as_str);
-    if text("output") == Some("json") {
-        return Output::Json;
+impl Output {
+    pub(super) fn asked(matches: &ArgMatches) -> Self {
+        let text = |name| matches.get_one::<String>(name).map(String::as_str);
+        if text("output") == Some("json") {
+            return Self::Json;
+        }
+        let colour = match text("color") {
+            Some("always") => true,
+            Some("never") => false,
+            _ => is_colourful(),
+        };
+        Self::Text { colour }
     }
-    let colour = match text("color") {
-        Some("always") => true,
-        Some("never") => false,
-        _ => is_colourful(),
-    };
-    Output::Text { colour }
+
+    /// Writes an answer: as it came, or as `draw` makes it for people, in colours or not.
+    pub(super) fn show(
+        self,
+        out: &mut impl std::io::Write,
+        said: &Said,
+        draw: impl FnOnce(bool) -> Vec<u8>,
+    ) -> Result<(), Trouble> {
+        match self {
+            Self::Text { colour } => show(out, &draw(colour)),
+            Self::Json => {
+                let mut text = said.text.clone();
+                text.push(b'\n');
+                show(out, &text)
+            }
+        }
+    }
 }
 
-/// The admin plane to ask: flag, then environment, then default, as for the sidecar itself.
-pub(super) fn admin(matches: &ArgMatches) -> Result<SocketAddr, Trouble> {
-    let given = matches.get_one::<String>("admin").cloned();
-    let set = || {
-        env::var("PORTCULLIS_ADMIN")
-            .ok()
-            .filter(|text| !text.is_empty())
-    };
-    match given.or_else(set) {
-        Some(text) => address(&text).map_err(Trouble::Usage),
-        None => Ok(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 9901)),
-    }
+/// What a command has to go on with: whom to ask, and how to show it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Errand<'a> {
+    pub(super) plane: &'a Plane,
+    pub(super) output: Output,
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
-    if text.starts_with("unix:") {
-        return Err(format!(
-            "--admin {text}: this version does not reach admin planes on unix sockets yet"
-        ));
-    }
-    if text.starts_with("https:") {
-        return Err(format!(
-            "--admin {text}: the admin plane of this version speaks plain HTTP"
-        ));
-    }
-    let authority = text.strip_prefix("http://").unwrap_or(text);
-    let authority = authority.strip_suffix('/').unwrap_or(authority);
-    let port = authority
-        .strip_prefix("localhost")
-        .unwrap_or(authority)
-        .strip_prefix(':');
-    let address = match port.map(str::parse) {
-        Some(port) => port
-            .map(|port| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port))
-            .ok(),
-        None => authority.parse().ok(),
-    };
-    let mut address = address.ok_or_else(|| {
-        format!(
-            "--admin {text:?} is not an address like 127.0.0.1:9901, :9901 or http://127.0.0.1:9901"
-        )
-    })?;
-    // Who listens everywhere listens on the loopback.
-    match address.ip() {
-        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    Ok(address)
-}
-
-/// The filters that the admin plane judges: name, value and help.
-pub(super) const FILTERS: [(&str, &str, &str); 7] = [
+/// Which admin plane: name, value and help.
+const PLANE: [(&str, &str, &str); 6] = [
     (
-        "since",
-        "WHEN",
-        "Closed since then: 5m, 2026-11-22T10:00:00Z, or the id of a record",
+        "admin",
+        "ADDR",
+        "Where it is: HOST:PORT or :PORT, http:// or https:// with that, or unix:/PATH [default: 127.0.0.1:9901] [env: PORTCULLIS_ADMIN]",
     ),
     (
-        "status",
-        "STATUS",
-        "Only this status: 502, 5xx, or none where none was sent",
-    ),
-    ("method", "METHOD", "Only this method"),
-    ("path", "PATH", "Only paths that begin so"),
-    (
-        "min-ms",
-        "MS",
-        "Only what took at least so many milliseconds",
+        "admin-token-file",
+        "FILE",
+        "Has the token to show: a bare one, or the sidecar's own lines NAME SCOPE TOKEN, of which the first with scope write is taken [env: PORTCULLIS_ADMIN_TOKEN_FILE]",
     ),
     (
-        "client",
-        "CLIENT",
-        "Only this client: its address, or the name in its certificate",
+        "admin-ca",
+        "FILE",
+        "With https: the CA that its certificate must come from, PEM [env: PORTCULLIS_ADMIN_CA]",
     ),
-    ("reason", "REASON", "Only what failed for this reason"),
+    (
+        "admin-server-name",
+        "NAME",
+        "With https: the name that its certificate must have, where that is not the host in ADDR [env: PORTCULLIS_ADMIN_SERVER_NAME]",
+    ),
+    (
+        "admin-client-cert",
+        "FILE",
+        "With https: the certificate chain to show, PEM; needs --admin-client-key [env: PORTCULLIS_ADMIN_CLIENT_CERT]",
+    ),
+    (
+        "admin-client-key",
+        "FILE",
+        "With https: the key of that certificate, PEM [env: PORTCULLIS_ADMIN_CLIENT_KEY]",
+    ),
 ];
 
-const KINDS: [&str; 4] = ["exchange", "handshake", "audit", "notice"];
+/// Behind what is the command's own.
+const LAST: usize = 900;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 refused or negative, 2 usage, 3 admin plane not reachable, 4 timed out.";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_admin_plane_is_found_in_every_spelling() {
-        for (text, wanted) in [
-            ("127.0.0.1:9901", "127.0.0.1:9901"),
-            (":9901", "127.0.0.1:9901"),
-            ("localhost:9901", "127.0.0.1:9901"),
-            ("http://127.0.0.1:9901", "127.0.0.1:9901"),
-            ("http://localhost:1/", "127.0.0.1:1"),
-            ("http://[::1]:9901/", "[::1]:9901"),
-            ("0.0.0.0:9901", "127.0.0.1:9901"),
-            ("[::]:9901", "[::1]:9901"),
-            ("10.1.2.3:80", "10.1.2.3:80"),
-        ] {
-            assert_eq!(address(text).unwrap().to_string(), wanted, "{text}");
-        }
-        for (text, word) in [
-            ("", "is not an address"),
-            ("9901", "is not an address"),
-            ("127.0.0.1", "is not an address"),
-            (":99010", "is not an address"),
-            ("localhost", "is not an address"),
-            ("admin.example:9901", "is not an address"),
-            ("http://127.0.0.1:9901/logs", "is not an address"),
-            ("https://127.0.0.1:9901", "plain HTTP"),
-            ("unix:/run/admin", "unix sockets"),
-        ] {
-            let error = address(text).unwrap_err();
-            assert!(error.contains(word), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn the_command_lines_hold_together() {
-        commands().into_iter().for_each(Command::debug_assert);
-    }
-}

@@ -4,7 +4,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::screen::{Parts, text};
+use super::rows::{Parts, text, texts};
 use crate::terminal::Ink;
 
 /// A row for each certificate.
@@ -19,12 +19,7 @@ pub(super) fn rows(
 }
 
 fn certificate(part: &Value, now: OffsetDateTime) -> Parts {
-    let names: Vec<&str> = part["names"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(text)
-        .collect();
+    let names: Vec<&str> = texts(&part["names"]).collect();
     let more = names.len().saturating_sub(MOST_NAMES);
     let shown = match (names.len(), more) {
         (0, _) => text(&part["source"]).to_owned(),
@@ -32,13 +27,10 @@ fn certificate(part: &Value, now: OffsetDateTime) -> Parts {
         _ => format!("{} and {more} more", names[..MOST_NAMES].join(", ")),
     };
     let mut parts = vec![(Ink::Plain, shown)];
-    let not_after = part["not_after"].as_str();
-    parts.push(
-        match not_after.and_then(|end| OffsetDateTime::parse(end, &Rfc3339).ok()) {
-            Some(end) => time_left((end - now).whole_days(), end < now),
-            None => (Ink::Red, ": none is served".to_owned()),
-        },
-    );
+    parts.push(match time_left(&part["not_after"], now) {
+        Some((ink, words)) => (ink, format!(": {words}")),
+        None => (Ink::Red, ": none is served".to_owned()),
+    });
     if let Some(since) = part["disk_differs_since"].as_str() {
         parts.push((Ink::Yellow, format!("; another is on disk since {since}")));
     }
@@ -48,12 +40,15 @@ fn certificate(part: &Value, now: OffsetDateTime) -> Parts {
     parts
 }
 
-fn time_left(days: i64, is_over: bool) -> (Ink, String) {
-    match (is_over, days) {
-        (true, _) => (Ink::Red, format!(": expired {} ago", in_days(-days))),
-        (false, ..FEW_DAYS) => (Ink::Red, format!(": {} left", in_days(days))),
-        _ => (Ink::Green, format!(": {} left", in_days(days))),
-    }
+/// `89 days left`, if it is known when something ends.
+pub(super) fn time_left(not_after: &Value, now: OffsetDateTime) -> Option<(Ink, String)> {
+    let end = OffsetDateTime::parse(not_after.as_str()?, &Rfc3339).ok()?;
+    let days = (end - now).whole_days();
+    Some(match (end < now, days) {
+        (true, _) => (Ink::Red, format!("expired {} ago", in_days(-days))),
+        (false, ..FEW_DAYS) => (Ink::Red, format!("{} left", in_days(days))),
+        _ => (Ink::Green, format!("{} left", in_days(days))),
+    })
 }
 
 fn in_days(days: i64) -> String {

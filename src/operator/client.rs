@@ -1,96 +1,186 @@
 //! One request to the admin plane. Every wait has its limit.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Trouble;
+use super::plane::Plane;
+use super::wire;
 
-/// The body of an answer that says yes.
-#[derive(Debug)]
-pub(super) struct Answer {
-    body: Incoming,
-    admin: SocketAddr,
+/// What is asked of the admin plane.
+#[derive(Clone, Debug)]
+pub(super) struct Request<'a> {
+    method: Method,
+    path: &'a str,
+    accept: &'static str,
+    body: Option<Value>,
+    if_match: Option<HeaderValue>,
+    patience: Duration,
 }
 
-/// Asks for `path`, which may have a query.
-pub(super) async fn get(
-    admin: SocketAddr,
-    path: &str,
-    accept: &'static str,
-) -> Result<Answer, Trouble> {
-    let stream = in_time(admin, TcpStream::connect(admin)).await?;
-    let stream = stream.map_err(|error| {
-        Trouble::Unreachable(format!(
-            "no admin plane at {admin}: {error}; is the sidecar running, and is --admin right?"
-        ))
-    })?;
-    let odd = |error| {
-        Trouble::Unreachable(format!(
-            "what answers at {admin} is no admin plane: {error}"
-        ))
-    };
+impl<'a> Request<'a> {
+    /// Reads what is at this path, which may have a query.
+    pub(super) fn get(path: &'a str) -> Self {
+        Self {
+            method: Method::GET,
+            path,
+            accept: "application/json",
+            body: None,
+            if_match: None,
+            patience: PATIENCE,
+        }
+    }
+
+    /// Changes something, which may take longer.
+    pub(super) fn change(method: Method, path: &'a str) -> Self {
+        Self {
+            method,
+            patience: CHANGE,
+            ..Self::get(path)
+        }
+    }
+
+    /// Asks for another kind of answer.
+    pub(super) fn accept(self, accept: &'static str) -> Self {
+        Self { accept, ..self }
+    }
+
+    /// Sends this along.
+    pub(super) fn body(self, body: Value) -> Self {
+        let body = Some(body);
+        Self { body, ..self }
+    }
+
+    /// Only if this is still what there is.
+    pub(super) fn if_match(self, if_match: Option<HeaderValue>) -> Self {
+        Self { if_match, ..self }
+    }
+
+    fn build(&self, plane: &Plane) -> Result<http::Request<Full<Bytes>>, Trouble> {
+        let mut request = http::Request::builder()
+            .method(&self.method)
+            .uri(self.path)
+            .header(header::HOST, plane.address.host())
+            .header(header::ACCEPT, HeaderValue::from_static(self.accept))
+            .header(
+                header::USER_AGENT,
+                concat!("portcullis/", env!("CARGO_PKG_VERSION")),
+            );
+        if let Some(token) = &plane.token {
+            request = request.header(header::AUTHORIZATION, token.header());
+        }
+        if let Some(tag) = &self.if_match {
+            request = request.header(header::IF_MATCH, tag);
+        }
+        let body = match &self.body {
+            Some(body) => {
+                request = request.header(header::CONTENT_TYPE, "application/json");
+                Full::from(body.to_string())
+            }
+            None => Full::default(),
+        };
+        request
+            .body(body)
+            .map_err(|error| Trouble::Usage(error.to_string()))
+    }
+}
+
+/// An answer that says yes.
+#[derive(Debug)]
+pub(super) struct Answer<'a> {
+    headers: HeaderMap,
+    body: Incoming,
+    plane: &'a Plane,
+}
+
+/// An answer that is JSON, whole.
+#[derive(Clone, Debug)]
+pub(super) struct Said {
+    /// As it came.
+    pub(super) text: Vec<u8>,
+    /// An object.
+    pub(super) value: Value,
+    /// The `ETag` of what it is about.
+    pub(super) etag: Option<String>,
+}
+
+/// Sends a request; an answer that says no is an error.
+pub(super) async fn send<'a>(
+    plane: &'a Plane,
+    request: &Request<'_>,
+) -> Result<Answer<'a>, Trouble> {
+    let built = request.build(plane)?;
+    let stream = in_time(plane, PATIENCE, wire::connect(plane)).await??;
+    let odd = |error| wire::odd(plane, &error);
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(odd)?;
     tokio::spawn(connection);
-    let response = in_time(admin, sender.send_request(request(admin, path, accept)?)).await?;
+    let response = in_time(plane, request.patience, sender.send_request(built)).await?;
     let response = response.map_err(odd)?;
     let status = response.status();
+    let (head, body) = response.into_parts();
+    let headers = head.headers;
     let answer = Answer {
-        body: response.into_body(),
-        admin,
+        headers,
+        body,
+        plane,
     };
-    if status == StatusCode::OK {
+    if status.is_success() {
         Ok(answer)
     } else {
         Err(answer.refusal(status).await)
     }
 }
 
-fn request(
-    admin: SocketAddr,
-    path: &str,
-    accept: &'static str,
-) -> Result<Request<Empty<Bytes>>, Trouble> {
-    Request::get(path)
-        .header(header::HOST, admin.to_string())
-        .header(header::ACCEPT, HeaderValue::from_static(accept))
-        .header(
-            header::USER_AGENT,
-            concat!("portcullis/", env!("CARGO_PKG_VERSION")),
-        )
-        .body(Empty::new())
-        .map_err(|error| Trouble::Usage(error.to_string()))
+/// Sends a request whose answer is JSON.
+pub(super) async fn ask(plane: &Plane, request: &Request<'_>) -> Result<Said, Trouble> {
+    let answer = send(plane, request).await?;
+    let etag = answer.headers.get(header::ETAG);
+    let etag = etag.and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+    let text = answer.whole().await?;
+    let value: Option<Value> = serde_json::from_slice(&text).ok();
+    match value.filter(Value::is_object) {
+        Some(value) => Ok(Said { text, value, etag }),
+        None => Err(Trouble::Unreachable(format!(
+            "what answers at {} is no admin plane",
+            plane.address
+        ))),
+    }
 }
 
-async fn in_time<T>(admin: SocketAddr, step: impl Future<Output = T>) -> Result<T, Trouble> {
-    timeout(PATIENCE, step)
+async fn in_time<T>(
+    plane: &Plane,
+    patience: Duration,
+    step: impl Future<Output = T>,
+) -> Result<T, Trouble> {
+    timeout(patience, step)
         .await
-        .map_err(|_| silence(admin, PATIENCE))
+        .map_err(|_| silence(plane, patience))
 }
 
-fn silence(admin: SocketAddr, waited: Duration) -> Trouble {
-    Trouble::TimedOut(format!("{admin} said nothing for {} s", waited.as_secs()))
+fn silence(plane: &Plane, waited: Duration) -> Trouble {
+    let (address, seconds) = (&plane.address, waited.as_secs());
+    Trouble::TimedOut(format!("{address} said nothing for {seconds} s"))
 }
 
-impl Answer {
+impl Answer<'_> {
     /// The next piece; none at the end.
     pub(super) async fn next(&mut self, patience: Duration) -> Result<Option<Bytes>, Trouble> {
         loop {
             let frame = timeout(patience, self.body.frame()).await;
-            let Some(frame) = frame.map_err(|_| silence(self.admin, patience))? else {
+            let Some(frame) = frame.map_err(|_| silence(self.plane, patience))? else {
                 return Ok(None);
             };
             let frame = frame.map_err(|error| {
-                Trouble::Broken(format!("the answer of {} broke off: {error}", self.admin))
+                let (address, why) = (&self.plane.address, wire::reason(&error));
+                Trouble::Broken(format!("the answer of {address} broke off: {why}"))
             })?;
             // What is no data is trailers.
             if let Ok(data) = frame.into_data() {
@@ -101,11 +191,11 @@ impl Answer {
 
     /// All of it.
     pub(super) async fn whole(self) -> Result<Vec<u8>, Trouble> {
-        let admin = self.admin;
+        let address = &self.plane.address;
         let whole = timeout(OVERALL, self.gathered()).await;
         whole.map_err(|_| {
             let limit = OVERALL.as_secs();
-            Trouble::TimedOut(format!("{admin} did not end its answer within {limit} s"))
+            Trouble::TimedOut(format!("{address} did not end its answer within {limit} s"))
         })?
     }
 
@@ -125,50 +215,26 @@ impl Answer {
 
     /// What a problem document (RFC 9457) says.
     async fn refusal(self, status: StatusCode) -> Trouble {
-        let admin = self.admin;
+        let plane = self.plane;
         let body = match self.whole().await {
             Ok(body) => body,
             Err(trouble) => return trouble,
         };
         let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let words = match problem["detail"].as_str() {
-            Some(detail) => detail.to_owned(),
-            None => format!("{admin} answered {status}"),
+        let Some(detail) = problem["detail"].as_str() else {
+            return Trouble::Negative(format!("{} answered {status}", plane.address));
         };
+        let words = detail.to_owned();
         match status {
             StatusCode::BAD_REQUEST => Trouble::Usage(words),
+            StatusCode::UNAUTHORIZED if plane.token.is_none() => Trouble::Negative(format!(
+                "{words}; give a token with --admin-token-file FILE"
+            )),
+            StatusCode::NOT_FOUND => Trouble::Negative(format!(
+                "{words}; perhaps the sidecar is older than this command"
+            )),
             _ => Trouble::Negative(words),
         }
-    }
-}
-
-/// A path with its query.
-#[derive(Debug)]
-pub(super) struct Query(String);
-
-impl Query {
-    /// For `path`, without parameters.
-    pub(super) fn new(path: &str) -> Self {
-        Self(path.to_owned())
-    }
-
-    /// Adds a parameter.
-    pub(super) fn add(&mut self, name: &str, value: &str) {
-        self.0.push(if self.0.contains('?') { '&' } else { '?' });
-        self.0.push_str(name);
-        self.0.push('=');
-        for byte in value.bytes() {
-            match byte {
-                b'-' | b'.' | b'_' | b'~' => self.0.push(char::from(byte)),
-                _ if byte.is_ascii_alphanumeric() => self.0.push(char::from(byte)),
-                _ => self.0.push_str(&format!("%{byte:02X}")),
-            }
-        }
-    }
-
-    /// As it goes into a request.
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
     }
 }
 
@@ -178,20 +244,20 @@ const MOST: usize = 256 << 20;
 const OVERALL: Duration = Duration::from_secs(30);
 /// For a connection, for the head of an answer, and for each piece of what there is already.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// For the answer to a change, before which an application may be probed or every certificate be read.
+const CHANGE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+    use std::net::SocketAddr;
 
     use super::super::fake;
     use super::*;
 
     async fn trouble(pieces: Vec<String>) -> Trouble {
-        let (admin, _served) = fake::admin(pieces).await;
-        match get(admin, "/status", "*/*").await {
-            Ok(answer) => answer.whole().await.unwrap_err(),
-            Err(trouble) => trouble,
-        }
+        let (plane, _served) = fake::admin(pieces).await;
+        ask(&plane, &Request::get("/status")).await.unwrap_err()
     }
 
     #[tokio::test]
@@ -200,6 +266,19 @@ mod tests {
         for (status, wanted) in [
             ("400 Bad Request", Trouble::Usage("not so".to_owned())),
             ("403 Forbidden", Trouble::Negative("not so".to_owned())),
+            ("409 Conflict", Trouble::Negative("not so".to_owned())),
+            (
+                "412 Precondition Failed",
+                Trouble::Negative("not so".to_owned()),
+            ),
+            (
+                "422 Unprocessable Entity",
+                Trouble::Negative("not so".to_owned()),
+            ),
+            (
+                "429 Too Many Requests",
+                Trouble::Negative("not so".to_owned()),
+            ),
             (
                 "503 Service Unavailable",
                 Trouble::Negative("not so".to_owned()),
@@ -207,11 +286,38 @@ mod tests {
         ] {
             assert_eq!(trouble(problem(status)).await, wanted);
         }
+        let older = trouble(problem("404 Not Found")).await;
+        assert_eq!(older.code(), 1);
+        assert!(older.to_string().starts_with("not so; perhaps"), "{older}");
         let bare = trouble(fake::answer("404 Not Found", "<html>")).await;
         assert_eq!(bare.code(), 1);
         assert!(
             bare.to_string().ends_with("answered 404 Not Found"),
             "{bare}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_token_is_shown_and_one_that_is_lacking_is_asked_for() {
+        let problem = r#"{"title":"T","detail":"this needs a token"}"#;
+        let refusal = || fake::answer("401 Unauthorized", problem);
+        let asked = trouble(refusal()).await;
+        assert_eq!(asked.code(), 1);
+        assert_eq!(
+            asked.to_string(),
+            "this needs a token; give a token with --admin-token-file FILE"
+        );
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, "5ec12e7").unwrap();
+        let (mut plane, served) = fake::admin(refusal()).await;
+        let path = file.path().to_str().unwrap();
+        plane.token = Some(super::super::token::Token::read(path).unwrap());
+        let wrong = ask(&plane, &Request::get("/status")).await.unwrap_err();
+        assert_eq!(wrong, Trouble::Negative("this needs a token".to_owned()));
+        let request = served.await.unwrap().to_ascii_lowercase();
+        assert!(
+            request.contains("authorization: bearer 5ec12e7\r\n"),
+            "{request}"
         );
     }
 
@@ -224,27 +330,21 @@ mod tests {
         let cut = trouble(fake::stream(&["{"])).await;
         assert!(matches!(cut, Trouble::Broken(_)), "{cut:?}");
         assert_eq!([foreign.code(), silent.code(), cut.code()], [3, 3, 3]);
+        for body in ["", "<html>", "[]", "\"ready\""] {
+            let other = trouble(fake::answer("200 OK", body)).await;
+            assert_eq!(other.code(), 3, "{body}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn nobody_is_waited_for_without_end() {
-        let admin = SocketAddr::from(([127, 0, 0, 1], 9901));
-        let trouble = in_time(admin, pending::<()>()).await.unwrap_err();
+        let plane = Plane::at(SocketAddr::from(([127, 0, 0, 1], 9901)));
+        let waited = in_time(&plane, PATIENCE, pending::<()>()).await;
+        let trouble = waited.unwrap_err();
         assert_eq!(
             trouble,
             Trouble::TimedOut("127.0.0.1:9901 said nothing for 5 s".to_owned())
         );
         assert_eq!(trouble.code(), 4);
-    }
-
-    #[test]
-    fn a_parameter_can_hold_anything() {
-        let mut query = Query::new("/logs");
-        query.add("path", "/a b?&=#%é");
-        query.add("since", "2026-11-23T00:00:00+01:00");
-        assert_eq!(
-            query.as_str(),
-            "/logs?path=%2Fa%20b%3F%26%3D%23%25%C3%A9&since=2026-11-23T00%3A00%3A00%2B01%3A00"
-        );
     }
 }

@@ -1,17 +1,39 @@
 //! `portcullis logs`: the recent records, oldest first as a log reads, and those to come.
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use clap::ArgMatches;
+use clap::{ArgMatches, Command, value_parser};
 use serde_json::{Map, Value};
 
-use super::args::{FILTERS, Output, output};
-use super::client::{self, Query};
+use super::args::{Output, switch, valued, with_common};
+use super::client::{self, Request};
+use super::plane::Plane;
+use super::query::Query;
 use super::{Trouble, show, tell};
 use crate::records::{Fields, write_text};
 use crate::terminal::{Ink, Pen};
+
+pub(super) fn command() -> Command {
+    let command = Command::new("logs")
+        .about("Show the latest records of a running sidecar, and follow them")
+        .arg(switch("follow", "Go on with what comes; the latest 10 come first").short('f'))
+        .arg(
+            valued(
+                "limit",
+                "N",
+                "So many of the latest at most [default: 20, or all with --since]",
+            )
+            .value_parser(value_parser!(u64)),
+        )
+        .args(
+            FILTERS
+                .iter()
+                .map(|(name, value, help)| valued(name, value, help)),
+        )
+        .arg(valued("kind", "KIND", "Only this kind").value_parser(KINDS));
+    with_common(command, EXAMPLES)
+}
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -47,7 +69,7 @@ impl Asked {
                 query.add(&name.replace('-', "_"), value);
             }
         }
-        let output = output(matches);
+        let output = Output::asked(matches);
         Ok(Self {
             query,
             follow,
@@ -70,12 +92,9 @@ fn moment(since: &str, now: SystemTime) -> Result<String, Trouble> {
 }
 
 /// Asks, and writes the answer to `out`.
-pub(super) async fn run(
-    admin: SocketAddr,
-    asked: &Asked,
-    out: &mut impl Write,
-) -> Result<(), Trouble> {
-    let answer = client::get(admin, asked.query.as_str(), "application/x-ndjson").await?;
+pub(super) async fn run(plane: &Plane, asked: &Asked, out: &mut impl Write) -> Result<(), Trouble> {
+    let request = Request::get(asked.query.as_str()).accept("application/x-ndjson");
+    let answer = client::send(plane, &request).await?;
     if asked.follow {
         return follow(answer, asked.output, out).await;
     }
@@ -89,7 +108,7 @@ pub(super) async fn run(
 }
 
 async fn follow(
-    mut answer: client::Answer,
+    mut answer: client::Answer<'_>,
     output: Output,
     out: &mut impl Write,
 ) -> Result<(), Trouble> {
@@ -144,32 +163,67 @@ fn render(line: &[u8], output: Output, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
+/// The filters that the admin plane judges: name, value and help.
+const FILTERS: [(&str, &str, &str); 7] = [
+    (
+        "since",
+        "WHEN",
+        "Closed since then: 5m, 2026-11-22T10:00:00Z, or the id of a record",
+    ),
+    (
+        "status",
+        "STATUS",
+        "Only this status: 502, 5xx, or none where none was sent",
+    ),
+    ("method", "METHOD", "Only this method"),
+    ("path", "PATH", "Only paths that begin so"),
+    (
+        "min-ms",
+        "MS",
+        "Only what took at least so many milliseconds",
+    ),
+    (
+        "client",
+        "CLIENT",
+        "Only this client: its address, or the name in its certificate",
+    ),
+    ("reason", "REASON", "Only what failed for this reason"),
+];
+
+const KINDS: [&str; 4] = ["exchange", "handshake", "audit", "notice"];
+
 /// Bytes of what comes at once; a record has some thousand.
 const LONGEST: usize = 8 << 20;
 /// Three heartbeats.
 const SILENCE: Duration = Duration::from_secs(45);
 
+const EXAMPLES: &str = "\
+Examples:
+  portcullis logs                               The latest 20 records, oldest first
+  portcullis logs -f --status 5xx               What fails, as it fails
+  portcullis logs --since 5m --path /cart       All of the last five minutes below a path
+  portcullis logs --kind audit                  Who changed what
+  portcullis logs --output json | jq .reason    For programs: one JSON object a line";
+
 #[cfg(test)]
 mod tests {
     use std::io;
 
-    use super::super::args::commands;
     use super::super::fake;
     use super::*;
 
     const NOW: u64 = 1_800_000_000;
 
     fn asked(line: &str) -> Result<Asked, Trouble> {
-        let [logs, _] = commands();
-        let matches = logs.try_get_matches_from(line.split(' ')).unwrap();
-        Asked::new(&matches, SystemTime::UNIX_EPOCH + Duration::from_secs(NOW))
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
+        Asked::new(&fake::matches(line), now)
     }
 
     /// How it ended, what was written, and what was asked of the admin plane.
     async fn outcome(line: &str, pieces: Vec<String>) -> (Result<(), Trouble>, String, String) {
-        let (admin, served) = fake::admin(pieces).await;
+        let (plane, served) = fake::admin(pieces).await;
         let mut out = Vec::new();
-        let ended = run(admin, &asked(line).unwrap(), &mut out).await;
+        let ended = run(&plane, &asked(line).unwrap(), &mut out).await;
         (
             ended,
             String::from_utf8(out).unwrap(),
@@ -258,25 +312,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_without_heartbeats_is_given_up() {
-        let (listener, answer) = {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let admin = listener.local_addr().unwrap();
-            let (answer, stream) = tokio::join!(client::get(admin, "/logs", "*/*"), async {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let head = fake::stream(&[]).concat();
-                tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes())
-                    .await
-                    .unwrap();
-                stream
-            });
-            (stream, answer.unwrap())
-        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let plane = Plane::at(listener.local_addr().unwrap());
+        let request = Request::get("/logs");
+        let (answer, stream) = tokio::join!(client::send(&plane, &request), async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let head = fake::stream(&[]).concat();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes())
+                .await
+                .unwrap();
+            stream
+        });
         tokio::time::pause();
         let began = tokio::time::Instant::now();
-        let ended = follow(answer, Output::Json, &mut Vec::new()).await;
+        let ended = follow(answer.unwrap(), Output::Json, &mut Vec::new()).await;
         assert_eq!(ended.unwrap_err().code(), 4);
         assert!(began.elapsed() >= SILENCE);
-        drop(listener);
+        drop(stream);
     }
 
     struct Closed;
@@ -297,8 +349,8 @@ mod tests {
             ("logs", fake::answer("200 OK", "{}\n")),
             ("logs -f", fake::stream(&["{}\n"])),
         ] {
-            let (admin, _served) = fake::admin(pieces).await;
-            let ended = run(admin, &asked(line).unwrap(), &mut Closed).await;
+            let (plane, _served) = fake::admin(pieces).await;
+            let ended = run(&plane, &asked(line).unwrap(), &mut Closed).await;
             assert_eq!(ended, Err(Trouble::Unread), "{line}");
         }
         assert_eq!(Trouble::Unread.code(), 0);

@@ -1,53 +1,121 @@
 //! The client commands: what an operator asks a running sidecar, also in an image without a shell or curl.
 
+mod address;
 mod args;
 mod certificates;
+mod certs;
 mod client;
+mod drain;
 #[cfg(test)]
 mod fake;
+mod log_level;
 mod logs;
+mod plane;
+mod query;
+mod rows;
 mod screen;
 mod status;
+mod target;
+mod tls;
+mod token;
+#[cfg(test)]
+mod transports;
+mod trouble;
+mod wire;
 
-use std::fmt;
+use std::env;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use clap::ArgMatches;
+use clap::{ArgMatches, Command};
 use tokio::runtime;
 
+use self::args::{Errand, Output};
+use self::plane::Plane;
+use self::trouble::Trouble;
 use crate::terminal::{Ink, Pen};
 
-pub use args::commands;
-
-/// `portcullis logs`: the recent records, and those to come.
-pub fn logs(matches: &ArgMatches) -> ExitCode {
-    conclude(ask(matches, async |admin| {
-        let asked = logs::Asked::new(matches, SystemTime::now())?;
-        logs::run(admin, &asked, &mut io::stdout()).await
-    }))
+/// The command lines, in the order of the help.
+pub fn commands() -> [Command; 6] {
+    [
+        status::command(),
+        logs::command(),
+        target::command(),
+        certs::command(),
+        log_level::command(),
+        drain::command(),
+    ]
 }
 
 /// `portcullis status`: how the sidecar is.
 pub fn status(matches: &ArgMatches) -> ExitCode {
-    conclude(ask(matches, async |admin| {
-        let asked = status::Asked::new(matches);
-        status::run(admin, asked, &mut io::stdout()).await
+    let asked = status::Asked::new(matches);
+    let plane = if asked.needs_no_token() {
+        Plane::anonymous(matches, &variable)
+    } else {
+        Plane::new(matches, &variable)
+    };
+    conclude(plane.and_then(|plane| {
+        on_runtime(async { status::run(&plane, asked, &mut io::stdout()).await })
+    }))
+}
+
+/// `portcullis logs`: the recent records, and those to come.
+pub fn logs(matches: &ArgMatches) -> ExitCode {
+    conclude(ask(matches, async |errand| {
+        let asked = logs::Asked::new(matches, SystemTime::now())?;
+        logs::run(errand.plane, &asked, &mut io::stdout()).await
+    }))
+}
+
+/// `portcullis target`: where requests go, and a change of that.
+pub fn target(matches: &ArgMatches) -> ExitCode {
+    conclude(ask(matches, async |errand| {
+        target::run(errand, &target::Asked::new(matches)?, &mut io::stdout()).await
+    }))
+}
+
+/// `portcullis certs`: what is served and what is on disk, and a reload of that.
+pub fn certs(matches: &ArgMatches) -> ExitCode {
+    conclude(ask(matches, async |errand| {
+        certs::run(errand, certs::Asked::new(matches), &mut io::stdout()).await
+    }))
+}
+
+/// `portcullis log-level`: the filter of the sidecar's own log, and a change of that.
+pub fn log_level(matches: &ArgMatches) -> ExitCode {
+    conclude(ask(matches, async |errand| {
+        log_level::run(errand, &log_level::Asked::new(matches), &mut io::stdout()).await
+    }))
+}
+
+/// `portcullis drain`: no more requests, without an end of the process.
+pub fn drain(matches: &ArgMatches) -> ExitCode {
+    conclude(ask(matches, async |errand| {
+        drain::run(errand, drain::Asked::new(matches), &mut io::stdout()).await
     }))
 }
 
 /// Asks the admin plane that the command line names.
 fn ask(
     matches: &ArgMatches,
-    question: impl AsyncFnOnce(SocketAddr) -> Result<(), Trouble>,
+    question: impl AsyncFnOnce(Errand<'_>) -> Result<(), Trouble>,
 ) -> Result<(), Trouble> {
-    let admin = args::admin(matches)?;
+    let plane = &Plane::new(matches, &variable)?;
+    let output = Output::asked(matches);
+    on_runtime(question(Errand { plane, output }))
+}
+
+fn on_runtime(asking: impl Future<Output = Result<(), Trouble>>) -> Result<(), Trouble> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     runtime
         .map_err(|error| Trouble::Negative(error.to_string()))?
-        .block_on(question(admin))
+        .block_on(asking)
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok()
 }
 
 fn conclude(ended: Result<(), Trouble>) -> ExitCode {
@@ -78,44 +146,25 @@ fn show(out: &mut impl Write, text: &[u8]) -> Result<(), Trouble> {
     })
 }
 
-/// Why a command was not done.
-#[derive(Clone, Debug, PartialEq)]
-enum Trouble {
-    /// Nobody reads our output any more, which is what `| head` is for.
-    Unread,
-    /// The sidecar refused, or the answer is no.
-    Negative(String),
-    /// The command line asks for what there is not.
-    Usage(String),
-    /// Nothing that is an admin plane answers.
-    Unreachable(String),
-    /// The answer broke off.
-    Broken(String),
-    /// It took too long.
-    TimedOut(String),
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Trouble {
-    fn code(&self) -> u8 {
-        match self {
-            Self::Unread => 0,
-            Self::Negative(_) => 1,
-            Self::Usage(_) => 2,
-            Self::Unreachable(_) | Self::Broken(_) => 3,
-            Self::TimedOut(_) => 4,
-        }
+    #[test]
+    fn the_command_lines_hold_together() {
+        commands().into_iter().for_each(Command::debug_assert);
     }
-}
 
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unread => f.write_str("nobody reads the output"),
-            Self::Negative(words)
-            | Self::Usage(words)
-            | Self::Unreachable(words)
-            | Self::Broken(words)
-            | Self::TimedOut(words) => f.write_str(words),
+    #[test]
+    fn what_is_common_may_stand_before_and_after_what_is_done() {
+        for line in [
+            "target --output json get",
+            "target get --output json",
+            "target --output json",
+            "certs reload --output json",
+        ] {
+            let asked = Output::asked(&fake::matches(line));
+            assert_eq!(asked, Output::Json, "{line}");
         }
     }
 }

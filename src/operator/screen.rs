@@ -6,21 +6,19 @@ use std::time::Duration;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::certificates;
-use crate::terminal::{Ink, Pen, duration, size};
-
-/// Parts of a row.
-pub(super) type Parts = Vec<(Ink, String)>;
+use super::rows::{self, Parts, text, texts};
+use super::{certificates, target};
+use crate::terminal::{Ink, duration, size};
 
 /// The whole screen.
 pub(super) fn draw(status: &Value, now: OffsetDateTime, colour: bool) -> Vec<u8> {
-    let mut out = Vec::new();
     let counts = &status["counts"];
     let rows = [("portcullis", heading(status))]
         .into_iter()
         .chain(notes("pending", &status["pending"], Ink::Red))
         .chain(notes("degraded", &status["degraded"], Ink::Yellow))
-        .chain([("target", target(&status["target"]))])
+        .chain([("bypass", bypass(&status["bypass"]))])
+        .chain(target::in_force(&status["target"]))
         .chain(certificates::rows(&status["certificate"], now))
         .chain([
             ("requests", requests(counts)),
@@ -31,18 +29,7 @@ pub(super) fn draw(status: &Value, now: OffsetDateTime, colour: bool) -> Vec<u8>
             ("handshakes", handshakes(counts)),
             ("log", log(counts)),
         ]);
-    for (label, parts) in rows.filter(|(_, parts)| !parts.is_empty()) {
-        let mut pen = Pen {
-            out: &mut out,
-            colour,
-        };
-        pen.column(Ink::Faint, label, LABEL);
-        for (ink, text) in parts {
-            pen.put(ink, &text);
-        }
-        out.push(b'\n');
-    }
-    out
+    rows::draw(rows, colour)
 }
 
 /// `0.1.0, shop: ready, up 3days 4h`
@@ -75,25 +62,20 @@ fn notes<'a>(
     list: &'a Value,
     ink: Ink,
 ) -> impl Iterator<Item = (&'static str, Parts)> + 'a {
-    list.as_array()
-        .into_iter()
-        .flatten()
-        .map(move |note| (label, vec![(ink, text(note).to_owned())]))
+    texts(list).map(move |note| (label, rows::one(ink, note)))
 }
 
-fn target(target: &Value) -> Parts {
-    let Some(url) = target["url"].as_str() else {
+/// Where the application is reached without us.
+fn bypass(bypass: &Value) -> Parts {
+    let open: Vec<&str> = texts(&bypass["reachable_at"]).collect();
+    if open.is_empty() {
         return Parts::new();
-    };
-    let mut parts = vec![(Ink::Plain, url.to_owned())];
-    if let Some(address) = target["answers_at"].as_str() {
-        parts.push((Ink::Faint, format!(" (answers at {address})")));
     }
-    if target["drift"] == true {
-        let configured = text(&target["configured"]);
-        parts.push((Ink::Yellow, format!("  drift: configured is {configured}")));
-    }
-    parts
+    let words = format!(
+        "the application's plain port is open at {}: clients can go round TLS and the records; bind the application to 127.0.0.1",
+        open.join(", ")
+    );
+    rows::one(Ink::Red, words)
 }
 
 /// `12345, 17 failed: upstream_refused 10, client_gone 7`
@@ -201,13 +183,6 @@ fn plain(texts: &[String]) -> Parts {
     vec![(Ink::Plain, texts.join(", "))]
 }
 
-/// A text, or what stands for none.
-pub(super) fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or("-")
-}
-
-/// Width of the labels.
-const LABEL: usize = 11;
 /// Reasons shown of those that requests failed for.
 const MOST_REASONS: usize = 5;
 
@@ -281,6 +256,7 @@ log          10 success, 2 error dropped, 100 sampled out
     #[test]
     fn what_is_absent_has_no_row() {
         let idle = json!({
+            "bypass": {"port": 8080, "reachable_at": []},
             "version": "0.1.0", "service": "shop", "phase": "starting", "ready": false, "pending": ["no certificate yet"],
             "counts": {
                 "requests": 0, "requests_failed": 0, "latency_ms": null,
@@ -306,6 +282,27 @@ log          nothing dropped
         ] {
             drawn(&odd, false);
         }
+    }
+
+    #[test]
+    fn what_goes_round_the_sidecar_and_what_waits_for_an_answer_is_seen_at_once() {
+        let status = json!({
+            "service": "shop", "version": "1", "phase": "ready", "ready": true,
+            "bypass": {"port": 8080, "reachable_at": ["0.0.0.0:8080", "[::]:8080"]},
+            "target": {
+                "url": "http://127.0.0.1:8081", "configured": "http://127.0.0.1:8080", "drift": true,
+                "trial": {"seconds_left": 57, "returns_to": "http://127.0.0.1:8080", "exchanges": 12, "failed": 1},
+            },
+        });
+        assert_eq!(
+            drawn(&status, false),
+            "\
+portcullis   1, shop: ready
+bypass       the application's plain port is open at 0.0.0.0:8080, [::]:8080: clients can go round TLS and the records; bind the application to 127.0.0.1
+target       http://127.0.0.1:8081  drift: configured is http://127.0.0.1:8080
+trial        57 s left to confirm it, or requests go to http://127.0.0.1:8080 again; 12 exchanges, 1 failed
+"
+        );
     }
 
     #[test]

@@ -1,14 +1,26 @@
 //! `portcullis status`: how the sidecar is, or only whether it is ready.
 
 use std::io::Write;
-use std::net::SocketAddr;
 
-use clap::ArgMatches;
+use clap::{ArgMatches, Command};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::args::{Output, output};
-use super::{Trouble, client, screen, show};
+use super::args::{Output, switch, with_common};
+use super::client::{self, Request};
+use super::plane::Plane;
+use super::rows::texts;
+use super::{Trouble, screen, show};
+
+pub(super) fn command() -> Command {
+    let command = Command::new("status")
+        .about("Show how a running sidecar is: readiness, target, certificates, numbers")
+        .arg(switch(
+            "ready",
+            "Say only whether it is ready, with exit code 1 when it is not; for exec probes, and without a token",
+        ));
+    with_common(command, EXAMPLES)
+}
 
 /// What the command line asks for.
 #[derive(Clone, Copy, Debug)]
@@ -21,70 +33,65 @@ impl Asked {
     pub(super) fn new(matches: &ArgMatches) -> Self {
         Self {
             only_ready: matches.get_flag("ready"),
-            output: output(matches),
+            output: Output::asked(matches),
         }
+    }
+
+    /// Whether everybody may ask this, as probes do.
+    pub(super) fn needs_no_token(self) -> bool {
+        self.only_ready && self.output != Output::Json
     }
 }
 
 /// Asks, and writes the answer to `out`.
-pub(super) async fn run(
-    admin: SocketAddr,
-    asked: Asked,
-    out: &mut impl Write,
-) -> Result<(), Trouble> {
-    let answer = client::get(admin, "/status", "application/json").await?;
-    let mut body = answer.whole().await?;
-    let status: Value = serde_json::from_slice(&body)
-        .ok()
-        .filter(Value::is_object)
-        .ok_or_else(|| {
-            Trouble::Unreachable(format!("what answers at {admin} is no admin plane"))
-        })?;
-    let is_ready = status["ready"] == true;
-    match asked.output {
-        Output::Json => {
-            body.push(b'\n');
-            show(out, &body)?;
-        }
-        Output::Text { colour } if !asked.only_ready => {
-            show(
-                out,
-                &screen::draw(&status, OffsetDateTime::now_utc(), colour),
-            )?;
-        }
-        Output::Text { .. } if is_ready => show(out, b"ready\n")?,
-        Output::Text { .. } => {}
+pub(super) async fn run(plane: &Plane, asked: Asked, out: &mut impl Write) -> Result<(), Trouble> {
+    if asked.needs_no_token() {
+        // Refused with the reason, where it is not.
+        client::ask(plane, &Request::get("/readyz")).await?;
+        return show(out, b"ready\n");
     }
-    if asked.only_ready && !is_ready {
-        return Err(Trouble::Negative(why(&status)));
+    let said = client::ask(plane, &Request::get("/status")).await?;
+    let draw = |colour| screen::draw(&said.value, OffsetDateTime::now_utc(), colour);
+    asked.output.show(out, &said, draw)?;
+    if asked.only_ready && said.value["ready"] != true {
+        return Err(Trouble::Negative(why(&said.value)));
     }
     Ok(())
 }
 
 /// Why it is not ready.
 fn why(status: &Value) -> String {
-    let pending = status["pending"].as_array().into_iter().flatten();
-    let pending: Vec<&str> = pending.filter_map(Value::as_str).collect();
+    let pending: Vec<&str> = texts(&status["pending"]).collect();
     if pending.is_empty() {
         "not ready".to_owned()
     } else {
-        format!("not ready: {}", pending.join(", "))
+        format!("not ready: {}", pending.join("; "))
     }
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  portcullis status                              All on one screen
+  portcullis status --ready                      For an exec probe: exit code 0 or 1
+  portcullis status --output json | jq .counts   For programs
+  kubectl exec POD -c portcullis -- portcullis status";
+
 #[cfg(test)]
 mod tests {
-    use super::super::args::commands;
     use super::super::fake;
     use super::*;
 
-    async fn outcome(line: &str, body: &str) -> (Result<(), Trouble>, String) {
-        let [_, status] = commands();
-        let matches = status.try_get_matches_from(line.split(' ')).unwrap();
-        let (admin, _served) = fake::admin(fake::answer("200 OK", body)).await;
+    async fn outcome(
+        line: &str,
+        status: &str,
+        body: &str,
+    ) -> (Result<(), Trouble>, String, String) {
+        let (plane, served) = fake::admin(fake::answer(status, body)).await;
         let mut out = Vec::new();
-        let ended = run(admin, Asked::new(&matches), &mut out).await;
-        (ended, String::from_utf8(out).unwrap())
+        let ended = run(&plane, Asked::new(&fake::matches(line)), &mut out).await;
+        let request = served.await.unwrap();
+        let path = request.split(' ').nth(1).unwrap().to_owned();
+        (ended, String::from_utf8(out).unwrap(), path)
     }
 
     const READY: &str =
@@ -93,11 +100,9 @@ mod tests {
 
     #[tokio::test]
     async fn readiness_is_the_exit_code_only_where_it_is_asked_for() {
-        let negative = Err(Trouble::Negative("not ready: draining, b".to_owned()));
+        let negative = Err(Trouble::Negative("not ready: draining; b".to_owned()));
         let json = |body: &str| format!("{body}\n");
         for (line, body, ended, text) in [
-            ("status --ready", READY, Ok(()), "ready\n".to_owned()),
-            ("status --ready", DRAINING, negative.clone(), String::new()),
             (
                 "status --ready --output json",
                 DRAINING,
@@ -112,17 +117,24 @@ mod tests {
                 "portcullis   1, shop: ready\n".to_owned(),
             ),
         ] {
-            assert_eq!(outcome(line, body).await, (ended, text), "{line}");
+            let wanted = (ended, text, "/status".to_owned());
+            assert_eq!(outcome(line, "200 OK", body).await, wanted, "{line}");
         }
-        let (ended, _) = outcome("status --ready", "{}").await;
+        let (ended, ..) = outcome("status --ready --output json", "200 OK", "{}").await;
         assert_eq!(ended, Err(Trouble::Negative("not ready".to_owned())));
     }
 
     #[tokio::test]
-    async fn an_answer_that_is_no_status_is_no_admin_planes() {
-        for body in ["", "<html>", "[]", "\"ready\""] {
-            let (ended, text) = outcome("status", body).await;
-            assert_eq!((ended.unwrap_err().code(), &*text), (3, ""), "{body}");
+    async fn a_probe_asks_what_needs_no_token() {
+        let ready = outcome("status --ready", "200 OK", r#"{"status":"ready"}"#).await;
+        assert_eq!(ready, (Ok(()), "ready\n".to_owned(), "/readyz".to_owned()));
+        let problem = r#"{"title":"T","detail":"not ready: draining","reason":"not_ready"}"#;
+        let pending = outcome("status --ready", "503 Service Unavailable", problem).await;
+        let negative = Err(Trouble::Negative("not ready: draining".to_owned()));
+        assert_eq!(pending, (negative, String::new(), "/readyz".to_owned()));
+        assert!(Asked::new(&fake::matches("status --ready")).needs_no_token());
+        for line in ["status", "status --ready --output json"] {
+            assert!(!Asked::new(&fake::matches(line)).needs_no_token(), "{line}");
         }
     }
 }

@@ -73,13 +73,17 @@ fn handshake(fields: &Fields, pen: &mut Pen<'_>) {
     detail(fields, pen);
 }
 
-/// `audit         target_change done: detail`
+/// `audit         target_change done, by token ops at 127.0.0.1:4242: detail`
 fn audit(fields: &Fields, pen: &mut Pen<'_>) {
     pen.column(Ink::Bold, "audit", STATUS + GAP + METHOD);
     pen.put(Ink::Bold, fields.get_some("action").unwrap_or("-"));
     if let Some(result) = fields.get_some("result") {
         pen.put(Ink::Bold, " ");
         pen.put(Ink::Bold, result);
+    }
+    if let Some(actor) = fields.get_some("actor") {
+        pen.put(Ink::Faint, ", by ");
+        pen.put(Ink::Cyan, actor);
     }
     reason(fields, pen);
     detail(fields, pen);
@@ -250,6 +254,13 @@ mod tests {
             ),
             (
                 json!({
+                    "kind": "audit", "action": "target_change", "result": "done", "reason": "", "detail": "a -> b",
+                    "actor": "token ops at 127.0.0.1:4242",
+                }),
+                "audit         target_change done, by token ops at 127.0.0.1:4242: a -> b",
+            ),
+            (
+                json!({
                     "kind": "notice", "reason": "log_dropped", "dropped": 12, "dropped_success": 10,
                     "dropped_error": 2, "dropped_audit": 0,
                 }),
@@ -339,6 +350,7 @@ mod tests {
                 "detail",
                 "action",
                 "result",
+                "actor",
                 "dropped",
                 "dropped_error",
                 "closed_by",
