@@ -121,7 +121,10 @@ async fn a_dry_run_and_a_probe_that_fails_change_nothing() {
 async fn log_level_is_shown_and_changed() {
     let app = hello("hi").await;
     let sidecar = Sidecar::start(&app, &["--log-level", "portcullis=info"]).await;
-    assert_eq!(done(&sidecar, &["log-level"]).await, "log level    portcullis=info\n");
+    assert_eq!(
+        done(&sidecar, &["log-level"]).await,
+        "log level    portcullis=info\n"
+    );
     let text = done(&sidecar, &["log-level", "portcullis=debug"]).await;
     assert!(
         text.contains("portcullis=debug  (configured is portcullis=info"),

@@ -3,15 +3,33 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use portcullis_certs::{Found, examine};
+use portcullis_certs::{Found, Setup, examine};
 
 use crate::config::Config;
+use crate::wiring::read_tokens;
 
 /// Describes every part; whether all can be used.
 pub(super) fn describe(text: &mut String, config: &Config) -> bool {
+    let mut is_sound = describe_each(text, "", &config.certificates);
+    if let Some(tls) = &config.admin.tls {
+        is_sound &= describe_each(text, "admin plane: ", tls);
+    }
+    if let Some(file) = &config.admin.token_file {
+        let _ = writeln!(text, "admin plane: {}", file.display());
+        let read = read_tokens(file);
+        is_sound &= read.is_ok();
+        let _ = match read {
+            Ok((_, tokens)) => writeln!(text, "  tokens     {}", tokens.count()),
+            Err(why) => writeln!(text, "  error: {why}\n  `run` would not start"),
+        };
+    }
+    is_sound
+}
+
+fn describe_each(text: &mut String, whose: &str, setup: &Setup) -> bool {
     let mut is_sound = true;
-    for part in examine(&config.certificates, SystemTime::now().into()) {
-        let _ = writeln!(text, "{}", part.label);
+    for part in examine(setup, SystemTime::now().into()) {
+        let _ = writeln!(text, "{whose}{}", part.label);
         match part.found {
             Ok(found) => facts(text, &found),
             Err(error) => {

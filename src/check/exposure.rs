@@ -9,7 +9,7 @@ pub(super) fn of(config: &Config, raw: &Raw) -> Vec<Remark> {
     let mut remarks = vec![application(config), target(config, raw)];
     remarks.extend(redirect(config));
     remarks.extend(proxies(config));
-    remarks.push(admin(&AdminDoor::of(config, raw)));
+    remarks.push(admin(&AdminDoor::of(config)));
     remarks.push(probe(config));
     remarks.extend(app_health(config, raw));
     remarks.extend(records(config));

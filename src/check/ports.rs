@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use super::{is_on, said};
-use crate::config::{Config, Raw};
+use super::said;
+use crate::config::{AdminAddress, AdminPlane, Config, Raw};
 
 /// Something that listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,19 +60,23 @@ pub(super) struct AdminDoor {
 }
 
 impl AdminDoor {
-    pub(super) fn of(config: &Config, raw: &Raw) -> Self {
-        let address = config.admin.to_string();
-        let reach = match address.parse() {
-            Ok(address) => Reach::of(&address),
-            // What is no address is a socket's path.
-            Err(_) => Reach::File,
+    pub(super) fn of(config: &Config) -> Self {
+        let AdminPlane {
+            address,
+            token_file,
+            tls,
+            hosts: _,
+        } = &config.admin;
+        let reach = match address {
+            AdminAddress::Tcp(address) => Reach::of(address),
+            AdminAddress::Unix(_) => Reach::File,
         };
         Self {
             reach,
-            is_tls: is_on(raw, "admin-tls") || said(raw, "admin-cert").is_some(),
-            has_tokens: said(raw, "admin-token-file").is_some(),
-            wants_certificate: said(raw, "admin-client-ca").is_some(),
-            address,
+            is_tls: tls.is_some(),
+            has_tokens: token_file.is_some(),
+            wants_certificate: tls.as_ref().is_some_and(|tls| tls.client_auth.is_some()),
+            address: address.to_string(),
         }
     }
 
@@ -97,7 +101,7 @@ pub(super) fn doors(config: &Config, raw: &Raw) -> Vec<Door> {
     [data(config)]
         .into_iter()
         .chain(redirect)
-        .chain([admin(&AdminDoor::of(config, raw)), probe(config, raw)])
+        .chain([admin(&AdminDoor::of(config)), probe(config, raw)])
         .collect()
 }
 

@@ -120,7 +120,7 @@ fn store(config: &Config, setup: &Setup) -> Result<Arc<Store>, String> {
 ///
 /// # Errors
 /// Why it cannot be used.
-fn read_tokens(path: &Path) -> Result<(Vec<u8>, Tokens), String> {
+pub(crate) fn read_tokens(path: &Path) -> Result<(Vec<u8>, Tokens), String> {
     let wrong = |why: &dyn std::fmt::Display| {
         format!("reading --admin-token-file {}: {why}", path.display())
     };

@@ -28,7 +28,7 @@ use crate::records::{LogHandle, Policy, Ring, Roll};
 use crate::upstream::{Dialer, Targets};
 use crate::worker::Shared;
 
-pub(crate) use entry::Entry;
+pub(crate) use entry::{Entry, read_tokens};
 pub(crate) use teller::Teller;
 
 /// Everything that lives as long as the process.
