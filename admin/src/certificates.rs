@@ -15,7 +15,7 @@ use crate::views::{AttemptView, CertificatesView};
 /// Certificates: on disk and served
 ///
 /// Beside the fields listed, those of the first part stand at the top.
-#[utoipa::path(get, path = "/certs", tag = "certificates", responses(
+#[utoipa::path(get, path = "/certs", operation_id = "certificates", tag = "certificates", responses(
     (status = 200, description = "What is served, and how the last reload ended", body = CertificatesView),
 ))]
 pub(crate) async fn show(State(handles): State<Handles>) -> Json<CertificatesView> {
@@ -25,7 +25,7 @@ pub(crate) async fn show(State(handles): State<Handles>) -> Json<CertificatesVie
 /// Read the certificates again
 ///
 /// Answers with the real outcome: 200 when what is on disk is served now, 409 with the reason when something of it is not.
-#[utoipa::path(post, path = "/certs/reload", tag = "certificates", responses(
+#[utoipa::path(post, path = "/certs/reload", operation_id = "reload_certificates", tag = "certificates", responses(
     (status = 200, description = "What is on disk is served", body = Reloaded),
     (status = 409, description = "Something of it is not, and the old one is still served; the word for why stands in `reason`", body = Problem, content_type = "application/problem+json"),
 ))]

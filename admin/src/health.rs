@@ -18,7 +18,7 @@ pub(crate) struct Health {
 }
 
 /// Whether the process can answer
-#[utoipa::path(get, path = "/livez", tag = "health", security(()), responses(
+#[utoipa::path(get, path = "/livez", operation_id = "live", tag = "health", security(()), responses(
     (status = 200, description = "It can", body = Health),
 ))]
 pub(crate) async fn live() -> Json<Health> {
@@ -26,7 +26,7 @@ pub(crate) async fn live() -> Json<Health> {
 }
 
 /// The same by another name
-#[utoipa::path(get, path = "/healthz", tag = "health", security(()), responses(
+#[utoipa::path(get, path = "/healthz", operation_id = "health", tag = "health", security(()), responses(
     (status = 200, description = "It can", body = Health),
 ))]
 pub(crate) async fn health() -> Json<Health> {
@@ -34,7 +34,7 @@ pub(crate) async fn health() -> Json<Health> {
 }
 
 /// Whether clients are served
-#[utoipa::path(get, path = "/readyz", tag = "health", security(()), responses(
+#[utoipa::path(get, path = "/readyz", operation_id = "ready", tag = "health", security(()), responses(
     (status = 200, description = "They are", body = Health),
     (status = 503, description = "They are not: what is pending or wrong; `not_ready`", body = Problem, content_type = "application/problem+json"),
 ))]

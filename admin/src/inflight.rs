@@ -4,23 +4,28 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::handles::Handles;
+use crate::logs::most;
 use crate::problem::Problem;
 use crate::views::InflightView;
 
 /// The parameters of the query.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Parameters {
+    /// Entries at most; 1000 when nothing is said.
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 1000000)]
     limit: Option<String>,
 }
 
 /// What is open now
 ///
 /// Oldest first: what the drain waits for.
-#[utoipa::path(get, path = "/inflight", tag = "records",
-    params(("limit" = Option<u64>, Query, description = "Entries at most; 1000 when nothing is said", minimum = 0)),
+#[utoipa::path(get, path = "/inflight", operation_id = "inflight", tag = "records",
+    params(Parameters),
     responses(
     (status = 200, description = "Exchanges and tunnels", body = InflightView),
     (status = 400, description = "A parameter that there is not, or a bad value", body = Problem, content_type = "application/problem+json"),
@@ -32,9 +37,9 @@ pub(crate) async fn show(
     let Query(parameters) = parameters.map_err(|error| Problem::bad_query(&error))?;
     let limit = match parameters.limit {
         None => LIMIT,
-        Some(text) => text
-            .parse()
-            .map_err(|_| Problem::bad_value("limit", &text, "a number of entries"))?,
+        Some(text) => most(&text).ok_or_else(|| {
+            Problem::bad_value("limit", &text, "a number of entries up to 1000000")
+        })?,
     };
     let mut view = handles.inflight.open(limit).await;
     view.entries.truncate(limit);

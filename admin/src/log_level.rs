@@ -13,7 +13,7 @@ use crate::problem::Problem;
 use crate::views::{LogLevelChange, LogLevelView};
 
 /// The filter of the program's own log
-#[utoipa::path(get, path = "/log-level", tag = "operation", responses(
+#[utoipa::path(get, path = "/log-level", operation_id = "log_level", tag = "operation", responses(
     (status = 200, description = "The filter in force", body = LogLevelView),
 ))]
 pub(crate) async fn show(State(handles): State<Handles>) -> Json<LogLevelView> {
@@ -23,7 +23,7 @@ pub(crate) async fn show(State(handles): State<Handles>) -> Json<LogLevelView> {
 /// Change the filter of the program's own log
 ///
 /// It holds until the next change, or a restart.
-#[utoipa::path(put, path = "/log-level", tag = "operation", request_body = LogLevelChange, responses(
+#[utoipa::path(put, path = "/log-level", operation_id = "change_log_level", tag = "operation", request_body = LogLevelChange, responses(
     (status = 200, description = "The filter in force", body = LogLevelView),
     (status = 400, description = "The body is not what it has to be", body = Problem, content_type = "application/problem+json"),
     (status = 413, description = "The body is larger than 64 KiB", body = Problem, content_type = "application/problem+json"),

@@ -10,7 +10,7 @@ use crate::handles::{Handles, MetricsFormat};
 /// The metrics
 ///
 /// Prometheus text 0.0.4, or OpenMetrics where `Accept` asks for it.
-#[utoipa::path(get, path = "/metrics", tag = "operation", responses(
+#[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "operation", responses(
     (status = 200, description = "All of them", content((String = "text/plain"), (String = "application/openmetrics-text"))),
 ))]
 pub(crate) async fn scrape(State(handles): State<Handles>, headers: HeaderMap) -> Response {

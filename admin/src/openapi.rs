@@ -19,7 +19,7 @@ use crate::guard::HEALTH;
 pub(crate) struct Document(Arc<str>);
 
 /// This document
-#[utoipa::path(get, path = "/openapi.json", tag = "operation", responses(
+#[utoipa::path(get, path = "/openapi.json", operation_id = "openapi", tag = "operation", responses(
     (status = 200, description = "OpenAPI 3.1", body = Object),
 ))]
 pub(crate) async fn show(Extension(document): Extension<Document>) -> Response {

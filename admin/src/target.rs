@@ -17,7 +17,7 @@ use crate::views::{Refusal, TargetChange, TargetView};
 /// Where requests go
 ///
 /// The `ETag` is for `If-Match` in a change.
-#[utoipa::path(get, path = "/target", tag = "target", responses(
+#[utoipa::path(get, path = "/target", operation_id = "target", tag = "target", responses(
     (status = 200, description = "The target in force", body = TargetView, headers(("etag", description = "For If-Match"))),
 ))]
 pub(crate) async fn show(State(handles): State<Handles>) -> Response {
@@ -29,7 +29,7 @@ pub(crate) async fn show(State(handles): State<Handles>) -> Response {
 /// Parsed, refused where no target may be, probed, and only then put in force, for every request that begins from then on. With
 /// `confirm_within` it is undone when nobody confirms it, or when its application fails. A refused change changes nothing. A
 /// restart returns to the configured target.
-#[utoipa::path(put, path = "/target", tag = "target", request_body = TargetChange,
+#[utoipa::path(put, path = "/target", operation_id = "change_target", tag = "target", request_body = TargetChange,
     params(("If-Match" = Option<String>, Header, description = "The ETag of the state that is to be changed")),
     responses(
     (status = 200, description = "The target in force", body = TargetView, headers(("etag", description = "For If-Match"))),
@@ -52,7 +52,7 @@ pub(crate) async fn change(
 }
 
 /// Keep the target that is on trial
-#[utoipa::path(post, path = "/target/confirm", tag = "target",
+#[utoipa::path(post, path = "/target/confirm", operation_id = "confirm_target", tag = "target",
     params(("If-Match" = Option<String>, Header, description = "The ETag of the state that is to be confirmed")),
     responses(
     (status = 200, description = "It stays", body = TargetView, headers(("etag", description = "For If-Match"))),
@@ -69,7 +69,7 @@ pub(crate) async fn confirm(
 }
 
 /// Return to the configured target
-#[utoipa::path(delete, path = "/target", tag = "target",
+#[utoipa::path(delete, path = "/target", operation_id = "revert_target", tag = "target",
     params(("If-Match" = Option<String>, Header, description = "The ETag of the state that is to be left")),
     responses(
     (status = 200, description = "The configured target is in force", body = TargetView, headers(("etag", description = "For If-Match"))),

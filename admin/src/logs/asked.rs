@@ -5,23 +5,42 @@ use http::HeaderValue;
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use utoipa::IntoParams;
 
 use super::filter::{Client, Condition, Filter, Status};
+use super::schema::{Kind, moment_or_id};
 use crate::problem::Problem;
 
 /// The parameters of the query, as they came.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Parameters {
+    /// Records at most.
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 1000000)]
     limit: Option<String>,
+    /// Closed since then (RFC 3339), or after the record with this id.
+    #[param(schema_with = moment_or_id)]
     since: Option<String>,
+    /// A code like 502, a class like 5xx, or `none` where none was sent.
+    #[param(pattern = "^([1-9][0-9]{2}|[1-5][xX]{2}|none)$")]
     status: Option<String>,
+    /// The method, in any case.
     method: Option<String>,
+    /// The beginning of the path.
     path: Option<String>,
+    /// Milliseconds that it took at least.
+    #[param(value_type = Option<f64>, minimum = 0)]
     min_ms: Option<String>,
+    /// The address of the client, or the name in its certificate.
     client: Option<String>,
+    /// The word for why it failed.
     reason: Option<String>,
+    /// The kind of record.
+    #[param(inline, value_type = Option<Kind>)]
     kind: Option<String>,
+    /// Go on with what comes.
+    #[param(value_type = Option<bool>)]
     follow: Option<String>,
 }
 
@@ -95,8 +114,12 @@ fn checked<T>(
 }
 
 fn limit(text: &str) -> Result<usize, Problem> {
-    text.parse()
-        .map_err(|_| Problem::bad_value("limit", text, "a number of records"))
+    most(text).ok_or_else(|| Problem::bad_value("limit", text, "a number of records up to 1000000"))
+}
+
+/// How many to show, where somebody says so.
+pub(crate) fn most(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|count| *count <= MOST)
 }
 
 fn since(text: &str) -> Result<Since, Problem> {
@@ -151,3 +174,6 @@ fn follow(text: &str) -> Result<bool, Problem> {
     text.parse()
         .map_err(|_| Problem::bad_value("follow", text, "true or false"))
 }
+
+/// As many as a ring has.
+const MOST: usize = 1_000_000;

@@ -15,9 +15,10 @@ use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 
+pub(crate) use self::asked::most;
 use self::asked::{Asked, Parameters, Since};
 use self::form::Form;
-use self::schema::{Kind, Record};
+use self::schema::Record;
 use crate::accept::Accept;
 use crate::handles::{Handles, Records};
 use crate::problem::Problem;
@@ -27,18 +28,7 @@ use crate::server::Slot;
 ///
 /// Newest first, as an array or, where `Accept` asks for it, as lines. With `follow` what there is comes oldest first and then what
 /// comes, as lines or as server-sent events.
-#[utoipa::path(get, path = "/logs", tag = "records", params(
-    ("limit" = Option<u64>, Query, description = "Records at most", minimum = 0),
-    ("since" = Option<String>, Query, description = "Closed since then (RFC 3339), or after the record with this id"),
-    ("status" = Option<String>, Query, description = "A code like 502, a class like 5xx, or `none` where none was sent", pattern = "^([1-9][0-9]{2}|[1-5][xX]{2}|none)$"),
-    ("method" = Option<String>, Query, description = "The method, in any case"),
-    ("path" = Option<String>, Query, description = "The beginning of the path"),
-    ("min_ms" = Option<f64>, Query, description = "Milliseconds that it took at least", minimum = 0),
-    ("client" = Option<String>, Query, description = "The address of the client, or the name in its certificate"),
-    ("reason" = Option<String>, Query, description = "The word for why it failed"),
-    ("kind" = Option<Kind>, Query, description = "The kind of record"),
-    ("follow" = Option<bool>, Query, description = "Go on with what comes"),
-), responses(
+#[utoipa::path(get, path = "/logs", operation_id = "logs", tag = "records", params(Parameters), responses(
     (status = 200, description = "Records", content((Vec<Record> = "application/json"), (String = "application/x-ndjson"), (String = "text/event-stream"))),
     (status = 400, description = "A parameter that there is not, or a bad value", body = Problem, content_type = "application/problem+json"),
     (status = 503, description = "All places for followers are taken; `too_many_followers`", body = Problem, content_type = "application/problem+json"),

@@ -2,6 +2,21 @@
 //! them.
 
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, SchemaFormat, Type};
+use utoipa::openapi::{KnownFormat, RefOr, Schema};
+
+/// What `since` takes.
+pub(super) fn moment_or_id() -> RefOr<Schema> {
+    let text = |format| {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(format))
+    };
+    OneOfBuilder::new()
+        .item(text(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+        .item(text(SchemaFormat::Custom("uuid".to_owned())))
+        .into()
+}
 
 /// The kind of a record.
 #[derive(ToSchema)]

@@ -1,6 +1,7 @@
 //! What there is to say of the target, and what may be asked of it.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 /// The target in force.
@@ -92,6 +93,7 @@ pub struct TargetChange {
     #[schema(example = "/healthz")]
     pub probe_path: Option<String>,
     /// The status that the answer must have; 200 when nothing is said.
+    #[serde(default, deserialize_with = "status")]
     #[schema(minimum = 100, maximum = 599)]
     pub probe_status: Option<u16>,
     /// Undo the change when it is not confirmed within this time, or when its application fails.
@@ -110,6 +112,17 @@ pub struct Refusal {
     pub reason: &'static str,
     /// What was refused, why, and what to try.
     pub detail: String,
+}
+
+/// To JSON Schema 204.0 is as whole as 204.
+fn status<'de, D: Deserializer<'de>>(number: D) -> Result<Option<u16>, D::Error> {
+    let Some(number) = Option::<f64>::deserialize(number)? else {
+        return Ok(None);
+    };
+    if number.fract() == 0.0 && (100.0..600.0).contains(&number) {
+        return Ok(Some(number as u16));
+    }
+    Err(D::Error::custom("probe_status is a status from 100 to 599"))
 }
 
 fn yes() -> bool {
