@@ -61,7 +61,12 @@ pub(crate) async fn probe(
     connect(target, own, limit).await.map(drop)
 }
 
-async fn connect(target: &Target, own: &OwnPorts, limit: Duration) -> Result<Stream, DialError> {
+/// One attempt to connect.
+pub(super) async fn connect(
+    target: &Target,
+    own: &OwnPorts,
+    limit: Duration,
+) -> Result<Stream, DialError> {
     let deadline = Instant::now() + limit;
     match target.url.endpoint() {
         Endpoint::Address(address) => first(&[*address], own, deadline).await,

@@ -1,5 +1,6 @@
 //! The application's side: which target, how to reach it, and the connections kept to it.
 
+mod ask;
 mod connect;
 mod dialer;
 mod h1;
@@ -13,6 +14,7 @@ mod targets;
 pub(crate) use target::{Protocol, Target, TargetUrl};
 pub(crate) use targets::{OwnPorts, Targets};
 
+pub(crate) use ask::{Answered, AskError, KeepAlive, ask};
 pub(crate) use dialer::Dialer;
 pub(crate) use h2::{Multiplex, Share};
 pub(crate) use patience::announced;

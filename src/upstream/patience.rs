@@ -82,14 +82,19 @@ impl Patience {
 
 /// What a response says of how long its connection is kept: less than that, because the answer was on its way.
 pub(crate) fn announced(response: &HeaderMap) -> Option<Duration> {
+    let kept = stated(response)?;
+    Some(kept.saturating_sub(A_SECOND).max(kept / 2))
+}
+
+/// The same, as it stands there.
+pub(super) fn stated(response: &HeaderMap) -> Option<Duration> {
     let value = response.get(KEEP_ALIVE)?.to_str().ok()?;
     let seconds = value.split(',').find_map(|part| {
         let (name, seconds) = part.split_once('=')?;
         let is_timeout = name.trim().eq_ignore_ascii_case("timeout");
         is_timeout.then(|| seconds.trim().parse::<u32>().ok())?
     })?;
-    let kept = Duration::from_secs(seconds.into());
-    Some(kept.saturating_sub(A_SECOND).max(kept / 2))
+    Some(Duration::from_secs(seconds.into()))
 }
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
