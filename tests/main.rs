@@ -10,6 +10,8 @@ mod support;
 mod access_log;
 /// The admin and probe planes as an operator sees them.
 mod admin;
+/// The application's own health, asked through the sidecar.
+mod app_health;
 /// Large bodies with bounded memory.
 mod bodies;
 /// Rotation, refusal and late arrival of certificates.

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use crate::handles::{
-    Certificates, Handles, Inflight, Lifecycle, Metrics, MetricsFormat, Passage, Records, Targets,
-    Waiting,
+    AppHealth, Certificates, Handles, Inflight, Lifecycle, Metrics, MetricsFormat, Passage,
+    Records, Targets, Waiting,
 };
 use crate::views::{
-    AttemptView, CertificatesView, InflightEntry, InflightView, Refusal, StatusView, TargetChange,
-    TargetView,
+    AppTrouble, AppView, AttemptView, CertificatesView, InflightEntry, InflightView, Refusal,
+    StatusView, TargetChange, TargetView,
 };
 
 /// A ring of records; their places are 1, 2, 3 and so on.
@@ -101,6 +101,16 @@ pub(crate) fn handles(records: Arc<dyn Records>) -> Handles {
         targets: Arc::new(House),
         certificates: Arc::new(House),
         metrics: Arc::new(House),
+        app: Arc::new(App(None)),
+    }
+}
+
+/// What an application answers; none where none is to be asked.
+pub(crate) struct App(pub(crate) Option<Result<AppView, AppTrouble>>);
+
+impl AppHealth for App {
+    fn health(&self) -> Waiting<'_, Option<Result<AppView, AppTrouble>>> {
+        Box::pin(async { self.0.clone() })
     }
 }
 

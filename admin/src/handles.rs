@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::views::{
-    AttemptView, CertificatesView, InflightView, Refusal, StatusView, TargetChange, TargetView,
+    AppTrouble, AppView, AttemptView, CertificatesView, InflightView, Refusal, StatusView,
+    TargetChange, TargetView,
 };
 
 /// A boxed future, so that the traits below can be objects.
@@ -26,6 +27,8 @@ pub struct Handles {
     pub certificates: Arc<dyn Certificates>,
     /// The metrics registry.
     pub metrics: Arc<dyn Metrics>,
+    /// The application's own health.
+    pub app: Arc<dyn AppHealth>,
 }
 
 /// Where the process is in its life.
@@ -91,6 +94,13 @@ pub trait Certificates: Send + Sync {
 pub trait Metrics: Send + Sync {
     /// Everything, in the asked-for exposition format.
     fn render(&self, format: MetricsFormat) -> String;
+}
+
+/// The application's own health.
+pub trait AppHealth: Send + Sync {
+    /// Asks the application, or says what it answered a moment ago; none where there is nothing to ask it. However many ask
+    /// here, the application is asked by one at a time.
+    fn health(&self) -> Waiting<'_, Option<Result<AppView, AppTrouble>>>;
 }
 
 /// Which exposition format.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod accept;
+mod app;
 mod certs;
 #[cfg(test)]
 mod fakes;
@@ -18,13 +19,13 @@ mod target;
 mod views;
 
 pub use handles::{
-    Certificates, Handles, Inflight, Lifecycle, Metrics, MetricsFormat, Passage, Records, Targets,
-    Waiting,
+    AppHealth, Certificates, Handles, Inflight, Lifecycle, Metrics, MetricsFormat, Passage,
+    Records, Targets, Waiting,
 };
 pub use routes::{admin, probe};
 pub use server::serve;
 pub use views::{
-    AttemptView, CertificateSummary, CertificatesView, ChainElement, ClientAuthView, CrlView,
-    InflightEntry, InflightView, PartSummary, PartView, Refusal, StatusView, TargetChange,
-    TargetView,
+    AppTrouble, AppView, AttemptView, BypassView, CertificateSummary, CertificatesView,
+    ChainElement, ClientAuthView, CrlView, InflightEntry, InflightView, PartSummary, PartView,
+    Refusal, StatusView, TargetChange, TargetView,
 };

@@ -6,7 +6,7 @@ use axum::middleware::from_fn;
 use axum::routing::{get, post};
 
 use crate::handles::Handles;
-use crate::{certs, guard, health, inflight, logs, metrics, problem, status, target};
+use crate::{app, certs, guard, health, inflight, logs, metrics, problem, status, target};
 
 /// The admin plane: reads and changes.
 pub fn admin(handles: Handles) -> Router {
@@ -31,6 +31,7 @@ fn readable() -> Router<Handles> {
         .route("/healthz", get(health::live))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
+        .route("/app", get(app::show))
         .route("/metrics", get(metrics::scrape))
 }
 

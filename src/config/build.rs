@@ -24,6 +24,7 @@ pub(super) fn build(raw: &Raw, mistakes: &mut Vec<String>) -> Option<Config> {
         fix_redirects: fields.parse("fix-redirects", parse::switch)?,
         admin: fields.parse("admin", parse::address)?,
         probe: fields.parse("probe", parse::address)?,
+        app_health: fields.optional("app-health", parse::path_and_query),
         certificates,
         client_auth_exempt,
         close_on_trust_change: fields.parse("close-on-trust-change", parse::switch)?,

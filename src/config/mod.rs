@@ -59,6 +59,8 @@ pub struct Config {
     pub admin: SocketAddr,
     /// The probe plane.
     pub probe: SocketAddr,
+    /// What the application is asked for by `/app`.
+    pub app_health: Option<String>,
     /// Where certificates are, and by which policy they are used.
     pub certificates: Setup,
     /// Paths that are open without a client certificate although one is required everywhere else. The handshake itself

@@ -30,6 +30,18 @@ pub(super) fn exact_path(text: &str) -> Result<String, String> {
     }
 }
 
+/// What a request can be for: a path, with a query or without.
+pub(super) fn path_and_query(text: &str) -> Result<String, String> {
+    let is_path = text.starts_with('/') && !text.contains('#');
+    if is_path && text.parse::<http::uri::PathAndQuery>().is_ok() {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{text:?} is not a path like /healthz or /health?deep=1"
+        ))
+    }
+}
+
 /// A network, or one address.
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let network = text
@@ -145,6 +157,25 @@ mod tests {
         assert_eq!(mapped, Ok("10.0.0.0/8".parse().unwrap()));
         for wrong in ["", "10.0.0.0/33", "10.0.0", "fd00::/129", "lb.internal"] {
             assert!(network(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_may_have_a_query() {
+        for right in ["/", "/healthz", "/health?deep=1&a=%20", "//x"] {
+            assert_eq!(path_and_query(right), Ok(right.to_owned()));
+        }
+        for wrong in [
+            "",
+            "healthz",
+            "/a b",
+            "/a#b",
+            "http://x/",
+            "*",
+            "?a",
+            "/\r\nHost: x",
+        ] {
+            assert!(path_and_query(wrong).is_err(), "{wrong}");
         }
     }
 

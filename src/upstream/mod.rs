@@ -14,7 +14,7 @@ mod targets;
 pub(crate) use target::{Protocol, Target, TargetUrl};
 pub(crate) use targets::{OwnPorts, Targets};
 
-pub(crate) use ask::{Answered, AskError, KeepAlive, ask};
+pub(crate) use ask::ask;
 pub(crate) use dialer::Dialer;
 pub(crate) use h2::{Multiplex, Share};
 pub(crate) use patience::announced;

@@ -1,6 +1,7 @@
 //! Between the rooms and the house: gives `admin` the small traits it asks for, and tells everybody what the certificate
 //! store did.
 
+mod app_health;
 mod certificates;
 mod inflight;
 mod status;
@@ -15,6 +16,7 @@ use portcullis_admin::{
 use portcullis_certs::Store;
 use tokio::sync::watch;
 
+use self::app_health::Question;
 use crate::config::Config;
 use crate::crowd::Crowd;
 use crate::listener::Gate;
@@ -41,6 +43,7 @@ pub(crate) struct House {
     roll: Arc<Roll>,
     ring: Arc<Ring>,
     started: SystemTime,
+    app: Option<Arc<Question>>,
 }
 
 impl House {
@@ -65,6 +68,7 @@ impl House {
             dialer,
             policy: Arc::new(Policy::new(&config.recording)),
             roll: Arc::default(),
+            app: Question::new(&config, &targets),
             config,
             life,
             certificates,
@@ -100,7 +104,8 @@ impl House {
             inflight: this.clone(),
             targets: this.clone(),
             certificates: this.clone(),
-            metrics: this,
+            metrics: this.clone(),
+            app: this,
         }
     }
 }

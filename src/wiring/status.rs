@@ -35,6 +35,7 @@ impl Lifecycle for House {
             uptime_s: self.started.elapsed().unwrap_or_default().as_secs(),
             workers: self.config.workers,
             target: portcullis_admin::Targets::current(self),
+            bypass: None,
             certificate: self.view().into(),
             counts: self.counts(),
         }

@@ -1,9 +1,11 @@
 //! The plain views that cross the border between this room and the house.
 
+mod app;
 mod certificates;
 
 use serde::{Deserialize, Serialize};
 
+pub use app::{AppTrouble, AppView, BypassView};
 pub use certificates::{
     AttemptView, CertificateSummary, CertificatesView, ChainElement, ClientAuthView, CrlView,
     PartSummary, PartView,
@@ -30,6 +32,9 @@ pub struct StatusView {
     pub workers: usize,
     /// What is in force.
     pub target: TargetView,
+    /// Whether the application can be reached past the sidecar; absent where that is not looked at, or cannot be seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bypass: Option<BypassView>,
     /// What is served, in short.
     pub certificate: CertificateSummary,
     /// Counters and gauges.

@@ -17,7 +17,14 @@ pub(super) static OPTIONS: &[Opt] = &[
         "probe",
         "ADDR",
         Some("[::]:9902"),
-        "The probe plane, read only: /livez, /readyz, /metrics",
+        "The probe plane, read only: /livez, /readyz, /metrics, /app",
+    ),
+    opt(
+        HEADING,
+        "app-health",
+        "PATH",
+        None,
+        "What /app asks the application, like /healthz: 200 where it answers 200 to 399. For probes of an application that is bound to the loopback, or behind required client certificates",
     ),
     opt(
         HEADING,
