@@ -212,6 +212,7 @@ impl Bound {
             never = probe_plane => absurd(never),
             never = rotation.keep(|| house.log.reopen()) => absurd(never),
             never = watch_certificates(Arc::clone(&house.certificates)) => absurd(never),
+            never = house.guard.keep() => absurd(never),
         }
     }
 }
@@ -239,6 +240,7 @@ async fn until_ending(signals: &mut Signals, house: &House) -> bool {
             Wish::Drain => return true,
             Wish::DrainNow => return false,
             Wish::Reload => {
+                house.guard.look_now();
                 let certificates = Arc::clone(&house.certificates);
                 tokio::task::spawn_blocking(move || certificates.reload(Trigger::Signal, || {}));
             }

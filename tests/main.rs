@@ -14,6 +14,8 @@ mod admin;
 mod app_health;
 /// Large bodies with bounded memory.
 mod bodies;
+/// Applications that can be reached past the sidecar.
+mod bypass;
 /// Rotation, refusal and late arrival of certificates.
 mod certificates;
 /// Who is let in, by certificate.

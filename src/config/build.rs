@@ -25,6 +25,7 @@ pub(super) fn build(raw: &Raw, mistakes: &mut Vec<String>) -> Option<Config> {
         admin: fields.parse("admin", parse::address)?,
         probe: fields.parse("probe", parse::address)?,
         app_health: fields.optional("app-health", parse::path_and_query),
+        require_loopback_app: fields.parse("require-loopback-app", parse::switch)?,
         certificates,
         client_auth_exempt,
         close_on_trust_change: fields.parse("close-on-trust-change", parse::switch)?,
@@ -70,6 +71,12 @@ fn cross_check(config: &Config, mistakes: &mut Vec<String>) {
     if !config.allow_remote_target && !config.target.is_local() {
         mistakes.push(format!(
             "--target {}: this is not on the loopback, and plain HTTP would leave the pod; use 127.0.0.1, localhost or unix:, or say --allow-remote-target",
+            config.target
+        ));
+    }
+    if config.require_loopback_app && !config.target.is_local() {
+        mistakes.push(format!(
+            "--require-loopback-app with --target {}: only an application on the loopback or a Unix socket can be kept out of others' reach",
             config.target
         ));
     }

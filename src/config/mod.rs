@@ -61,6 +61,8 @@ pub struct Config {
     pub probe: SocketAddr,
     /// What the application is asked for by `/app`.
     pub app_health: Option<String>,
+    /// Whether readiness needs the application to be out of reach for all but the sidecar.
+    pub require_loopback_app: bool,
     /// Where certificates are, and by which policy they are used.
     pub certificates: Setup,
     /// Paths that are open without a client certificate although one is required everywhere else. The handshake itself

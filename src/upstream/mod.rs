@@ -11,7 +11,7 @@ mod stream;
 mod target;
 mod targets;
 
-pub(crate) use target::{Protocol, Target, TargetUrl};
+pub(crate) use target::{Endpoint, Protocol, Target, TargetUrl};
 pub(crate) use targets::{OwnPorts, Targets};
 
 pub(crate) use ask::ask;

@@ -3,6 +3,7 @@
 
 mod app_health;
 mod certificates;
+mod exposure;
 mod inflight;
 mod status;
 mod teller;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 use self::app_health::Question;
 use crate::config::Config;
 use crate::crowd::Crowd;
+use crate::exposure::Guard;
 use crate::listener::Gate;
 use crate::logging::Logging;
 use crate::metrics::{Facts, Metrics};
@@ -44,6 +46,7 @@ pub(crate) struct House {
     ring: Arc<Ring>,
     started: SystemTime,
     app: Option<Arc<Question>>,
+    pub(crate) guard: Arc<Guard>,
 }
 
 impl House {
@@ -57,10 +60,14 @@ impl House {
         let started = SystemTime::now();
         let log = logging.handle();
         let dialer = Dialer::new(targets.own(), config.limits.clone());
+        let guard = Arc::new(Guard::new(Arc::clone(&targets)));
         let metrics = {
             let (certificates, targets) = (Arc::clone(&certificates), Arc::clone(&targets));
-            let (log, dialer) = (log.clone(), dialer.clone());
-            Metrics::new(move || facts(&certificates, &targets, &log, &dialer, started))
+            let (log, dialer, guard) = (log.clone(), dialer.clone(), Arc::clone(&guard));
+            Metrics::new(move || Facts {
+                plaintext_bypass: exposure::is_bypassed(&guard),
+                ..facts(&certificates, &targets, &log, &dialer, started)
+            })
         };
         let config = Arc::new(config.clone());
         Self {
@@ -69,6 +76,7 @@ impl House {
             policy: Arc::new(Policy::new(&config.recording)),
             roll: Arc::default(),
             app: Question::new(&config, &targets),
+            guard,
             config,
             life,
             certificates,
@@ -194,5 +202,6 @@ fn facts(
         log_sampled_out: log.sampled_out(),
         upstream_open: dialer.open(),
         started: Some(started),
+        ..Facts::default()
     }
 }

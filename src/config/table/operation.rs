@@ -1,6 +1,6 @@
 //! The options about how the process is run and watched.
 
-use super::super::options::{Opt, opt};
+use super::super::options::{Opt, opt, switch};
 
 const HEADING: &str = "Operation";
 
@@ -25,6 +25,11 @@ pub(super) static OPTIONS: &[Opt] = &[
         "PATH",
         None,
         "What /app asks the application, like /healthz: 200 where it answers 200 to 399. For probes of an application that is bound to the loopback, or behind required client certificates",
+    ),
+    switch(
+        HEADING,
+        "require-loopback-app",
+        "Be ready only where the application cannot be reached past the sidecar: nothing listens on its port but on the loopback",
     ),
     opt(
         HEADING,
