@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Some(("check", matches)) => explain(matches),
         Some(("logs", matches)) => operator::logs(matches),
         Some(("status", matches)) => operator::status(matches),
+        Some(("doctor", matches)) => operator::doctor(matches),
         // clap lets nothing else through.
         _ => ExitCode::from(USAGE),
     }

@@ -20,6 +20,8 @@ mod bypass;
 mod certificates;
 /// Who is let in, by certificate.
 mod client_auth;
+/// What is around a running sidecar.
+mod doctor;
 /// Records as they come, and what is open now.
 mod followers;
 /// Requests and responses on their way, over HTTP/1 and HTTP/2.

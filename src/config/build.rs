@@ -33,6 +33,7 @@ pub(super) fn build(raw: &Raw, mistakes: &mut Vec<String>) -> Option<Config> {
         recording: recording::read(&mut fields)?,
         drain_delay: fields.parse("drain-delay", parse::duration)?,
         drain_timeout: fields.parse("drain-timeout", parse::duration)?,
+        grace_period: fields.optional("grace-period", parse::grace_period),
         workers: fields.parse("workers", |text| auto(text, machine::workers))?,
         log_level: raw.get("log-level")?.text(),
         limits: fields.limits()?,

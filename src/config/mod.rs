@@ -25,6 +25,7 @@ pub use gather::{Given, Origin, Raw};
 pub use help::command;
 pub use networks::Networks;
 pub use options::Opt;
+pub(crate) use parse::{address, duration, grace_period};
 pub use recording::{LogFormat, Recording};
 pub use table::options;
 
@@ -78,6 +79,8 @@ pub struct Config {
     pub drain_delay: Duration,
     /// How long to let requests finish after that.
     pub drain_timeout: Duration,
+    /// The time the pod has to end in, where that is told.
+    pub grace_period: Option<Duration>,
     /// Worker threads.
     pub workers: usize,
     /// Filter of the program's own log.
@@ -147,8 +150,7 @@ impl Config {
     /// # Errors
     /// All mistakes at once.
     pub fn load(matches: &clap::ArgMatches) -> Result<(Self, Raw), Mistakes> {
-        let mut mistakes = Vec::new();
-        let raw = Raw::gather(matches, &|name| std::env::var(name).ok(), &mut mistakes);
+        let (raw, mut mistakes) = Raw::read(matches);
         let config = build::build(&raw, &mut mistakes);
         match config {
             Some(config) if mistakes.is_empty() => Ok((config, raw)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let wrong = || format!("{text:?} is not an address like 127.0.0.1:8443, [::]:8443 or :8443");
     if let Ok(address) = text.parse() {
         return Ok(address);
@@ -65,7 +65,7 @@ fn canonical(network: IpNet) -> IpNet {
         .unwrap_or(network)
 }
 
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);
     }
@@ -77,6 +77,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         return Err(format!("{text:?} is longer than ten years"));
     }
     Ok(duration)
+}
+
+/// A duration, or seconds as a pod's `terminationGracePeriodSeconds` has them.
+pub(crate) fn grace_period(text: &str) -> Result<Duration, String> {
+    match text.parse::<u32>() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds.into())),
+        Err(_) => duration(text).map_err(|error| format!("{error}, nor a number of seconds")),
+    }
 }
 
 /// How many, where 0 is an answer, too.
@@ -146,6 +154,15 @@ mod tests {
         assert_eq!(duration("0"), Ok(Duration::ZERO));
         for wrong in ["", "5", "-1s", "soon", "11years", "99999999999999999999s"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_grace_period_may_be_bare_seconds() {
+        assert_eq!(grace_period("30"), Ok(Duration::from_secs(30)));
+        assert_eq!(grace_period("1m 30s"), Ok(Duration::from_secs(90)));
+        for wrong in ["", "-1", "soon", "99999999999"] {
+            assert!(grace_period(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -47,24 +47,34 @@ pub(crate) fn look(url: &TargetUrl, own: &OwnPorts) -> Finding {
     }
 }
 
+/// Where the containers of the pod listen, but for this process; as far as the system tells.
+pub(crate) fn listening(own: &OwnPorts) -> Vec<SocketAddr> {
+    let mut found = listeners::all().unwrap_or_default();
+    found.retain(|address| !is_own(address, own));
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
 /// What listens on this port, is no listener of this process, and is reached from outside the loopback.
 fn reachable(listening: &[SocketAddr], port: u16, own: &OwnPorts) -> Vec<SocketAddr> {
-    let canonical = |address: &SocketAddr| (address.ip().to_canonical(), address.port());
-    let is_own = |address: &SocketAddr| {
-        let mut own = own.0.iter();
-        own.any(|own| canonical(own) == canonical(address))
-    };
     let mut found: Vec<_> = listening
         .iter()
         .filter(|address| address.port() == port)
         .filter(|address| !address.ip().to_canonical().is_loopback())
-        .filter(|address| !is_own(address))
+        .filter(|address| !is_own(address, own))
         .copied()
         .collect();
     found.sort_unstable();
     // Several processes may share one address.
     found.dedup();
     found
+}
+
+fn is_own(address: &SocketAddr, own: &OwnPorts) -> bool {
+    let canonical = |address: &SocketAddr| (address.ip().to_canonical(), address.port());
+    let mut own = own.0.iter();
+    own.any(|own| canonical(own) == canonical(address))
 }
 
 impl Finding {

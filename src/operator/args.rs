@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::Trouble;
+use super::{Trouble, doctor};
 use crate::terminal::is_colourful;
 
-/// `logs` and `status`.
-pub fn commands() -> [Command; 2] {
+/// `logs`, `status` and `doctor`.
+pub fn commands() -> [Command; 3] {
     let logs = Command::new("logs")
         .about("Show the latest records of a running sidecar, and follow them")
         .arg(switch("follow", "Go on with what comes; the latest 10 come first").short('f'))
@@ -30,7 +30,7 @@ pub fn commands() -> [Command; 2] {
     let status = Command::new("status")
         .about("Show how a running sidecar is: readiness, target, certificates, the numbers that matter")
         .arg(switch("ready", "Say only whether it is ready, with exit code 1 when it is not; for exec probes"));
-    [logs, status].map(with_common)
+    [logs, status, doctor::command()].map(with_common)
 }
 
 fn with_common(command: Command) -> Command {
@@ -68,7 +68,7 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
         .action(ArgAction::SetTrue)
 }
 
-fn valued(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+pub(super) fn valued(name: &'static str, value: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value).help(help)
 }
 

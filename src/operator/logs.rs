@@ -160,7 +160,7 @@ mod tests {
     const NOW: u64 = 1_800_000_000;
 
     fn asked(line: &str) -> Result<Asked, Trouble> {
-        let [logs, _] = commands();
+        let [logs, _, _] = commands();
         let matches = logs.try_get_matches_from(line.split(' ')).unwrap();
         Asked::new(&matches, SystemTime::UNIX_EPOCH + Duration::from_secs(NOW))
     }

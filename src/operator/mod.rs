@@ -3,6 +3,7 @@
 mod args;
 mod certificates;
 mod client;
+mod doctor;
 #[cfg(test)]
 mod fake;
 mod logs;
@@ -36,6 +37,20 @@ pub fn status(matches: &ArgMatches) -> ExitCode {
         let asked = status::Asked::new(matches);
         status::run(admin, asked, &mut io::stdout()).await
     }))
+}
+
+/// `portcullis doctor`: what is around the sidecar, and what to do about it.
+pub fn doctor(matches: &ArgMatches) -> ExitCode {
+    let mut is_well = true;
+    let ended = ask(matches, async |admin| {
+        is_well = doctor::run(admin, matches, &mut io::stdout()).await?;
+        Ok(())
+    });
+    if is_well {
+        conclude(ended)
+    } else {
+        ExitCode::from(NOT_WELL)
+    }
 }
 
 /// Asks the admin plane that the command line names.
@@ -77,6 +92,9 @@ fn show(out: &mut impl Write, text: &[u8]) -> Result<(), Trouble> {
         _ => Trouble::Negative(format!("writing: {error}")),
     })
 }
+
+/// Of `doctor`, when there is a problem.
+const NOT_WELL: u8 = 1;
 
 /// Why a command was not done.
 #[derive(Clone, Debug, PartialEq)]

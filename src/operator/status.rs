@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     async fn outcome(line: &str, body: &str) -> (Result<(), Trouble>, String) {
-        let [_, status] = commands();
+        let [_, status, _] = commands();
         let matches = status.try_get_matches_from(line.split(' ')).unwrap();
         let (admin, _served) = fake::admin(fake::answer("200 OK", body)).await;
         let mut out = Vec::new();

@@ -11,10 +11,12 @@ mod stream;
 mod target;
 mod targets;
 
+#[cfg(test)]
+pub(crate) use connect::DialError;
 pub(crate) use target::{Endpoint, Protocol, Target, TargetUrl};
 pub(crate) use targets::{OwnPorts, Targets};
 
-pub(crate) use ask::ask;
+pub(crate) use ask::{Answered, AskError, KeepAlive, ask};
 pub(crate) use dialer::Dialer;
 pub(crate) use h2::{Multiplex, Share};
 pub(crate) use patience::announced;

@@ -54,6 +54,13 @@ pub(super) static OPTIONS: &[Opt] = &[
     ),
     opt(
         HEADING,
+        "grace-period",
+        "DURATION",
+        None,
+        "The pod's terminationGracePeriodSeconds, so that `doctor` can tell whether a drain fits in; a bare number is seconds",
+    ),
+    opt(
+        HEADING,
         "workers",
         "N",
         Some("auto"),
