@@ -79,13 +79,6 @@ impl Raw {
             .is_some_and(|given| given.origin != Origin::Default)
     }
 
-    /// What flags, environment and file say, with the mistakes of the file; what the values mean is not looked at.
-    pub(crate) fn read(matches: &ArgMatches) -> (Self, Vec<String>) {
-        let mut mistakes = Vec::new();
-        let raw = Self::gather(matches, &|name| std::env::var(name).ok(), &mut mistakes);
-        (raw, mistakes)
-    }
-
     pub(super) fn gather(
         matches: &ArgMatches,
         env: Environment<'_>,

@@ -150,7 +150,7 @@ impl Config {
     /// # Errors
     /// All mistakes at once.
     pub fn load(matches: &clap::ArgMatches) -> Result<(Self, Raw), Mistakes> {
-        let (raw, mut mistakes) = Raw::read(matches);
+        let (raw, mut mistakes) = gathered(matches);
         let config = build::build(&raw, &mut mistakes);
         match config {
             Some(config) if mistakes.is_empty() => Ok((config, raw)),
@@ -180,6 +180,13 @@ impl fmt::Display for Mistakes {
 }
 
 impl std::error::Error for Mistakes {}
+
+/// What flags, environment and file say, with the mistakes of the file; what the values mean is not looked at.
+pub(crate) fn gathered(matches: &clap::ArgMatches) -> (Raw, Vec<String>) {
+    let mut mistakes = Vec::new();
+    let raw = Raw::gather(matches, &|name| std::env::var(name).ok(), &mut mistakes);
+    (raw, mistakes)
+}
 
 /// Warnings about environment variables that look like misspelt options.
 pub fn suspicious_variables() -> Vec<String> {

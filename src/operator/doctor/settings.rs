@@ -112,7 +112,7 @@ fn environment(matches: &ArgMatches) -> (Raw, Vec<String>) {
     let line = ["portcullis".to_owned(), "run".to_owned()];
     let matches = config::command().try_get_matches_from(line.into_iter().chain(given));
     match matches.as_ref().map(ArgMatches::subcommand) {
-        Ok(Some((_, matches))) => Raw::read(matches),
+        Ok(Some((_, matches))) => config::gathered(matches),
         _ => (Raw::default(), Vec::new()),
     }
 }
@@ -142,3 +142,61 @@ pub(super) const FLAGS: [(&str, &str, &str); 3] = [
         "The pod's terminationGracePeriodSeconds [default: as the sidecar was told]",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(line: &str, told: Option<&Value>) -> (Settings, Vec<State>) {
+        let command = super::super::command();
+        let matches = command.try_get_matches_from(line.split(' ')).unwrap();
+        let (settings, findings) = Settings::read(&matches, told);
+        let states = findings.iter().map(|found| found.state);
+        (settings, states.collect())
+    }
+
+    fn told() -> Value {
+        json!({ "options": [
+            { "name": "target", "value": "http://localhost:3000", "origin": "flag --target" },
+            { "name": "app-health", "value": null, "origin": "not set" },
+            { "name": "grace-period", "value": "45", "origin": "environment PORTCULLIS_GRACE_PERIOD" },
+            { "name": "drain-delay", "value": "7s", "origin": "flag --drain-delay" },
+            { "name": "admin", "value": "unix:/run/portcullis/admin.sock", "origin": "flag --admin" },
+            { "name": "listen", "value": "[::]:8443", "origin": "default" },
+        ] })
+    }
+
+    #[test]
+    fn what_the_sidecar_says_of_itself_holds() {
+        let (settings, states) = read("doctor", Some(&told()));
+        assert_eq!(states, []);
+        let target = settings.target.map(|target| target.to_string());
+        assert_eq!(target.as_deref(), Some("http://localhost:3000"));
+        assert_eq!(settings.app_health, None);
+        assert_eq!(settings.grace_period, Some(Duration::from_secs(45)));
+        assert_eq!(settings.drain_delay, Some(Duration::from_secs(7)));
+        assert_eq!((settings.drain_timeout, settings.admin), (None, None));
+        assert_eq!(settings.own.0, ["[::]:8443".parse().unwrap()]);
+    }
+
+    #[test]
+    fn the_command_line_wins() {
+        let line = "doctor --target 127.0.0.1:1 --app-health /up --grace-period 1m";
+        let (settings, _) = read(line, Some(&told()));
+        let target = settings.target.map(|target| target.to_string());
+        assert_eq!(target.as_deref(), Some("http://127.0.0.1:1"));
+        assert_eq!(settings.app_health.as_deref(), Some("/up"));
+        assert_eq!(settings.grace_period, Some(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn what_is_not_told_is_as_run_would_have_it_here() {
+        let (settings, states) = read("doctor --grace-period soon", None);
+        assert_eq!(states, [State::Problem, State::Note]);
+        assert_eq!(settings.drain_timeout, Some(Duration::from_secs(20)));
+        let target = settings.target.map(|target| target.to_string());
+        assert_eq!(target.as_deref(), Some("http://127.0.0.1:8080"));
+    }
+}
