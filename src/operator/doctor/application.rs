@@ -87,7 +87,7 @@ fn remedy(url: &TargetUrl, error: &AskError, listening: &[SocketAddr]) -> String
             "start the application, or let --target name the port on which it listens".to_owned()
         }
         AskError::Dial(_) => format!(
-            "start the application, or let --target name the port on which it listens; what listens in this pod beside the sidecar: {}",
+            "start the application, or let --target name the port on which it listens; listening in this pod are: {}",
             listed(listening)
         ),
     }

@@ -22,8 +22,10 @@ fn one(part: &Value, now: OffsetDateTime) -> Vec<Finding> {
         .flatten()
         .collect();
     findings.extend(dated(part).filter_map(|(what, element)| date(part, what, element, now)));
-    let warnings = part["warnings"].as_array().into_iter().flatten();
-    findings.extend(warnings.map(|warning| surprising(part, text(warning))));
+    let warnings = part["warnings"].as_array().into_iter().flatten().map(text);
+    // Of dates there was a word already.
+    let surprising = warnings.filter(|words| !DATED.iter().any(|date| words.contains(date)));
+    findings.extend(surprising.map(|words| surprise(part, words)));
     if findings.is_empty() {
         findings.push(State::Ok.of(check(part), well(part, now)));
     }
@@ -96,7 +98,7 @@ fn dated(part: &Value) -> impl Iterator<Item = (&'static str, &Value)> {
     let list = |name| part[name].as_array().into_iter().flatten();
     let kinds = std::iter::once("").chain(std::iter::repeat("intermediate "));
     let chain = kinds.zip(list("chain"));
-    chain.chain(list("client_ca").map(|ca| ("client CA ", ca)))
+    chain.chain(list("client_ca").map(|ca| (AUTHORITY, ca)))
 }
 
 fn date(part: &Value, what: &str, element: &Value, now: OffsetDateTime) -> Option<Finding> {
@@ -118,25 +120,39 @@ fn date(part: &Value, what: &str, element: &Value, now: OffsetDateTime) -> Optio
                 .fix("set the node's clock, or wait; clients whose clock is right refuse this one"),
         );
     }
+    let fix = if what == AUTHORITY {
+        "put its successor into the bundle of client CAs, and remove it when its clients are to be refused"
+    } else {
+        "renew it (cert-manager: look at the Certificate's status), and see that the Secret is mounted as a folder"
+    };
     let (left, life) = (ends - now, ends - begins);
     if left.is_negative() {
         let words = format!("{name} has ended on {}", text(&element["not_after"]));
-        return Some(State::Problem.of(check(part), words).fix(RENEW));
+        return Some(State::Problem.of(check(part), words).fix(fix));
     }
     (left < LATE.min(life / 4)).then(|| {
         let words = format!("{name} ends in {}", roughly(left));
-        State::Warning.of(check(part), words).fix(RENEW)
+        State::Warning.of(check(part), words).fix(fix)
     })
 }
 
-fn surprising(part: &Value, warning: &str) -> Finding {
-    // What the certificate room says of mounts ends with what to do.
-    match warning.split_once("; ") {
-        Some((words, fix)) if words.contains(" is mounted ") => {
-            State::Problem.of("mount", words).fix(fix)
-        }
-        _ => State::Warning.of(check(part), format!("{}: {warning}", text(&part["source"]))),
+/// What the certificate room finds legal but surprising.
+fn surprise(part: &Value, words: &str) -> Finding {
+    // Of mounts it also says what to do.
+    if let Some((words, fix)) = words.split_once("; ")
+        && words.contains(" is mounted ")
+    {
+        return State::Problem.of("mount", words).fix(fix);
     }
+    let fix = if words.contains("readable by every user") {
+        "chmod 0600 it; in Kubernetes defaultMode: 0440 of the volume, with an fsGroup"
+    } else if words.contains("CRL") {
+        "let --client-crl have a CRL of each client CA that is not out of date"
+    } else {
+        "issue it anew without that; portcullis check shows all that is on disk"
+    };
+    let words = format!("{}: {words}", text(&part["source"]));
+    State::Warning.of(check(part), words).fix(fix)
 }
 
 fn well(part: &Value, now: OffsetDateTime) -> String {
@@ -171,7 +187,9 @@ fn roughly(left: time::Duration) -> String {
 const SETTLED: time::Duration = time::Duration::minutes(2);
 /// Who renews in time does so earlier than that; what lives for a short time only is late with a quarter left.
 const LATE: time::Duration = time::Duration::days(14);
-const RENEW: &str = "renew it (cert-manager: look at the Certificate's status), and see that the Secret is mounted as a folder";
+const AUTHORITY: &str = "client CA ";
+/// How warnings speak of dates.
+const DATED: [&str; 2] = [" expired at ", " is not valid before "];
 
 #[cfg(test)]
 mod tests {
@@ -320,6 +338,7 @@ mod tests {
             json!({ "chain": [element("2026-11-27T00:00:00Z", "2026-11-28T00:00:00Z")] }),
             json!({ "disk_differs_since": "2026-11-27T11:59:30Z" }),
             json!({ "seen": null }),
+            json!({ "warnings": ["the client CA CN=x expired at 2020; remove it"] }),
             json!({ "kind": "ticket_seed", "chain": [] }),
         ] {
             let found = found(&but);

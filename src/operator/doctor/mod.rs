@@ -30,7 +30,7 @@ use crate::upstream::{Target, TargetUrl, ask};
 pub(super) fn command() -> Command {
     let flags = settings::FLAGS.map(|(name, value, help)| valued(name, value, help));
     Command::new("doctor")
-        .about("Look at what is around a running sidecar, and say what to do: ports, application, certificates, mounts, clock, drain")
+        .about("Look at what is around a running sidecar, and say what to do: ports, application, certificates, mounts, clock, drain. Exit code 1 when there is a problem")
         .args(flags)
 }
 

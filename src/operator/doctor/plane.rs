@@ -77,6 +77,16 @@ pub(super) fn target(target: &Value) -> Vec<Finding> {
     } else {
         findings.push(State::Ok.of("target", format!("{url}, as configured")));
     }
+    if let Some(rollback) = target["last_rollback"].as_object() {
+        let word = |name| rollback.get(name).map(text).unwrap_or_default();
+        let words = format!(
+            "the change to {} was taken back at {}: {}",
+            word("from"),
+            word("time"),
+            word("detail")
+        );
+        findings.push(State::Note.of("target", words));
+    }
     if TargetUrl::parse(url).is_ok_and(|url| !url.is_local()) {
         let words = format!("{url} is not on the loopback: plain HTTP leaves the pod");
         let fix = "put the sidecar beside the application, and use a target on 127.0.0.1";
@@ -142,6 +152,16 @@ mod tests {
             let found: Vec<_> = target(&view).iter().map(|found| found.state).collect();
             assert_eq!(found, states, "{view}");
         }
+        let back = json!({ "url": here, "configured": here, "drift": false,
+            "last_rollback": { "time": "then", "from": there, "to": here, "detail": "nobody confirmed" } });
+        let back = &target(&back)[1];
+        assert_eq!(
+            (back.state, &*back.finding),
+            (
+                State::Note,
+                "the change to http://127.0.0.1:2 was taken back at then: nobody confirmed"
+            )
+        );
         let trial = json!({ "url": there, "drift": true, "trial": { "seconds_left": 57, "returns_to": here } });
         assert!(
             target(&trial)[0]

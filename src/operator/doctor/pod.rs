@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::finding::{Finding, State};
 
@@ -44,7 +45,8 @@ pub(super) fn drain(delay: Duration, timeout: Duration, grace: Option<Duration>)
 
 /// Whether the clock can be right: what was before is not after now.
 pub(super) fn clock(now: OffsetDateTime, certificate_since: Option<OffsetDateTime>) -> Finding {
-    let shown = now.replace_nanosecond(0).unwrap_or(now);
+    let shown = now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339);
+    let shown = shown.unwrap_or_default();
     let wrong = |why: &str| {
         State::Problem
             .of("clock", format!("it says {shown}, {why}"))
