@@ -214,6 +214,7 @@ impl Bound {
             never = watch_certificates(Arc::clone(&house.certificates)) => absurd(never),
             never = house.entry.keep() => absurd(never),
             never = house.keep_target() => absurd(never),
+            never = house.guard.keep() => absurd(never),
         }
     }
 }
@@ -257,6 +258,7 @@ async fn until_ending(signals: &mut Signals, house: &House) -> Began {
             Wish::DrainNow => return Began::BySignalNow,
             Wish::Reload => {
                 house.entry.reload(Trigger::Signal);
+                house.guard.look_now();
                 let certificates = Arc::clone(&house.certificates);
                 tokio::task::spawn_blocking(move || certificates.reload(Trigger::Signal, || {}));
             }

@@ -50,11 +50,19 @@ const GROUPS: [(&str, &[&str]); 3] = [
     ("Serve:", &["run", "demo"]),
     (
         "Look, without asking a running sidecar:",
-        &["check", "doctor", "inject"],
+        &["check", "inject"],
     ),
     (
         "Ask or change a running sidecar (over its admin plane, also by kubectl exec):",
-        &["status", "logs", "target", "certs", "log-level", "drain"],
+        &[
+            "status",
+            "logs",
+            "target",
+            "certs",
+            "log-level",
+            "drain",
+            "doctor",
+        ],
     ),
 ];
 const WIDTH: usize = 9;

@@ -41,6 +41,7 @@ mod conn;
 mod connection;
 mod crowd;
 mod drain;
+mod exposure;
 mod failure;
 mod forward;
 mod headers;

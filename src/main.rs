@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Some(("certs", matches)) => operator::certs(matches),
         Some(("log-level", matches)) => operator::log_level(matches),
         Some(("drain", matches)) => operator::drain(matches),
+        Some(("doctor", matches)) => operator::doctor(matches),
         // clap lets nothing else through.
         _ => ExitCode::from(USAGE),
     }

@@ -12,12 +12,18 @@ mod access_log;
 mod admin;
 /// Who is let in to the admin plane, and how it is reached.
 mod admin_entry;
+/// The application's own health, asked through the sidecar.
+mod app_health;
 /// Large bodies with bounded memory.
 mod bodies;
+/// Applications that can be reached past the sidecar.
+mod bypass;
 /// Rotation, refusal and late arrival of certificates.
 mod certificates;
 /// Who is let in, by certificate.
 mod client_auth;
+/// What is around a running sidecar.
+mod doctor;
 /// Records as they come, and what is open now.
 mod followers;
 /// Requests and responses on their way, over HTTP/1 and HTTP/2.

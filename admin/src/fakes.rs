@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use crate::condition::IfMatch;
 use crate::guard::{Access, Audit, Caller, Tokens};
 use crate::handles::{
-    Certificates, Configuration, Handles, Inflight, Lifecycle, LogLevel, Metrics, MetricsFormat,
-    Passage, Records, Targets, Waiting,
+    AppHealth, Certificates, Configuration, Handles, Inflight, Lifecycle, LogLevel, Metrics,
+    MetricsFormat, Passage, Records, Targets, Waiting,
 };
 use crate::views::{
-    AttemptView, CertificatesView, ConfigView, InflightEntry, InflightView, LogLevelView,
-    PhaseView, Refusal, StatusView, TargetChange, TargetView,
+    AppTrouble, AppView, AttemptView, CertificatesView, ConfigView, InflightEntry, InflightView,
+    LogLevelView, PhaseView, Refusal, StatusView, TargetChange, TargetView,
 };
 
 /// A ring of records; their places are 1, 2, 3 and so on.
@@ -105,6 +105,16 @@ pub(crate) fn handles(records: Arc<dyn Records>) -> Handles {
         metrics: Arc::new(House),
         configuration: Arc::new(House),
         log_level: Arc::new(House),
+        app: Arc::new(App(None)),
+    }
+}
+
+/// What an application answers; none where none is to be asked.
+pub(crate) struct App(pub(crate) Option<Result<AppView, AppTrouble>>);
+
+impl AppHealth for App {
+    fn health(&self) -> Waiting<'_, Option<Result<AppView, AppTrouble>>> {
+        Box::pin(async { self.0.clone() })
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::condition::IfMatch;
 use crate::guard::Caller;
 use crate::views::{
-    AttemptView, CertificatesView, ConfigView, InflightView, LogLevelView, PhaseView, Refusal,
-    StatusView, TargetChange, TargetView,
+    AppTrouble, AppView, AttemptView, CertificatesView, ConfigView, InflightView, LogLevelView,
+    PhaseView, Refusal, StatusView, TargetChange, TargetView,
 };
 
 /// A boxed future, so that the traits below can be objects.
@@ -33,6 +33,8 @@ pub struct Handles {
     pub configuration: Arc<dyn Configuration>,
     /// The program's own log.
     pub log_level: Arc<dyn LogLevel>,
+    /// The application's own health.
+    pub app: Arc<dyn AppHealth>,
 }
 
 /// Where the process is in its life.
@@ -132,6 +134,13 @@ pub trait LogLevel: Send + Sync {
 pub trait Metrics: Send + Sync {
     /// Everything, in the asked-for exposition format.
     fn render(&self, format: MetricsFormat) -> String;
+}
+
+/// The application's own health.
+pub trait AppHealth: Send + Sync {
+    /// Asks the application, or says what it answered a moment ago; none where there is nothing to ask it. However many ask
+    /// here, the application is asked by one at a time.
+    fn health(&self) -> Waiting<'_, Option<Result<AppView, AppTrouble>>>;
 }
 
 /// Which exposition format.

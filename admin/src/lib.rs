@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod accept;
+mod app;
 mod certificates;
 mod condition;
 mod configuration;
@@ -25,14 +26,15 @@ mod views;
 pub use condition::IfMatch;
 pub use guard::{Access, Audit, Caller, Scope, Tokens};
 pub use handles::{
-    Certificates, Configuration, Handles, Inflight, Lifecycle, LogLevel, Metrics, MetricsFormat,
-    Passage, Records, Targets, Waiting,
+    AppHealth, Certificates, Configuration, Handles, Inflight, Lifecycle, LogLevel, Metrics,
+    MetricsFormat, Passage, Records, Targets, Waiting,
 };
 pub use routes::{admin, probe};
 pub use server::{Door, Io, Peer, Secure, Secured, serve};
 pub use views::{
-    AttemptView, CertificateSummary, CertificatesView, ChainElement, CheckedView, ClientAuthView,
-    ConfigView, Connections, Counts, CrlView, InEffectView, InflightEntry, InflightView, Latency,
-    LogDropped, LogLevelView, OptionView, PartSummary, PartView, PhaseView, Refusal, RollbackView,
-    StatusView, TargetChange, TargetView, TrialView, UpstreamConnections,
+    AppTrouble, AppView, AttemptView, BypassView, CertificateSummary, CertificatesView,
+    ChainElement, CheckedView, ClientAuthView, ConfigView, Connections, Counts, CrlView,
+    InEffectView, InflightEntry, InflightView, Latency, LogDropped, LogLevelView, OptionView,
+    PartSummary, PartView, PhaseView, Refusal, RollbackView, StatusView, TargetChange, TargetView,
+    TrialView, UpstreamConnections,
 };

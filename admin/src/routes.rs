@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use crate::guard::{self, Access};
 use crate::handles::Handles;
 use crate::{
-    certificates, configuration, health, inflight, log_level, logs, metrics, openapi, problem,
+    app, certificates, configuration, health, inflight, log_level, logs, metrics, openapi, problem,
     status, target,
 };
 
@@ -50,6 +50,7 @@ fn readable() -> OpenApiRouter<Handles> {
         .routes(routes!(health::health))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
+        .routes(routes!(app::show))
         .routes(routes!(metrics::scrape))
 }
 

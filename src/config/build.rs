@@ -25,6 +25,8 @@ pub(super) fn build(raw: &Raw, mistakes: &mut Vec<String>) -> Option<Config> {
         fix_redirects: fields.parse("fix-redirects", parse::switch)?,
         admin: admin::read(&mut fields, &certificates)?,
         probe: fields.parse("probe", parse::address)?,
+        app_health: fields.optional("app-health", parse::path_and_query),
+        require_loopback_app: fields.parse("require-loopback-app", parse::switch)?,
         certificates,
         client_auth_exempt,
         close_on_trust_change: fields.parse("close-on-trust-change", parse::switch)?,
@@ -32,6 +34,7 @@ pub(super) fn build(raw: &Raw, mistakes: &mut Vec<String>) -> Option<Config> {
         recording: recording::read(&mut fields)?,
         drain_delay: fields.parse("drain-delay", parse::duration)?,
         drain_timeout: fields.parse("drain-timeout", parse::duration)?,
+        grace_period: fields.optional("grace-period", parse::grace_period),
         workers: fields.parse("workers", |text| auto(text, machine::workers))?,
         log_level: raw.get("log-level")?.text(),
         limits: fields.limits()?,
@@ -69,6 +72,12 @@ fn cross_check(config: &Config, mistakes: &mut Vec<String>) {
     }
     if let Err(Refused(_, why)) = refuse(&config.target) {
         mistakes.push(format!("--target: {why}"));
+    }
+    if config.require_loopback_app && !config.target.is_local() {
+        mistakes.push(format!(
+            "--require-loopback-app with --target {}: only an application on the loopback or a Unix socket can be kept out of others' reach",
+            config.target
+        ));
     }
     if config.drain_timeout.is_zero() {
         mistakes.push(

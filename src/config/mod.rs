@@ -27,7 +27,7 @@ pub use gather::{Given, Origin, Raw};
 pub use help::command;
 pub use networks::Networks;
 pub use options::Opt;
-pub(crate) use parse::duration;
+pub(crate) use parse::{address, duration, grace_period};
 pub use recording::{LogFormat, Recording};
 pub use table::options;
 
@@ -62,6 +62,10 @@ pub struct Config {
     pub admin: AdminPlane,
     /// The probe plane.
     pub probe: SocketAddr,
+    /// What the application is asked for by `/app`.
+    pub app_health: Option<String>,
+    /// Whether readiness needs the application to be out of reach for all but the sidecar.
+    pub require_loopback_app: bool,
     /// Where certificates are, and by which policy they are used.
     pub certificates: Setup,
     /// Paths that are open without a client certificate although one is required everywhere else. The handshake itself
@@ -77,6 +81,8 @@ pub struct Config {
     pub drain_delay: Duration,
     /// How long to let requests finish after that.
     pub drain_timeout: Duration,
+    /// The time the pod has to end in, where that is told.
+    pub grace_period: Option<Duration>,
     /// Worker threads.
     pub workers: usize,
     /// Filter of the program's own log.
@@ -154,8 +160,7 @@ pub struct Reading {
 impl Reading {
     /// Reads flags, environment and file, and checks them.
     pub fn of(matches: &clap::ArgMatches) -> Self {
-        let mut mistakes = Vec::new();
-        let raw = Raw::gather(matches, &|name| std::env::var(name).ok(), &mut mistakes);
+        let (raw, mut mistakes) = gathered(matches);
         let config = build::build(&raw, &mut mistakes);
         Self {
             raw,
@@ -200,6 +205,13 @@ impl fmt::Display for Mistakes {
 }
 
 impl std::error::Error for Mistakes {}
+
+/// What flags, environment and file say, with the mistakes of the file; what the values mean is not looked at.
+pub(crate) fn gathered(matches: &clap::ArgMatches) -> (Raw, Vec<String>) {
+    let mut mistakes = Vec::new();
+    let raw = Raw::gather(matches, &|name| std::env::var(name).ok(), &mut mistakes);
+    (raw, mistakes)
+}
 
 /// Warnings about environment variables that look like misspelt options.
 pub fn suspicious_variables() -> Vec<String> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let wrong = || format!("{text:?} is not an address like 127.0.0.1:8443, [::]:8443 or :8443");
     if let Ok(address) = text.parse() {
         return Ok(address);
@@ -26,6 +26,18 @@ pub(super) fn exact_path(text: &str) -> Result<String, String> {
     } else {
         Err(format!(
             "{text:?} is not a path like /healthz; it is compared as it stands, with no pattern and no query"
+        ))
+    }
+}
+
+/// What a request can be for: a path, with a query or without.
+pub(super) fn path_and_query(text: &str) -> Result<String, String> {
+    let is_path = text.starts_with('/') && !text.contains('#');
+    if is_path && text.parse::<http::uri::PathAndQuery>().is_ok() {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "{text:?} is not a path like /healthz or /health?deep=1"
         ))
     }
 }
@@ -66,6 +78,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         return Err(format!("{text:?} is longer than ten years"));
     }
     Ok(duration)
+}
+
+/// A duration, or seconds as a pod's `terminationGracePeriodSeconds` has them.
+pub(crate) fn grace_period(text: &str) -> Result<Duration, String> {
+    match text.parse::<u32>() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds.into())),
+        Err(_) => duration(text).map_err(|error| format!("{error}, nor a number of seconds")),
+    }
 }
 
 /// How many, where 0 is an answer, too.
@@ -139,6 +159,15 @@ mod tests {
     }
 
     #[test]
+    fn a_grace_period_may_be_bare_seconds() {
+        assert_eq!(grace_period("30"), Ok(Duration::from_secs(30)));
+        assert_eq!(grace_period("1m 30s"), Ok(Duration::from_secs(90)));
+        for wrong in ["", "-1", "soon", "99999999999"] {
+            assert!(grace_period(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn networks_may_be_one_address() {
         assert_eq!(network("10.1.2.3/8"), Ok("10.0.0.0/8".parse().unwrap()));
         assert_eq!(network("::1"), Ok("::1/128".parse().unwrap()));
@@ -146,6 +175,25 @@ mod tests {
         assert_eq!(mapped, Ok("10.0.0.0/8".parse().unwrap()));
         for wrong in ["", "10.0.0.0/33", "10.0.0", "fd00::/129", "lb.internal"] {
             assert!(network(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_may_have_a_query() {
+        for right in ["/", "/healthz", "/health?deep=1&a=%20", "//x"] {
+            assert_eq!(path_and_query(right), Ok(right.to_owned()));
+        }
+        for wrong in [
+            "",
+            "healthz",
+            "/a b",
+            "/a#b",
+            "http://x/",
+            "*",
+            "?a",
+            "/\r\nHost: x",
+        ] {
+            assert!(path_and_query(wrong).is_err(), "{wrong}");
         }
     }
 

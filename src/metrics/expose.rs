@@ -28,6 +28,8 @@ pub(crate) struct Facts {
     pub generation: u64,
     /// Whether the target in force is not the configured one.
     pub target_drift: bool,
+    /// Whether the application can be reached past the sidecar; none where that is not known.
+    pub plaintext_bypass: Option<bool>,
     /// Record lines dropped: successes, errors, audit records.
     pub log_dropped: [u64; 3],
     /// Record lines left out on purpose.

@@ -168,6 +168,15 @@ impl Snapshot {
             [(vec![], f64::from(u8::from(self.facts.target_drift)))],
         )?;
         let facts = &self.facts;
+        let bypass = facts
+            .plaintext_bypass
+            .map(|is_so| (vec![], f64::from(u8::from(is_so))));
+        gauge(
+            to,
+            "plaintext_bypass",
+            "1 while the application can be reached past the sidecar; absent where that is not known",
+            bypass,
+        )?;
         let [success, error, audit] = facts.log_dropped;
         let dropped = [("success", success), ("error", error), ("audit", audit)]
             .map(|(class, count)| (vec![("class", class.to_owned())], count));

@@ -5,6 +5,7 @@ mod args;
 mod certificates;
 mod certs;
 mod client;
+mod doctor;
 mod drain;
 #[cfg(test)]
 mod fake;
@@ -37,7 +38,7 @@ use self::trouble::Trouble;
 use crate::terminal::{Ink, Pen};
 
 /// The command lines, in the order of the help.
-pub fn commands() -> [Command; 6] {
+pub fn commands() -> [Command; 7] {
     [
         status::command(),
         logs::command(),
@@ -45,6 +46,7 @@ pub fn commands() -> [Command; 6] {
         certs::command(),
         log_level::command(),
         drain::command(),
+        doctor::command(),
     ]
 }
 
@@ -97,6 +99,20 @@ pub fn drain(matches: &ArgMatches) -> ExitCode {
     }))
 }
 
+/// `portcullis doctor`: what is around the sidecar, and what to do about it.
+pub fn doctor(matches: &ArgMatches) -> ExitCode {
+    let mut is_well = true;
+    let ended = ask(matches, async |errand| {
+        is_well = doctor::run(errand, matches, &mut io::stdout()).await?;
+        Ok(())
+    });
+    if is_well {
+        conclude(ended)
+    } else {
+        ExitCode::from(NOT_WELL)
+    }
+}
+
 /// Asks the admin plane that the command line names.
 fn ask(
     matches: &ArgMatches,
@@ -136,6 +152,9 @@ fn tell(words: &str) {
     line.push(b'\n');
     let _ = io::stderr().write_all(&line);
 }
+
+/// Of `doctor`, when there is a problem.
+const NOT_WELL: u8 = 1;
 
 /// Writes to stdout, at once.
 fn show(out: &mut impl Write, text: &[u8]) -> Result<(), Trouble> {

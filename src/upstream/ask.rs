@@ -197,6 +197,13 @@ fn broken(error: impl std::error::Error) -> AskError {
     AskError::Broken(words)
 }
 
+impl AskError {
+    /// Whether somebody may be there, only not in time.
+    pub(crate) fn is_late(&self) -> bool {
+        matches!(self, Self::TimedOut(_) | Self::Dial(DialError::Timeout))
+    }
+}
+
 impl fmt::Display for AskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -11,12 +11,13 @@ mod stream;
 mod target;
 mod targets;
 
-pub(crate) use target::{Protocol, Target, TargetUrl};
+#[cfg(test)]
+pub(crate) use connect::DialError;
+pub(crate) use target::{Endpoint, Protocol, Target, TargetUrl};
 pub(crate) use targets::{
     Change, Checked, OwnPorts, Probe, Refused, Rollback, Standing, Targets, refuse,
 };
 
-#[allow(unused_imports)]
 pub(crate) use ask::{Answered, AskError, KeepAlive, ask};
 pub(crate) use dialer::Dialer;
 pub(crate) use h2::{Multiplex, Share};

@@ -1,8 +1,10 @@
 //! Between the rooms and the house: gives `admin` the small traits it asks for, and tells everybody what the certificate
 //! store did.
 
+mod app_health;
 mod certificates;
 mod entry;
+mod exposure;
 mod inflight;
 mod operation;
 mod status;
@@ -16,9 +18,11 @@ use portcullis_admin::{Handles, MetricsFormat, OptionView, Passage, Records, Wai
 use portcullis_certs::Store;
 use tokio::sync::{Notify, watch};
 
+use self::app_health::Question;
 use crate::addresses::Addresses;
 use crate::config::{Config, Raw};
 use crate::crowd::Crowd;
+use crate::exposure::Guard;
 use crate::listener::Gate;
 use crate::log_filter::LogFilter;
 use crate::logging::Logging;
@@ -53,6 +57,8 @@ pub(crate) struct House {
     roll: Arc<Roll>,
     ring: Arc<Ring>,
     started: SystemTime,
+    app: Option<Arc<Question>>,
+    pub(crate) guard: Arc<Guard>,
 }
 
 /// What the house is put together from.
@@ -80,11 +86,14 @@ impl House {
         let started = SystemTime::now();
         let log = logging.handle();
         let dialer = Dialer::new(targets.own(), config.limits.clone());
+        let guard = Arc::new(Guard::new(Arc::clone(&targets)));
         let metrics = {
             let (certificates, targets) = (Arc::clone(&certificates), Arc::clone(&targets));
-            let (log, dialer, access) = (log.clone(), dialer.clone(), Arc::clone(&entry.access));
+            let (log, dialer) = (log.clone(), dialer.clone());
+            let (access, guard) = (Arc::clone(&entry.access), Arc::clone(&guard));
             Metrics::new(move || Facts {
                 admin_refused: access.refused(),
+                plaintext_bypass: exposure::is_bypassed(&guard),
                 ..facts(&certificates, &targets, &log, &dialer, started)
             })
         };
@@ -100,6 +109,8 @@ impl House {
             dialer,
             policy: Arc::new(Policy::new(&config.recording)),
             roll: Arc::default(),
+            app: Question::new(&config, &targets),
+            guard,
             config,
             life,
             certificates,
@@ -137,7 +148,8 @@ impl House {
             certificates: this.clone(),
             metrics: this.clone(),
             configuration: this.clone(),
-            log_level: this,
+            log_level: this.clone(),
+            app: this,
         }
     }
 }
@@ -194,6 +206,6 @@ fn facts(
         log_sampled_out: log.sampled_out(),
         upstream_open: dialer.open(),
         started: Some(started),
-        admin_refused: Default::default(),
+        ..Facts::default()
     }
 }

@@ -17,6 +17,7 @@ impl Lifecycle for House {
         match self.life.phase() {
             Phase::Starting | Phase::Ready => {
                 pending.extend(certificates::pending(&self.certificates));
+                pending.extend(self.doubt());
             }
             Phase::Announcing | Phase::Finishing | Phase::Cutting | Phase::Stopped => {
                 pending.push("draining".to_owned());
@@ -27,16 +28,19 @@ impl Lifecycle for House {
 
     fn status(&self) -> StatusView {
         let pending = self.pending();
+        let mut degraded = certificates::degraded(&self.certificates);
+        degraded.extend(self.exposed());
         StatusView {
             version: env!("CARGO_PKG_VERSION"),
             service: self.config.service_name.clone(),
             phase: self.life.phase().word(),
             ready: pending.is_empty(),
             pending,
-            degraded: certificates::degraded(&self.certificates),
+            degraded,
             uptime_s: self.started.elapsed().unwrap_or_default().as_secs(),
             workers: self.config.workers,
             target: portcullis_admin::Targets::current(self),
+            bypass: self.bypass(),
             certificate: self.view().into(),
             counts: self.counts(),
         }

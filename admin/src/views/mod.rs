@@ -1,5 +1,6 @@
 //! The plain views that cross the border between this room and the house.
 
+mod app;
 mod certificates;
 mod configuration;
 mod inflight;
@@ -8,6 +9,7 @@ mod target;
 
 pub(crate) use configuration::LogLevelChange;
 
+pub use app::{AppTrouble, AppView, BypassView};
 pub use certificates::{
     AttemptView, CertificateSummary, CertificatesView, ChainElement, ClientAuthView, CrlView,
     PartSummary, PartView,

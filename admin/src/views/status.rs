@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{CertificateSummary, TargetView};
+use super::{BypassView, CertificateSummary, TargetView};
 
 /// The body of `GET /status`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -28,6 +28,9 @@ pub struct StatusView {
     pub workers: usize,
     /// What is in force.
     pub target: TargetView,
+    /// Whether the application can be reached past the sidecar; absent where that is not looked at, or cannot be seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bypass: Option<BypassView>,
     /// What is served, in short.
     pub certificate: CertificateSummary,
     /// Counters and gauges.

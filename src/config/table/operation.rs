@@ -57,7 +57,19 @@ pub(super) static OPTIONS: &[Opt] = &[
         "probe",
         "ADDR",
         Some("[::]:9902"),
-        "The probe plane, read only: /livez, /readyz, /metrics",
+        "The probe plane, read only: /livez, /readyz, /metrics, /app",
+    ),
+    opt(
+        HEADING,
+        "app-health",
+        "PATH",
+        None,
+        "What /app asks the application, like /healthz: 200 where it answers 200 to 399. For probes of an application that is bound to the loopback, or behind required client certificates",
+    ),
+    switch(
+        HEADING,
+        "require-loopback-app",
+        "Be ready only where the application cannot be reached past the sidecar: nothing listens on its port but on the loopback",
     ),
     opt(
         HEADING,
@@ -79,6 +91,13 @@ pub(super) static OPTIONS: &[Opt] = &[
         "DURATION",
         Some("20s"),
         "Then let requests finish for so long, then cut them",
+    ),
+    opt(
+        HEADING,
+        "grace-period",
+        "DURATION",
+        None,
+        "The pod's terminationGracePeriodSeconds, so that `doctor` can tell whether a drain fits in; a bare number is seconds",
     ),
     opt(
         HEADING,
