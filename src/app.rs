@@ -194,13 +194,13 @@ impl Bound {
                 _ = ended.recv() => return Err("a worker ended, see above".to_owned()),
             };
             let patience = match began {
-                Began::BySignal | Began::ByOperator => patience,
-                Began::BySignalNow => Patience {
+                Began::InOrder | Began::ForOperator => patience,
+                Began::AtOnce => Patience {
                     delay: Duration::ZERO,
                     ..patience
                 },
             };
-            let mut endings = Endings::new(&mut signals, began != Began::ByOperator);
+            let mut endings = Endings::new(&mut signals, began != Began::ForOperator);
             let workers = self.config.workers;
             let drained = drain(&life, &mut endings, patience, &mut ended, workers).await;
             endings.last().await;
@@ -239,11 +239,12 @@ async fn first_load(house: &House) {
 /// How an end began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Began {
-    BySignal,
-    /// Without the delay.
-    BySignalNow,
+    /// By SIGTERM.
+    InOrder,
+    /// By SIGINT: without the delay.
+    AtOnce,
     /// By the admin plane: the process stays until a signal comes.
-    ByOperator,
+    ForOperator,
 }
 
 /// Waits for somebody who wants it to end.
@@ -251,11 +252,11 @@ async fn until_ending(signals: &mut Signals, house: &House) -> Began {
     loop {
         let wish = tokio::select! {
             wish = signals.next() => wish,
-            () = house.drain.notified() => return Began::ByOperator,
+            () = house.drain.notified() => return Began::ForOperator,
         };
         match wish {
-            Wish::Drain => return Began::BySignal,
-            Wish::DrainNow => return Began::BySignalNow,
+            Wish::Drain => return Began::InOrder,
+            Wish::DrainNow => return Began::AtOnce,
             Wish::Reload => {
                 house.entry.reload(Trigger::Signal);
                 house.guard.look_now();

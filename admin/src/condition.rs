@@ -12,17 +12,12 @@ pub struct IfMatch(
 impl IfMatch {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let fields = headers.get_all(header::IF_MATCH);
-        let tags: Vec<String> = fields
-            .iter()
-            .flat_map(|field| {
-                String::from_utf8_lossy(field.as_bytes())
-                    .into_owned()
-                    .split(',')
-                    .map(|tag| tag.trim().to_owned())
-                    .collect::<Vec<_>>()
-            })
-            .collect();
-        let is_any = fields.iter().next().is_none() || tags.iter().any(|tag| tag == "*");
+        let mut tags = Vec::new();
+        for field in &fields {
+            let field = String::from_utf8_lossy(field.as_bytes());
+            tags.extend(field.split(',').map(|tag| tag.trim().to_owned()));
+        }
+        let is_any = tags.is_empty() || tags.iter().any(|tag| tag == "*");
         Self((!is_any).then_some(tags))
     }
 

@@ -48,7 +48,7 @@ pub(crate) async fn change(
     let change: TargetChange = json::read(&headers, body, EXAMPLE)?;
     let expected = IfMatch::of(&headers);
     let changed = handles.targets.change(change, expected, &caller).await;
-    changed.map(shown).map_err(refused)
+    changed.map(shown).map_err(|refusal| refused(&refusal))
 }
 
 /// Keep the target that is on trial
@@ -65,7 +65,7 @@ pub(crate) async fn confirm(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let confirmed = handles.targets.confirm(&IfMatch::of(&headers), &caller);
-    confirmed.map(shown).map_err(refused)
+    confirmed.map(shown).map_err(|refusal| refused(&refusal))
 }
 
 /// Return to the configured target
@@ -81,7 +81,7 @@ pub(crate) async fn revert(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let reverted = handles.targets.revert(&IfMatch::of(&headers), &caller);
-    reverted.map(shown).map_err(refused)
+    reverted.map(shown).map_err(|refusal| refused(&refusal))
 }
 
 fn shown(view: TargetView) -> Response {
@@ -93,7 +93,7 @@ fn shown(view: TargetView) -> Response {
     response
 }
 
-fn refused(refusal: Refusal) -> Problem {
+fn refused(refusal: &Refusal) -> Problem {
     let status = match refusal.reason {
         "changed_meanwhile" => StatusCode::PRECONDITION_FAILED,
         "nothing_to_confirm" => StatusCode::CONFLICT,
