@@ -400,9 +400,11 @@ async fn a_port_in_use_and_a_target_that_is_the_sidecar_itself_are_refused_at_st
             &target,
         ]);
         let ended = Ended::of(command);
-        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
         assert!(
-            ended.stderr.contains("is Portcullis itself"),
+            ended
+                .stderr
+                .contains("--listen listens there, and requests would go round in circles"),
             "{}",
             ended.stderr
         );

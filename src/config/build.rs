@@ -1,10 +1,10 @@
 //! Gathered text to a checked [`Config`]; every mistake goes on the list, and parsing goes on.
 
 use super::gather::{Given, Raw};
-use super::{Config, Limits, Networks, admin, certificates, parse, recording};
+use super::{Config, Limits, Networks, admin, certificates, combination, parse, recording};
 use crate::log_filter;
 use crate::machine;
-use crate::upstream::{Refused, TargetUrl, refuse};
+use crate::upstream::TargetUrl;
 
 /// None when something is missing that nothing can stand in for; `mistakes` then says what.
 pub(super) fn build(raw: &Raw, mistakes: &mut Vec<String>) -> Option<Config> {
@@ -40,50 +40,8 @@ pub(super) fn build(raw: &Raw, mistakes: &mut Vec<String>) -> Option<Config> {
         limits: fields.limits()?,
     };
     fields.parse("log-level", log_filter::check)?;
-    cross_check(&config, mistakes);
+    combination::check(&config, mistakes);
     Some(config)
-}
-
-/// What is wrong only in combination.
-fn cross_check(config: &Config, mistakes: &mut Vec<String>) {
-    if config.close_on_trust_change && config.certificates.client_auth.is_none() {
-        mistakes.push(
-            "--close-on-trust-change without --client-auth: nobody is trusted by certificate"
-                .to_owned(),
-        );
-    }
-    if config.proxy_protocol && config.trusted_proxies.is_empty() {
-        mistakes.push(
-            "--proxy-protocol without --trusted-proxy: nobody would be believed; name the load balancers' networks"
-                .to_owned(),
-        );
-    }
-    if !config.redirect_exempt.is_empty() && config.redirect.is_none() {
-        mistakes.push(
-            "--redirect-exempt without --redirect: there is no plain HTTP listener to be exempt on"
-                .to_owned(),
-        );
-    }
-    if !config.allow_remote_target && !config.target.is_local() {
-        mistakes.push(format!(
-            "--target {}: this is not on the loopback, and plain HTTP would leave the pod; use 127.0.0.1, localhost or unix:, or say --allow-remote-target",
-            config.target
-        ));
-    }
-    if let Err(Refused(_, why)) = refuse(&config.target) {
-        mistakes.push(format!("--target: {why}"));
-    }
-    if config.require_loopback_app && !config.target.is_local() {
-        mistakes.push(format!(
-            "--require-loopback-app with --target {}: only an application on the loopback or a Unix socket can be kept out of others' reach",
-            config.target
-        ));
-    }
-    if config.drain_timeout.is_zero() {
-        mistakes.push(
-            "--drain-timeout 0: requests in flight would always be cut; use at least 1s".to_owned(),
-        );
-    }
 }
 
 pub(super) struct Fields<'a> {

@@ -6,6 +6,7 @@
 mod admin;
 mod build;
 mod certificates;
+mod combination;
 mod gather;
 mod help;
 mod networks;

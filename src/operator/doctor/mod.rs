@@ -31,7 +31,7 @@ use crate::upstream::{Target, TargetUrl, ask};
 pub(super) fn command() -> Command {
     let flags = settings::FLAGS.map(|(name, value, help)| valued(name, value, help));
     let command = Command::new("doctor")
-        .about("Look at what is around a running sidecar, and say what to do: ports, application, certificates, mounts, clock, drain")
+        .about("Look at what is around a running sidecar, and say what to do about it")
         .args(flags);
     with_common(command, EXAMPLES)
 }

@@ -110,7 +110,7 @@ mod tests {
         }
         assert_eq!(is_kept_inside(None), None);
         let found = is_kept_inside(Some("0.0.0.0:9901".parse().unwrap())).unwrap();
-        assert_eq!(found.state, State::Warning);
+        assert_eq!(found.state, State::Note);
     }
 
     #[test]

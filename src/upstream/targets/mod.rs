@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex as TurnMutex, Notify};
 
-use super::target::{Endpoint, Target, TargetUrl};
+use super::target::{Target, TargetUrl};
 
 pub(crate) use change::{Change, Checked, Probe};
 pub(crate) use own::OwnPorts;
@@ -144,22 +144,11 @@ impl Targets {
     }
 
     fn refuse_loop(&self, url: &TargetUrl) -> Result<(), Refused> {
-        let leads_here = match url.endpoint() {
-            Endpoint::Address(address) => self.own.contains(*address),
-            Endpoint::Localhost(port) => {
-                let loopbacks = Target::new(0, url.clone()).loopbacks(*port);
-                loopbacks.iter().any(|address| self.own.contains(*address))
-            }
-            Endpoint::Unix(path) => self.own.contains_path(path),
-            // What a name means is known only when connecting, and asked again there.
-            Endpoint::Name(..) => false,
-        };
-        if leads_here {
-            let why =
-                format!("the target {url} is Portcullis itself; give the application's own port");
-            return Err(Refused("loop", why));
+        if !self.own.are_target(url) {
+            return Ok(());
         }
-        Ok(())
+        let why = format!("the target {url} is Portcullis itself; give the application's own port");
+        Err(Refused("loop", why))
     }
 }
 

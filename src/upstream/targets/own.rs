@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::upstream::target::{Endpoint, Target, TargetUrl};
+
 /// The listeners of this process.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OwnPorts {
@@ -14,6 +16,19 @@ pub(crate) struct OwnPorts {
 }
 
 impl OwnPorts {
+    /// Whether this target leads to one of them. What a name means is known only when connecting, and asked again there.
+    pub(crate) fn are_target(&self, url: &TargetUrl) -> bool {
+        match url.endpoint() {
+            Endpoint::Address(address) => self.contains(*address),
+            Endpoint::Localhost(port) => {
+                let loopbacks = Target::new(0, url.clone()).loopbacks(*port);
+                loopbacks.iter().any(|address| self.contains(*address))
+            }
+            Endpoint::Unix(path) => self.contains_path(path),
+            Endpoint::Name(..) => false,
+        }
+    }
+
     /// Whether connecting to `address` reaches this process.
     pub(crate) fn contains(&self, address: SocketAddr) -> bool {
         let ip = plain(address.ip());

@@ -1,0 +1,79 @@
+//! What is wrong only in combination: each value may be fine by itself.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::{AdminAddress, Config};
+use crate::upstream::{OwnPorts, Refused, refuse};
+
+/// Puts on the list what does not go together.
+pub(super) fn check(config: &Config, mistakes: &mut Vec<String>) {
+    if config.close_on_trust_change && config.certificates.client_auth.is_none() {
+        mistakes.push(
+            "--close-on-trust-change without --client-auth: nobody is trusted by certificate"
+                .to_owned(),
+        );
+    }
+    if config.proxy_protocol && config.trusted_proxies.is_empty() {
+        mistakes.push(
+            "--proxy-protocol without --trusted-proxy: nobody would be believed; name the load balancers' networks"
+                .to_owned(),
+        );
+    }
+    if !config.redirect_exempt.is_empty() && config.redirect.is_none() {
+        mistakes.push(
+            "--redirect-exempt without --redirect: there is no plain HTTP listener to be exempt on"
+                .to_owned(),
+        );
+    }
+    if !config.allow_remote_target && !config.target.is_local() {
+        mistakes.push(format!(
+            "--target {}: this is not on the loopback, and plain HTTP would leave the pod; use 127.0.0.1, localhost or unix:, or say --allow-remote-target",
+            config.target
+        ));
+    }
+    if let Err(Refused(_, why)) = refuse(&config.target) {
+        mistakes.push(format!("--target: {why}"));
+    }
+    if let Some(flag) = loops(config) {
+        mistakes.push(format!(
+            "--target {}: {flag} listens there, and requests would go round in circles; give the application's own port",
+            config.target
+        ));
+    }
+    if config.require_loopback_app && !config.target.is_local() {
+        mistakes.push(format!(
+            "--require-loopback-app with --target {}: only an application on the loopback or a Unix socket can be kept out of others' reach",
+            config.target
+        ));
+    }
+    if config.drain_timeout.is_zero() {
+        mistakes.push(
+            "--drain-timeout 0: requests in flight would always be cut; use at least 1s".to_owned(),
+        );
+    }
+}
+
+/// The flag of the own listener that the target leads to. Ports that the system picks are not known yet.
+fn loops(config: &Config) -> Option<&'static str> {
+    let (admin, socket) = match &config.admin.address {
+        AdminAddress::Tcp(address) => (Some(*address), None),
+        AdminAddress::Unix(path) => (None, Some(path.clone())),
+    };
+    let leads_to = |tcp: Option<SocketAddr>, unix: Option<PathBuf>| {
+        let own = OwnPorts {
+            tcp: tcp.into_iter().collect(),
+            unix: unix.into_iter().collect(),
+        };
+        own.are_target(&config.target)
+    };
+    [
+        ("--listen", Some(config.listen), None),
+        ("--redirect", config.redirect, None),
+        ("--admin", admin, socket),
+        ("--probe", Some(config.probe), None),
+    ]
+    .into_iter()
+    .find(|(_, tcp, unix)| leads_to(*tcp, unix.clone()))
+    .map(|(flag, ..)| flag)
+}
