@@ -4,19 +4,19 @@ mod asked;
 mod filter;
 mod follow;
 mod form;
+mod recent;
 mod schema;
 
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use http::{HeaderMap, StatusCode};
 
 pub(crate) use self::asked::most;
-use self::asked::{Asked, Parameters, Since};
+use self::asked::{Asked, Parameters};
 use self::form::Form;
 use self::schema::Record;
 use crate::accept::Accept;
@@ -31,7 +31,7 @@ use crate::server::Slot;
 #[utoipa::path(get, path = "/logs", operation_id = "logs", tag = "records", params(Parameters), responses(
     (status = 200, description = "Records", content((Vec<Record> = "application/json"), (String = "application/x-ndjson"), (String = "text/event-stream"))),
     (status = 400, description = "A parameter that there is not, or a bad value", body = Problem, content_type = "application/problem+json"),
-    (status = 503, description = "All places for followers are taken; `too_many_followers`", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "All places for followers are taken (`too_many_followers`), or too much is being sent to others (`too_many_answers`)", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn show(
     State(handles): State<Handles>,
@@ -43,8 +43,9 @@ pub(crate) async fn show(
     let mut asked = Asked::new(&parameters)?;
     let accept = Accept::of(&headers);
     handles.records.settle().await;
+    let slot = slot.map(|Extension(slot)| slot);
     if !asked.follow {
-        return Ok(recent(&*handles.records, &asked, &accept).await);
+        return recent::answer(&*handles.records, &asked, &accept, slot.as_ref()).await;
     }
     let form = Form::of(&accept);
     if form == Form::Events {
@@ -52,7 +53,7 @@ pub(crate) async fn show(
     }
     // Without our own accept loop there is nothing that a follower could take from others.
     let following = match slot {
-        Some(Extension(slot)) => Some(slot.follow().ok_or_else(too_many_followers)?),
+        Some(slot) => Some(slot.follow().ok_or_else(too_many_followers)?),
         None => None,
     };
     Ok(follow::start(handles.records, asked, form, following).await)
@@ -62,32 +63,6 @@ fn too_many_followers() -> Problem {
     let detail =
         "all places for followers are taken; GET /logs without follow shows the same records";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).reason("too_many_followers")
-}
-
-/// What there is, newest first.
-async fn recent(records: &dyn Records, asked: &Asked, accept: &Accept<'_>) -> Response {
-    let lines = kept(records, asked.since.as_ref());
-    let limit = asked.limit.unwrap_or(usize::MAX);
-    let chosen = asked.filter.choose(lines.into_iter(), limit).await;
-    let (kind, body) = if accept.prefers("application/x-ndjson", "application/json") {
-        ("application/x-ndjson", as_lines(&chosen))
-    } else {
-        ("application/json", as_array(&chosen))
-    };
-    ([(header::CONTENT_TYPE, kind)], Body::from(body)).into_response()
-}
-
-/// All records, or those after the one that `since` names; when it is there no more, all are. Ids sort by the beginning of
-/// the exchange, so they could not tell what was closed later.
-fn kept(records: &dyn Records, since: Option<&Since>) -> Vec<Arc<[u8]>> {
-    if let Some(Since::Id(id)) = since
-        && let Some(place) = records.place_of(id)
-    {
-        let (mut lines, _) = all_after(records, place);
-        lines.reverse();
-        return lines;
-    }
-    records.recent()
 }
 
 /// All records after this place, oldest first, and how far that goes.
@@ -106,28 +81,11 @@ fn all_after(records: &dyn Records, mut place: u64) -> (Vec<Arc<[u8]>>, u64) {
 /// Records that are asked for at once.
 const SOME: usize = 500;
 
-fn as_array(lines: &[Arc<[u8]>]) -> Vec<u8> {
-    let mut body = b"[".to_vec();
-    for line in lines {
-        body.extend_from_slice(if body.len() > 1 { b",\n" } else { b"\n" });
-        body.extend_from_slice(line);
-    }
-    body.extend_from_slice(b"\n]\n");
-    body
-}
-
-fn as_lines(lines: &[Arc<[u8]>]) -> Vec<u8> {
-    let mut body = Vec::new();
-    for line in lines {
-        Form::Lines.record(&mut body, line);
-    }
-    body
-}
-
 #[cfg(test)]
 mod tests {
     use axum::body::to_bytes;
-    use http::{HeaderValue, Uri};
+    use axum::response::IntoResponse;
+    use http::{HeaderValue, Uri, header};
     use serde_json::Value;
 
     use super::*;

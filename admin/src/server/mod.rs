@@ -9,7 +9,6 @@ mod slot;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -19,7 +18,6 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
@@ -29,7 +27,8 @@ use self::pace::Pace;
 pub use door::{Door, Io, Secure, Secured};
 pub(crate) use peer::ClientKey;
 pub use peer::Peer;
-pub(crate) use slot::{Following, Slot};
+use slot::Places;
+pub(crate) use slot::{Following, Held, Slot};
 
 /// Serves `router` at `door` until the future is dropped.
 ///
@@ -38,7 +37,7 @@ pub(crate) use slot::{Following, Slot};
 /// let in (yet), these make room among themselves.
 pub async fn serve(door: Door, router: Router) -> Infallible {
     let mut open: VecDeque<(AbortHandle, Slot)> = VecDeque::new();
-    let followers = Arc::new(Semaphore::new(MAX_FOLLOWERS));
+    let places = Places::new(MAX_FOLLOWERS);
     let mut pace = Pace::new(BURST, RATE);
     loop {
         pace.keep().await;
@@ -48,7 +47,7 @@ pub async fn serve(door: Door, router: Router) -> Infallible {
                 if open.len() >= MAX_CONNECTIONS {
                     make_room(&mut open);
                 }
-                let slot = Slot::new(&followers);
+                let slot = Slot::new(&places);
                 let served = connection(arrived, router.clone(), slot.clone());
                 open.push_back((tokio::spawn(served).abort_handle(), slot));
             }
@@ -107,6 +106,7 @@ const RATE: u32 = 1000;
 mod tests {
     use std::collections::BTreeSet;
     use std::net::SocketAddr;
+    use std::sync::Arc;
 
     use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
     use tokio::net::{TcpSocket, TcpStream};
@@ -266,7 +266,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_follows_no_longer_than_its_stream_lasts() {
-        let places = Arc::new(Semaphore::new(1));
+        let places = Places::new(1);
         let (slot, other) = (Slot::new(&places), Slot::new(&places));
         let following = slot.follow();
         assert!(following.is_some() && slot.follows());
@@ -283,5 +283,23 @@ mod tests {
             assert_eq!(client.line().await, "HTTP/1.1 200 OK");
             while !client.line().await.is_empty() {}
         }
+    }
+
+    #[tokio::test]
+    async fn long_answers_that_wait_for_their_clients_have_an_end_and_short_ones_pass() {
+        let places = Places::new(1);
+        let slot = Slot::new(&places);
+        let mib = 1 << 20;
+        let mut held: Vec<_> = (0..64).map(|_| slot.hold(mib)).collect();
+        assert!(held.iter().all(Option::is_some));
+        assert!(slot.hold(mib).is_none());
+        assert!(slot.hold(mib / 8).is_some());
+        held.pop();
+        assert!(slot.hold(mib).is_some());
+        held.clear();
+        assert!(
+            slot.hold(1000 * mib).is_some(),
+            "one that is longer than all is sent alone"
+        );
     }
 }

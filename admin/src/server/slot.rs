@@ -5,20 +5,37 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// What the connections of a listener share.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    /// For followers.
+    followers: Arc<Semaphore>,
+    /// KiB of long answers.
+    answers: Arc<Semaphore>,
+}
+
+impl Places {
+    pub(super) fn new(followers: usize) -> Self {
+        Self {
+            followers: Arc::new(Semaphore::new(followers)),
+            answers: Arc::new(Semaphore::new(ANSWERS as usize)),
+        }
+    }
+}
+
 /// A connection's place among those of its listener. A handler finds it among the extensions of the request.
 #[derive(Clone, Debug)]
 pub(crate) struct Slot {
-    /// The places for followers that are left.
-    followers: Arc<Semaphore>,
+    places: Places,
     follows: Arc<AtomicBool>,
     /// A request on it was let in.
     is_admitted: Arc<AtomicBool>,
 }
 
 impl Slot {
-    pub(super) fn new(followers: &Arc<Semaphore>) -> Self {
+    pub(super) fn new(places: &Places) -> Self {
         Self {
-            followers: Arc::clone(followers),
+            places: places.clone(),
             follows: Arc::default(),
             is_admitted: Arc::default(),
         }
@@ -35,12 +52,26 @@ impl Slot {
 
     /// Makes this connection a follower's, unless there are too many of them.
     pub(crate) fn follow(&self) -> Option<Following> {
-        let permit = Arc::clone(&self.followers).try_acquire_owned().ok()?;
+        let permit = Arc::clone(&self.places.followers)
+            .try_acquire_owned()
+            .ok()?;
         self.follows.store(true, Ordering::Relaxed);
         Some(Following {
             follows: Arc::clone(&self.follows),
             _permit: permit,
         })
+    }
+
+    /// Room for an answer of so many bytes, which may wait for its client; none when others have it all. A short one always
+    /// has it.
+    pub(crate) fn hold(&self, bytes: usize) -> Option<Held> {
+        let kibs = u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
+        if kibs < SHORT {
+            return Some(Held(None));
+        }
+        let answers = Arc::clone(&self.places.answers);
+        let permit = answers.try_acquire_many_owned(kibs.min(ANSWERS)).ok()?;
+        Some(Held(Some(permit)))
     }
 
     pub(super) fn follows(&self) -> bool {
@@ -60,3 +91,16 @@ impl Drop for Following {
         self.follows.store(false, Ordering::Relaxed);
     }
 }
+
+/// Room that an answer takes as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Held(
+    /// None where it is too short to count.
+    #[expect(dead_code, reason = "it is held, not looked at")]
+    Option<OwnedSemaphorePermit>,
+);
+
+/// KiB of all long answers of a listener together, or one that is longer.
+const ANSWERS: u32 = 64 * 1024;
+/// KiB from which on an answer is long.
+const SHORT: u32 = 256;
