@@ -41,11 +41,11 @@ fn run(matches: &ArgMatches) -> ExitCode {
 }
 
 fn show(matches: &ArgMatches) -> ExitCode {
-    let (config, raw) = match Config::load(matches) {
+    let (config, mut raw) = match Config::load(matches) {
         Ok(loaded) => loaded,
         Err(mistakes) => return fail(USAGE, &mistakes),
     };
-    match demo::Stage::set(config, &raw) {
+    match demo::Stage::set(config, &mut raw) {
         Ok((stage, config)) => serve(config, &raw, |addresses| print(&stage.script(addresses))),
         Err(error) => fail(FAILED, &error),
     }

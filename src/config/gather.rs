@@ -21,6 +21,8 @@ pub enum Origin {
     File(String, u64),
     /// The command line.
     Flag(&'static str),
+    /// `portcullis demo`, where nobody said anything.
+    Demo,
 }
 
 /// What was written for one option.
@@ -77,6 +79,12 @@ impl Raw {
     pub fn is_explicit(&self, name: &str) -> bool {
         self.get(name)
             .is_some_and(|given| given.origin != Origin::Default)
+    }
+
+    /// What the demo takes instead of a default.
+    pub(crate) fn stage(&mut self, name: &'static str, text: &impl fmt::Display) {
+        let given = Given::one(text.to_string(), Origin::Demo);
+        self.0.insert(name, given);
     }
 
     pub(super) fn gather(
@@ -293,6 +301,7 @@ impl fmt::Display for Origin {
             Self::Environment(name) => write!(f, "environment {name}"),
             Self::File(path, line) => write!(f, "{path}:{line}"),
             Self::Flag(name) => write!(f, "flag --{name}"),
+            Self::Demo => f.write_str("demo"),
         }
     }
 }

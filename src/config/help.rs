@@ -79,4 +79,4 @@ Exit codes: 0 drained clean, 1 failed at run time or connections had to be cut, 
 configuration; of those that ask a running sidecar: 0 done, 1 refused or negative, 2 usage,
 3 admin plane not reachable, 4 timed out.
 Signals: TERM drains, INT drains without the delay, a second of either cuts, HUP re-reads
-certificates, client CA, CRL and ticket seed, USR1 re-opens --log-file.";
+certificates, client CA, CRL, ticket seed and tokens, USR1 re-opens --log-file.";

@@ -30,7 +30,7 @@ impl Stage {
     ///
     /// # Errors
     /// When the temporary folder, the certificate or the apps cannot be made.
-    pub fn set(mut config: Config, raw: &Raw) -> io::Result<(Self, Config)> {
+    pub fn set(mut config: Config, raw: &mut Raw) -> io::Result<(Self, Config)> {
         let folder = tempfile::Builder::new()
             .prefix("portcullis-demo-")
             .tempdir()?;
@@ -39,40 +39,25 @@ impl Stage {
             .any(|name| raw.is_explicit(name));
         if made_certificate {
             pki::write(folder.path())?;
-            config.certificates.sources = vec![Source::Directory(folder.path().join("tls"))];
+            let tls = folder.path().join("tls");
+            raw.stage("cert-dir", &tls.display());
+            config.certificates.sources = vec![Source::Directory(tls)];
         }
         let mut second = None;
         if !raw.is_explicit("target") {
             let target = format!("http://{}", legacy::start("Hello you!")?);
+            raw.stage("target", &target);
             config.target = TargetUrl::parse(&target).map_err(io::Error::other)?;
             second = Some(legacy::start("Hello from the second app!")?);
         }
-        let unless_set = |name: &str, field: &mut SocketAddr, port: u16| {
-            if !raw.is_explicit(name) {
-                *field = free(port);
-            }
-        };
-        unless_set("listen", &mut config.listen, 8443);
-        // The redirect has to name it, so it cannot be left to the system.
-        if config.listen.port() == 0 {
-            config.listen = free(0);
-        }
-        if !raw.is_explicit("admin") {
-            config.admin.address = AdminAddress::Tcp(free(9901));
-        }
-        unless_set("probe", &mut config.probe, 9902);
-        if config.redirect.is_none() {
-            config.redirect = Some(free(8080));
-        }
+        open(&mut config, raw);
         if !raw.is_explicit("service-name") {
             "demo".clone_into(&mut config.service_name);
+            raw.stage("service-name", &"demo");
         }
         if !raw.is_explicit("drain-delay") {
             config.drain_delay = Duration::ZERO;
-        }
-        // Clients go to the port itself, there is no Service in front.
-        if !raw.is_explicit("redirect-port") {
-            config.redirect_port = config.listen.port();
+            raw.stage("drain-delay", &"0s");
         }
         Ok((
             Self {
@@ -91,6 +76,34 @@ impl Stage {
             addresses,
         }
         .to_string()
+    }
+}
+
+/// Free ports where nobody named any.
+fn open(config: &mut Config, raw: &mut Raw) {
+    let is_explicit = raw.is_explicit("listen");
+    // The redirect has to name it, so it cannot be left to the system.
+    if !is_explicit || config.listen.port() == 0 {
+        config.listen = free(if is_explicit { 0 } else { 8443 });
+        raw.stage("listen", &config.listen);
+    }
+    if !raw.is_explicit("admin") {
+        config.admin.address = AdminAddress::Tcp(free(9901));
+        raw.stage("admin", &config.admin.address);
+    }
+    if !raw.is_explicit("probe") {
+        config.probe = free(9902);
+        raw.stage("probe", &config.probe);
+    }
+    if config.redirect.is_none() {
+        let redirect = free(8080);
+        config.redirect = Some(redirect);
+        raw.stage("redirect", &redirect);
+    }
+    // Clients go to the port itself, there is no Service in front.
+    if !raw.is_explicit("redirect-port") {
+        config.redirect_port = config.listen.port();
+        raw.stage("redirect-port", &config.redirect_port);
     }
 }
 
@@ -136,17 +149,29 @@ impl fmt::Display for Script<'_> {
         let program = program.display();
         writeln!(
             f,
-            "  # the latest requests, for programs and for people; and how it is"
+            "  # the latest requests, for programs and for people; how it is, and what is around it"
         )?;
-        writeln!(f, "  curl 'http://{admin}/logs?limit=5'")?;
+        let (curl, plane) = match admin {
+            AdminAddress::Tcp(address) => ("curl".to_owned(), format!("http://{address}")),
+            AdminAddress::Unix(path) => (
+                format!("curl --unix-socket {}", path.display()),
+                "http://localhost".to_owned(),
+            ),
+        };
+        writeln!(f, "  {curl} '{plane}/logs?limit=5'")?;
         writeln!(f, "  {program} logs --admin {admin}")?;
-        writeln!(f, "  {program} status --admin {admin}\n")?;
+        writeln!(f, "  {program} status --admin {admin}")?;
+        writeln!(f, "  {program} doctor --admin {admin}\n")?;
         if let Some(second) = stage.second {
-            writeln!(f, "  # another target at run time, for the next request")?;
             writeln!(
                 f,
-                "  curl -X PUT -H 'Content-Type: application/json' -d '{{\"url\":\"http://{second}\"}}' http://{admin}/target\n"
+                "  # another target at run time, for the next request; undone after a minute if it is not confirmed"
             )?;
+            writeln!(
+                f,
+                "  {curl} -X PUT -H 'Content-Type: application/json' -d '{{\"url\":\"http://{second}\",\"confirm_within\":\"60s\"}}' {plane}/target"
+            )?;
+            writeln!(f, "  {curl} -X POST {plane}/target/confirm\n")?;
         }
         if stage.made_certificate {
             let tls = folder.join("tls");
@@ -159,7 +184,7 @@ impl fmt::Display for Script<'_> {
                 f,
                 "  ln -s ..second {tls}/..data_tmp && mv -T {tls}/..data_tmp {tls}/..data"
             )?;
-            writeln!(f, "  curl http://{admin}/certs\n")?;
+            writeln!(f, "  {curl} {plane}/certs\n")?;
         }
         writeln!(f, "  # health and metrics")?;
         writeln!(

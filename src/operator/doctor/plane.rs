@@ -13,7 +13,7 @@ pub(super) fn answers(admin: &str, status: &Result<Value, String>) -> Finding {
     match status {
         Ok(_) => State::Ok.of("admin plane", format!("it answers at {admin}")),
         Err(why) => State::Problem.of("admin plane", why).fix(
-            "run this in the sidecar's own container, and give --admin or PORTCULLIS_ADMIN as the sidecar has it",
+            "run this in the sidecar's own container, and give --admin and --admin-token-file, or PORTCULLIS_ADMIN and PORTCULLIS_ADMIN_TOKEN_FILE, as the sidecar has them",
         ),
     }
 }

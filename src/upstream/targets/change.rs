@@ -47,6 +47,15 @@ pub(crate) struct Checked {
     pub(crate) status: Option<StatusCode>,
 }
 
+impl Checked {
+    /// Which loopback has answered is worth knowing.
+    fn tell(&self, target: &Target) {
+        if let (Endpoint::Localhost(_), Some(address)) = (self.url.endpoint(), self.address) {
+            target.won(address);
+        }
+    }
+}
+
 impl Targets {
     /// Changes the target for every request that starts from now on; those in flight finish where they began. `is_expected` is
     /// asked about the revision that would be changed.
@@ -68,11 +77,13 @@ impl Targets {
         expected(&state, &is_expected)?;
         match change.confirm_within {
             None => {
-                self.swap(checked.url.clone(), false);
+                let target = self.swap(checked.url.clone(), false);
+                checked.tell(&target);
                 state.settle(checked.url.clone());
             }
             Some(within) => {
                 let target = self.swap(checked.url.clone(), true);
+                checked.tell(&target);
                 state.trial = Some(Trial::new(target, within));
                 state.revise();
             }
