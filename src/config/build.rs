@@ -1,6 +1,7 @@
 //! Gathered text to a checked [`Config`]; every mistake goes on the list, and parsing goes on.
 
-use super::gather::{Given, Raw};
+use super::gather::Raw;
+use super::given::Given;
 use super::{Config, Limits, Networks, admin, certificates, combination, parse, recording};
 use crate::log_filter;
 use crate::machine;

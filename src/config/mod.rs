@@ -8,6 +8,7 @@ mod build;
 mod certificates;
 mod combination;
 mod gather;
+mod given;
 mod help;
 mod networks;
 mod options;
@@ -24,7 +25,8 @@ use portcullis_certs::Setup;
 use crate::upstream::TargetUrl;
 
 pub use admin::{AdminAddress, AdminPlane};
-pub use gather::{Given, Origin, Raw};
+pub use gather::Raw;
+pub use given::{Given, Origin};
 pub use help::command;
 pub use networks::Networks;
 pub use options::Opt;

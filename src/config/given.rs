@@ -1,0 +1,84 @@
+//! What was written for one option, and where.
+
+use std::fmt;
+
+use super::options::Opt;
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The built-in default.
+    Default,
+    /// This environment variable.
+    Environment(String),
+    /// The configuration file, at this line.
+    File(String, u64),
+    /// The command line.
+    Flag(&'static str),
+    /// `portcullis demo`, where nobody said anything.
+    Demo,
+}
+
+/// What was written for one option.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// One text, or several where an option may be given several times.
+    pub texts: Vec<String>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+impl Given {
+    pub(super) fn one(text: impl Into<String>, origin: Origin) -> Self {
+        Self {
+            texts: vec![text.into()],
+            origin,
+        }
+    }
+
+    /// What an option takes out of a text: itself, or the parts between commas where it may be given several times.
+    pub(super) fn split(opt: &Opt, text: &str, origin: Origin) -> Self {
+        if !opt.commas {
+            return Self::one(text, origin);
+        }
+        let parts = text.split(',').map(str::trim);
+        Self {
+            texts: parts
+                .filter(|part| !part.is_empty())
+                .map(str::to_owned)
+                .collect(),
+            origin,
+        }
+    }
+
+    /// As people would write it.
+    pub fn text(&self) -> String {
+        self.texts.join(", ")
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::File(path, line) => write!(f, "{path}:{line}"),
+            Self::Flag(name) => write!(f, "flag --{name}"),
+            Self::Demo => f.write_str("demo"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clients_read_is_no_misspelt_option() {
+        let said = |name: &str| suspicious([(name.to_owned(), "x".to_owned())].into_iter());
+        for name in CLIENTS {
+            assert_eq!(said(name), Vec::<String>::new());
+        }
+        assert_eq!(said("PORTCULLIS_ADMIM").len(), 1);
+    }
+}
