@@ -68,17 +68,3 @@ impl fmt::Display for Origin {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_clients_read_is_no_misspelt_option() {
-        let said = |name: &str| suspicious([(name.to_owned(), "x".to_owned())].into_iter());
-        for name in CLIENTS {
-            assert_eq!(said(name), Vec::<String>::new());
-        }
-        assert_eq!(said("PORTCULLIS_ADMIM").len(), 1);
-    }
-}
