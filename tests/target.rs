@@ -1,6 +1,5 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
@@ -415,18 +414,16 @@ async fn a_change_that_nobody_confirms_is_undone() {
 }
 
 #[tokio::test]
-async fn a_change_that_is_confirmed_stays() {
+async fn a_change_that_is_confirmed_waits_for_nothing_any_more() {
     let (old, new) = (hello("old").await, hello("new").await);
     let sidecar = Sidecar::start(&old, &[]).await;
-    let body = json!({"url": new.to_string(), "confirm_within": "1s"});
+    let body = json!({"url": new.to_string(), "confirm_within": "10m"});
     assert_eq!(put(&sidecar, &body, None).await.status, 200);
     let confirmed = sidecar.ask_admin("POST", "/target/confirm", "").await;
     assert_eq!(
         (confirmed.status, confirmed.json().get("trial")),
         (200, None)
     );
-    // Longer than it would have taken to be undone.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(Client::h1(&sidecar).get("/").await.text(), "new");
     let view = target(&sidecar).await;
     assert_eq!(
@@ -438,6 +435,78 @@ async fn a_change_that_is_confirmed_stays() {
             record["action"] == "target_confirm" && record["result"] == "done"
         })
         .await;
+}
+
+#[tokio::test]
+async fn what_is_changed_while_another_change_is_probed_wins() {
+    let (old, kept) = (hello("old").await, hello("kept").await);
+    let (asked, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let script = (Arc::clone(&asked), Arc::clone(&go_on));
+    let slow = App::scripted(move |mut talk| {
+        let (asked, go_on) = script.clone();
+        async move {
+            talk.head().await?;
+            asked.notify_one();
+            go_on.notified().await;
+            talk.answer("200 OK", b"slow").await
+        }
+    })
+    .await;
+    let sidecar = Sidecar::start(&old, &[]).await;
+    assert_eq!(
+        put(&sidecar, &json!({"url": kept.to_string()}), None)
+            .await
+            .status,
+        200
+    );
+    let body = json!({"url": slow.to_string(), "probe_path": "/"}).to_string();
+    let (admin, length) = (sidecar.admin, body.len());
+    let changing = tokio::spawn(async move {
+        send(admin, format!("PUT /target HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")).await
+    });
+    asked.notified().await;
+    let reverted = sidecar.ask_admin("DELETE", "/target", "").await;
+    assert_eq!(
+        (reverted.status, &reverted.json()["drift"]),
+        (200, &false.into())
+    );
+    go_on.notify_one();
+    let changed = changing.await.unwrap();
+    assert_eq!(
+        (changed.status, &changed.json()["reason"]),
+        (412, &"changed_meanwhile".into())
+    );
+    assert_eq!(Client::h1(&sidecar).get("/").await.text(), "old");
+}
+
+#[tokio::test]
+async fn a_password_in_a_refused_target_stands_in_no_record() {
+    let app = hello("hi").await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    for url in [
+        "http://admin:s3cret@127.0.0.1:1",
+        "http://127.0.0.1:1/?token=s3cret",
+    ] {
+        let answer = put(&sidecar, &json!({ "url": url }), None).await;
+        assert_eq!(
+            (answer.status, &answer.json()["reason"]),
+            (422, &"malformed".into())
+        );
+        assert!(!answer.text().contains("s3cret"), "{}", answer.text());
+    }
+    let refused = |record: &Value| record["action"] == "target_change";
+    eventually("both are recorded", async || {
+        (sidecar
+            .records()
+            .iter()
+            .filter(|record| refused(record))
+            .count()
+            == 2)
+            .then_some(())
+    })
+    .await;
+    let all = sidecar.stdout_text() + &sidecar.log();
+    assert!(!all.contains("s3cret"), "{all}");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod accept;
+mod allowance;
 mod app;
 mod certificates;
 mod condition;

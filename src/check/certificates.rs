@@ -19,7 +19,7 @@ pub(super) fn describe(text: &mut String, config: &Config) -> bool {
         let read = read_tokens(file);
         is_sound &= read.is_ok();
         let _ = match read {
-            Ok((_, tokens)) => writeln!(text, "  tokens     {}", tokens.count()),
+            Ok(tokens) => writeln!(text, "  tokens     {}", tokens.count()),
             Err(why) => writeln!(text, "  error: {why}\n  `run` would not start"),
         };
     }

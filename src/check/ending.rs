@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Remark, said};
-use crate::config::{self, Config, Raw};
+use super::Remark;
+use crate::config::Config;
 
 /// Whether delay and timeout fit into the pod's grace period.
-pub(super) fn of(config: &Config, raw: &Raw) -> Vec<Remark> {
+pub(super) fn of(config: &Config) -> Vec<Remark> {
     let takes = config.drain_delay + config.drain_timeout;
     let mut remarks = vec![Remark::Fact(format!(
         "after SIGTERM it accepts for {} (--drain-delay), then finishes for {} (--drain-timeout): {} at most",
@@ -14,35 +14,36 @@ pub(super) fn of(config: &Config, raw: &Raw) -> Vec<Remark> {
         words(config.drain_timeout),
         words(takes)
     ))];
-    remarks.push(fits(takes, grace_period(raw)));
+    remarks.push(fits(
+        needed(config.drain_delay, config.drain_timeout),
+        config.grace_period,
+    ));
     remarks
 }
 
-/// The place where `--grace-period` is read: a duration, or seconds as the pod has them.
-fn grace_period(raw: &Raw) -> Option<Duration> {
-    let text = said(raw, "grace-period")?;
-    let seconds = text.parse().map(Duration::from_secs);
-    seconds.ok().or_else(|| config::duration(&text).ok())
+/// What a drain needs of the pod's time: its two parts, and a second to close and to write what is left.
+pub(crate) fn needed(delay: Duration, timeout: Duration) -> Duration {
+    delay + timeout + Duration::from_secs(1)
 }
 
 fn fits(takes: Duration, grace: Option<Duration>) -> Remark {
     match grace {
-        Some(grace) if takes < grace => Remark::Fact(format!(
-            "that is inside the pod's grace period of {}",
+        Some(grace) if takes <= grace => Remark::Fact(format!(
+            "with a second to end in, that is inside the pod's grace period of {}",
             words(grace)
         )),
         Some(grace) => Remark::Warning(format!(
-            "the pod's grace period of {} does not hold {}: the kubelet would kill the sidecar while it drains; raise terminationGracePeriodSeconds above {}, or lower --drain-timeout",
+            "the pod's grace period of {} does not hold {}: the kubelet would kill the sidecar while it drains; set terminationGracePeriodSeconds to {} or more, or lower --drain-timeout",
             words(grace),
             words(takes),
             takes.as_secs()
         )),
-        None if takes < USUAL => Remark::Fact(format!(
+        None if takes <= USUAL => Remark::Fact(format!(
             "the pod's grace period is not known here; Kubernetes' default of {} holds that",
             words(USUAL)
         )),
         None => Remark::Fact(format!(
-            "the pod's grace period is not known here; Kubernetes' default of {} does not hold that: terminationGracePeriodSeconds has to be above {}",
+            "the pod's grace period is not known here; Kubernetes' default of {} does not hold that: terminationGracePeriodSeconds has to be {} or more",
             words(USUAL),
             takes.as_secs()
         )),
@@ -66,11 +67,12 @@ mod tests {
         let seconds = Duration::from_secs;
         for (takes, grace, is_warning, part) in [
             (25, Some(30), false, "inside the pod's grace period of 30s"),
+            (30, Some(30), false, "inside the pod's grace period of 30s"),
             (
-                30,
+                31,
                 Some(30),
                 true,
-                "raise terminationGracePeriodSeconds above 30",
+                "set terminationGracePeriodSeconds to 31 or more",
             ),
             (90, Some(60), true, "of 1m does not hold 1m 30s"),
             (25, None, false, "default of 30s holds that"),
@@ -87,8 +89,8 @@ mod tests {
 
     #[test]
     fn the_end_is_told_as_it_is_configured() {
-        let (config, raw) = read("--drain-delay 3s --drain-timeout 1m");
-        let Remark::Fact(words) = &of(&config, &raw)[0] else {
+        let config = read("--drain-delay 3s --drain-timeout 1m");
+        let Remark::Fact(words) = &of(&config)[0] else {
             panic!("a warning");
         };
         assert!(words.ends_with("1m 3s at most"), "{words}");

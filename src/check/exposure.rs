@@ -1,17 +1,17 @@
 //! What would be exposed, to whom, in sentences.
 
+use super::Remark;
 use super::ports::{AdminDoor, Reach};
-use super::{Remark, is_on, said};
-use crate::config::{Config, Raw};
+use crate::config::Config;
 
 /// All of it, the application first.
-pub(super) fn of(config: &Config, raw: &Raw) -> Vec<Remark> {
-    let mut remarks = vec![application(config), target(config, raw)];
+pub(super) fn of(config: &Config) -> Vec<Remark> {
+    let mut remarks = vec![application(config), target(config)];
     remarks.extend(redirect(config));
     remarks.extend(proxies(config));
     remarks.push(admin(&AdminDoor::of(config)));
     remarks.push(probe(config));
-    remarks.extend(app_health(config, raw));
+    remarks.extend(app_health(config));
     remarks.extend(records(config));
     remarks
 }
@@ -43,10 +43,10 @@ fn application(config: &Config) -> Remark {
     ))
 }
 
-fn target(config: &Config, raw: &Raw) -> Remark {
+fn target(config: &Config) -> Remark {
     let target = &config.target;
     if target.is_local() {
-        let elsewhere = if is_on(raw, "require-loopback-app") {
+        let elsewhere = if config.require_loopback_app {
             "the sidecar is not ready while the application also listens elsewhere (--require-loopback-app)"
         } else {
             "whether the application also listens elsewhere cannot be seen from here: bind it to the loopback"
@@ -147,11 +147,10 @@ fn probe(config: &Config) -> Remark {
     ))
 }
 
-/// The place for what `--app-health` opens.
-fn app_health(config: &Config, raw: &Raw) -> Option<Remark> {
-    let path = said(raw, "app-health")?;
+fn app_health(config: &Config) -> Option<Remark> {
+    let path = config.app_health.as_ref()?;
     Some(Remark::Fact(format!(
-        "/app on the probe plane ({}) asks the application for {path} on behalf of whoever asks, without a certificate; only status and time come back",
+        "/app on the probe plane ({}) asks the application for {path} on behalf of whoever asks, without a certificate; the answer has its status, the target and the path, and nothing of what the application says",
         config.probe
     )))
 }
@@ -189,8 +188,7 @@ mod tests {
     use super::*;
 
     fn told(line: &str) -> Vec<Remark> {
-        let (config, raw) = read(line);
-        of(&config, &raw)
+        of(&read(line))
     }
 
     fn has(line: &str, is_warning: bool, part: &str) {

@@ -2,14 +2,14 @@
 //! be, and what would be exposed. It touches no port.
 
 mod certificates;
-mod ending;
+pub(crate) mod ending;
 mod exposure;
 mod ports;
 mod values;
 
 use std::fmt::Write as _;
 
-use crate::config::{Given, Raw, Reading};
+use crate::config::Reading;
 
 /// The account of a configuration, and whether its certificates are in order.
 #[derive(Debug)]
@@ -37,13 +37,13 @@ pub fn explain(reading: &Reading) -> Account {
     }
     values::in_effect(&mut text, config);
     let is_sound = certificates::describe(&mut text, config);
-    let doors = ports::doors(config, raw);
+    let doors = ports::doors(config);
     text.push_str("ports\n");
     ports::table(&mut text, &doors);
     text.push_str("exposed\n");
-    say(&mut text, exposure::of(config, raw));
+    say(&mut text, exposure::of(config));
     text.push_str("ending\n");
-    say(&mut text, ending::of(config, raw));
+    say(&mut text, ending::of(config));
     Account { text, is_sound }
 }
 
@@ -66,25 +66,12 @@ fn say(text: &mut String, remarks: Vec<Remark>) {
     }
 }
 
-/// Whether a switch is on, whoever says so.
-fn is_on(raw: &Raw, name: &str) -> bool {
-    raw.get(name)
-        .is_some_and(|given| !matches!(&*given.text(), "" | "false" | "0" | "no" | "off"))
-}
-
-/// The value of an option, if it has one.
-fn said(raw: &Raw, name: &str) -> Option<String> {
-    raw.get(name)
-        .map(Given::text)
-        .filter(|text| !text.is_empty())
-}
-
 #[cfg(test)]
-fn read(line: &str) -> (crate::config::Config, Raw) {
+fn read(line: &str) -> crate::config::Config {
     let command = crate::config::command();
     let words = ["portcullis", "check"].into_iter();
     let words = words.chain(line.split_whitespace());
     let matches = command.try_get_matches_from(words).unwrap();
     let reading = Reading::of(matches.subcommand_matches("check").unwrap());
-    (reading.config.unwrap(), reading.raw)
+    reading.config.unwrap()
 }

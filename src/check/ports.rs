@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 
-use super::said;
-use crate::config::{AdminAddress, AdminPlane, Config, Raw};
+use crate::config::{AdminAddress, AdminPlane, Config};
 
 /// Something that listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,12 +95,12 @@ impl AdminDoor {
 }
 
 /// All that would listen.
-pub(super) fn doors(config: &Config, raw: &Raw) -> Vec<Door> {
+pub(super) fn doors(config: &Config) -> Vec<Door> {
     let redirect = config.redirect.map(|address| redirect(config, &address));
     [data(config)]
         .into_iter()
         .chain(redirect)
-        .chain([admin(&AdminDoor::of(config)), probe(config, raw)])
+        .chain([admin(&AdminDoor::of(config)), probe(config)])
         .collect()
 }
 
@@ -156,8 +155,8 @@ fn admin(door: &AdminDoor) -> Door {
     }
 }
 
-fn probe(config: &Config, raw: &Raw) -> Door {
-    let app = if said(raw, "app-health").is_some() {
+fn probe(config: &Config) -> Door {
+    let app = if config.app_health.is_some() {
         ", and the application's"
     } else {
         ""
@@ -206,9 +205,8 @@ mod tests {
     use super::*;
 
     fn drawn(line: &str) -> String {
-        let (config, raw) = read(line);
         let mut text = String::new();
-        table(&mut text, &doors(&config, &raw));
+        table(&mut text, &doors(&read(line)));
         text
     }
 

@@ -37,7 +37,7 @@ pub(crate) struct Facts {
     /// Connections to the application.
     pub upstream_open: usize,
     /// Requests that the admin plane did not let in, by the word for why.
-    pub admin_refused: [(&'static str, u64); 5],
+    pub admin_refused: [(&'static str, u64); 6],
     /// When the process started.
     pub started: Option<SystemTime>,
 }

@@ -89,17 +89,23 @@ enum End {
     Gone,
 }
 
-/// Asks until it is drained. It was seen to begin, so that a sidecar that cannot be asked any more has done it.
+/// Asks until it is drained. It was seen to begin, so that one whom nobody answers for any more has done it; but an answer that
+/// broke off says nothing, and is asked for again.
 async fn stopped(errand: Errand<'_>, end: Instant) -> Result<End, Trouble> {
     let mut in_flight = None;
+    let mut unanswered = 0;
     let request = Request::get("/status");
     loop {
         match timeout_at(end, client::ask(errand.plane, &request)).await {
             Ok(Ok(said)) if said.value["phase"] == "stopped" => return Ok(End::Drained),
-            Ok(Ok(said)) => in_flight = said.value["counts"]["in_flight"].as_u64(),
-            Ok(Err(Trouble::Unreachable(_) | Trouble::Broken(_))) => return Ok(End::Gone),
-            // It may be busy with its end.
-            Ok(Err(Trouble::TimedOut(_))) => {}
+            Ok(Ok(said)) => {
+                in_flight = said.value["counts"]["in_flight"].as_u64();
+                unanswered = 0;
+            }
+            Ok(Err(Trouble::Unreachable(_))) if unanswered + 1 == OFTEN => return Ok(End::Gone),
+            Ok(Err(Trouble::Unreachable(_))) => unanswered += 1,
+            // It may be busy, with its end or with others.
+            Ok(Err(Trouble::TimedOut(_) | Trouble::Broken(_))) => {}
             Ok(Err(trouble)) => return Err(trouble),
             Err(_) => return Err(late(in_flight)),
         }
@@ -122,6 +128,8 @@ fn late(in_flight: Option<u64>) -> Trouble {
 
 /// More than the usual --drain-delay and --drain-timeout together.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Who is not reached so often in a row is not there any more.
+const OFTEN: u32 = 3;
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(200);
 

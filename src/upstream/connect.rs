@@ -30,8 +30,8 @@ pub(crate) enum DialError {
     Unreachable(io::Error),
     /// It leads back here.
     Loop,
-    /// The name stands for an address that no target may have.
-    Forbidden(IpAddr, &'static str),
+    /// The name stands for an address that no target may have: a word and a sentence for why.
+    Forbidden(IpAddr, &'static str, &'static str),
 }
 
 /// A fresh connection to the application.
@@ -89,7 +89,7 @@ pub(super) async fn connect(
             // What it stood for when it was configured is no promise (DNS rebinding).
             for address in &addresses {
                 refuse_address(address.ip())
-                    .map_err(|(_, why)| DialError::Forbidden(address.ip(), why))?;
+                    .map_err(|(reason, why)| DialError::Forbidden(address.ip(), reason, why))?;
             }
             first(&addresses, own, deadline).await
         }
@@ -169,7 +169,7 @@ impl fmt::Display for DialError {
             }
             Self::Timeout => f.write_str("no answer in time (does a firewall drop packets?)"),
             Self::Loop => f.write_str("it leads back to this sidecar"),
-            Self::Forbidden(ip, why) => write!(f, "its name leads to {ip}, which {why}"),
+            Self::Forbidden(ip, _, why) => write!(f, "its name leads to {ip}, which {why}"),
         }
     }
 }

@@ -10,6 +10,7 @@ mod operation;
 mod status;
 mod targets;
 mod teller;
+mod tokens;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -32,8 +33,9 @@ use crate::records::{LogHandle, Policy, Ring, Roll};
 use crate::upstream::{Dialer, Targets};
 use crate::worker::Shared;
 
-pub(crate) use entry::{Entry, read_tokens};
+pub(crate) use entry::Entry;
 pub(crate) use teller::Teller;
+pub(crate) use tokens::read_tokens;
 
 /// Everything that lives as long as the process.
 #[derive(Clone)]
@@ -90,9 +92,10 @@ impl House {
         let metrics = {
             let (certificates, targets) = (Arc::clone(&certificates), Arc::clone(&targets));
             let (log, dialer) = (log.clone(), dialer.clone());
-            let (access, guard) = (Arc::clone(&entry.access), Arc::clone(&guard));
+            let (entry, guard) = (entry.clone(), Arc::clone(&guard));
             Metrics::new(move || Facts {
-                admin_refused: access.refused(),
+                admin_refused: entry.access.refused(),
+                parts: certificates::facts(&certificates, entry.certificates.as_ref()),
                 plaintext_bypass: exposure::is_bypassed(&guard),
                 ..facts(&certificates, &targets, &log, &dialer, started)
             })
@@ -199,7 +202,6 @@ fn facts(
 ) -> Facts {
     let dropped = log.dropped();
     Facts {
-        parts: certificates::facts(store),
         generation: store.current().number,
         target_drift: targets.has_drifted(),
         log_dropped: [dropped.success, dropped.error, dropped.audit],

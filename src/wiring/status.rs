@@ -28,7 +28,7 @@ impl Lifecycle for House {
 
     fn status(&self) -> StatusView {
         let pending = self.pending();
-        let mut degraded = certificates::degraded(&self.certificates);
+        let mut degraded = certificates::degraded(self);
         degraded.extend(self.exposed());
         StatusView {
             version: env!("CARGO_PKG_VERSION"),

@@ -12,7 +12,7 @@ use portcullis_admin::{
 use super::House;
 use crate::config::duration;
 use crate::records::Audit;
-use crate::upstream::{Change, Checked, Probe, Refused, Rollback, Standing};
+use crate::upstream::{Change, Changed, Checked, Probe, Refused, Rollback, Standing};
 
 impl portcullis_admin::Targets for House {
     fn current(&self) -> TargetView {
@@ -26,7 +26,6 @@ impl portcullis_admin::Targets for House {
         caller: &'a Caller,
     ) -> Waiting<'a, Result<TargetView, Refusal>> {
         Box::pin(async move {
-            let before = self.targets.current();
             let asked = read(change);
             let changed = match &asked {
                 Ok(asked) => {
@@ -35,13 +34,13 @@ impl portcullis_admin::Targets for House {
                 }
                 Err(refused) => Err(refused.clone()),
             };
-            let (asked, checked) = match (asked, changed) {
-                (Ok(asked), Ok(checked)) => (asked, checked),
+            let (asked, Changed { from, checked }) = match (asked, changed) {
+                (Ok(asked), Ok(changed)) => (asked, changed),
                 (_, Err(refused)) | (Err(refused), _) => {
                     return Err(self.refuse(TARGET_CHANGE, refused, caller));
                 }
             };
-            let (from, to) = (before.url.to_string(), checked.url.to_string());
+            let (from, to) = (from.to_string(), checked.url.to_string());
             self.tell_change(&asked, &from, &to, caller);
             let mut view = self.target_view();
             view.dry_run = asked.is_dry;
@@ -69,6 +68,7 @@ impl portcullis_admin::Targets for House {
             reverted.map_err(|refused| self.refuse(TARGET_REVERT, refused, caller))?;
         let view = self.target_view();
         if has_changed {
+            self.guard.look_now();
             tracing::info!(from = %from.url, to = view.url, "target reverted to the configured one");
         }
         let result = if has_changed { "done" } else { "unchanged" };
@@ -83,6 +83,7 @@ impl House {
     pub(crate) async fn keep_target(&self) -> Infallible {
         let undone = |rollback: &Rollback| {
             let Rollback { from, to, why, .. } = rollback;
+            self.guard.look_now();
             tracing::warn!(from, to, %why, "target change undone");
             let detail = format!("{from} -> {to}: {why}");
             self.audit(TARGET_ROLLBACK, "done", why.word(), &detail, None);
@@ -113,6 +114,7 @@ impl House {
         let result = if asked.is_dry { "dry_run" } else { "done" };
         self.audit(TARGET_CHANGE, result, "", &detail, Some(caller));
         if !asked.is_dry {
+            self.guard.look_now();
             tracing::info!(from, to, confirm_within = ?asked.confirm_within, "target changed");
             if self.targets.has_drifted() {
                 self.tell_drift();

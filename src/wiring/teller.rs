@@ -6,6 +6,7 @@ use std::sync::Arc;
 use portcullis_certs::{Attempt, Confirmation, Generation, LoadError, Observer, Outcome};
 use tokio::sync::watch;
 
+use super::certificates::ADMIN_PLANE;
 use crate::config::Config;
 use crate::phase::{Life, Phase};
 use crate::records::{Audit, audit};
@@ -37,7 +38,7 @@ impl Teller {
         generations: watch::Sender<u64>,
     ) -> Self {
         Self {
-            prefix: "admin plane: ",
+            prefix: ADMIN_PLANE,
             ..Self::new(config, life, generations)
         }
     }

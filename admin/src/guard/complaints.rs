@@ -21,15 +21,17 @@ pub(super) enum Why {
     TokenMissing,
     TokenWrong,
     Scope,
+    Handshake,
 }
 
 impl Why {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::CrossSite,
         Self::TooMany,
         Self::TokenMissing,
         Self::TokenWrong,
         Self::Scope,
+        Self::Handshake,
     ];
 
     pub(super) fn word(self) -> &'static str {
@@ -39,6 +41,7 @@ impl Why {
             Self::TokenMissing => "token_missing",
             Self::TokenWrong => "token_wrong",
             Self::Scope => "scope",
+            Self::Handshake => "handshake",
         }
     }
 }

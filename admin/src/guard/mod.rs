@@ -1,7 +1,6 @@
-//! Who is let in to the admin plane, in this order: no web page of somebody else's, nobody who asks for too much, nobody
-//! without a token where there are tokens. What only says how the sidecar is, is open to all three but the first.
+//! Who is let in to the admin plane, in this order: no web page of somebody else's, nobody without a token where there are
+//! tokens, nobody who asks for too much. What only says how the sidecar is, is open to all but the first.
 
-mod allowance;
 mod caller;
 mod complaints;
 mod origin;
@@ -19,10 +18,10 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::time::sleep;
 
-use self::allowance::Allowance;
 use self::complaints::{Complaints, Why};
+use crate::allowance::Allowance;
 use crate::problem::Problem;
-use crate::server::{Peer, Slot};
+use crate::server::{ClientKey, Peer, Slot, Working};
 
 pub use caller::Caller;
 pub use complaints::Audit;
@@ -35,6 +34,8 @@ pub struct Access {
     /// Names under which the plane may be asked, besides addresses and `localhost`.
     hosts: Vec<String>,
     requests: Allowance,
+    /// The same for the probe plane, which must not be emptied by the other.
+    probes: Allowance,
     wrong_tokens: Allowance,
     complaints: Arc<Complaints>,
 }
@@ -45,7 +46,8 @@ impl Access {
         Arc::new(Self {
             tokens: ArcSwapOption::new(tokens.map(Arc::new)),
             hosts,
-            requests: Allowance::new(1000, 500),
+            requests: Allowance::new(BURST, RATE),
+            probes: Allowance::new(BURST, RATE),
             wrong_tokens: Allowance::new(10, 1),
             complaints: Complaints::new(audit),
         })
@@ -57,7 +59,7 @@ impl Access {
     }
 
     /// How many were not let in, by a word for why.
-    pub fn refused(&self) -> [(&'static str, u64); 5] {
+    pub fn refused(&self) -> [(&'static str, u64); 6] {
         self.complaints.counts()
     }
 
@@ -65,9 +67,15 @@ impl Access {
         self.tokens.load().is_some()
     }
 
+    /// Somebody could not even shake hands.
+    pub fn refuse_handshake(&self, who: &dyn fmt::Display, why: &dyn fmt::Display) {
+        self.complaints
+            .tell(Why::Handshake, &who.to_string(), &why.to_string());
+    }
+
     /// Whether this client has not asked for too much.
-    async fn is_moderate(&self, peer: Option<&Peer>) -> Result<(), Problem> {
-        if peer.is_none_or(|peer| self.requests.take(peer.key())) {
+    async fn moderate(&self, bucket: &Allowance, client: Option<ClientKey>) -> Result<(), Problem> {
+        if client.is_none_or(|client| bucket.take(&client)) {
             return Ok(());
         }
         self.complaints.count(Why::TooMany);
@@ -85,17 +93,19 @@ impl Access {
         let Some(tokens) = &*tokens else {
             return Ok(None);
         };
+        let who = || peer.map_or_else(|| "nobody known".to_owned(), ToString::to_string);
         let Some(shown) = bearer(headers) else {
-            self.complaints.count(Why::TokenMissing);
+            self.moderate(&self.requests, peer.map(Peer::key)).await?;
+            self.complaints
+                .tell(Why::TokenMissing, &who(), "no token, where one is needed");
             let detail = "this plane needs a token: send Authorization: Bearer TOKEN, with one of --admin-token-file";
             return Err(unauthorized(Why::TokenMissing, detail, CHALLENGE));
         };
-        let who = || peer.map_or_else(|| "nobody known".to_owned(), ToString::to_string);
         let Some((name, scope)) = tokens.find(shown) else {
             self.complaints
                 .tell(Why::TokenWrong, &who(), "a token that is in no list");
             // Whoever has a right one is let in all the same: those who share an address must not lock each other out.
-            if peer.is_some_and(|peer| !self.wrong_tokens.take(peer.key())) {
+            if peer.is_some_and(|peer| !self.wrong_tokens.take(&peer.key())) {
                 return Err(slowed("too many wrong tokens").await);
             }
             let detail = "this token is not in --admin-token-file, or not any more";
@@ -122,7 +132,7 @@ pub(crate) async fn admit(
     let (mut head, body) = request.into_parts();
     match enter(&access, &head).await {
         Ok(caller) => {
-            let_in(&head);
+            let _working = working(&head);
             head.extensions.insert(caller);
             next.run(Request::from_parts(head, body)).await
         }
@@ -141,10 +151,13 @@ async fn enter(access: &Access, request: &Parts) -> Result<Caller, Problem> {
     if is_about_health(request) {
         return Ok(Caller { peer, token: None });
     }
-    access.is_moderate(peer.as_ref()).await?;
     let token = access
         .token(peer.as_ref(), &request.method, &request.headers)
         .await?;
+    // Who has a right token has a bucket of its own: everybody on the loopback has the same address.
+    let named = token.clone().map(ClientKey::Token);
+    let client = named.or_else(|| peer.as_ref().map(Peer::key));
+    access.moderate(&access.requests, client).await?;
     Ok(Caller { peer, token })
 }
 
@@ -156,20 +169,18 @@ pub(crate) async fn moderate(
 ) -> Response {
     let (head, body) = request.into_parts();
     if !is_about_health(&head) {
-        let peer = head.extensions.get::<Peer>();
-        if let Err(problem) = access.is_moderate(peer).await {
+        let client = head.extensions.get::<Peer>().map(Peer::key);
+        if let Err(problem) = access.moderate(&access.probes, client).await {
             return problem.into_response();
         }
     }
-    let_in(&head);
+    let _working = working(&head);
     next.run(Request::from_parts(head, body)).await
 }
 
-/// Its connection does not give way to those that are still at the door.
-fn let_in(request: &Parts) {
-    if let Some(slot) = request.extensions.get::<Slot>() {
-        slot.admit();
-    }
+/// A request that is worked on does not give way to those that are still at the door.
+fn working(request: &Parts) -> Option<Working> {
+    request.extensions.get::<Slot>().map(Slot::work)
 }
 
 /// What a prober with no credential asks, and what must be answered however much else is asked.
@@ -220,4 +231,7 @@ const SCHEME: &[u8] = b"bearer ";
 /// RFC 6750, section 3.
 const CHALLENGE: &str = "Bearer realm=\"portcullis\"";
 const CHALLENGE_AGAIN: &str = "Bearer realm=\"portcullis\", error=\"invalid_token\"";
+/// Requests of one client at once, and so many a second.
+const BURST: u32 = 1000;
+const RATE: u32 = 500;
 const DELAY: Duration = Duration::from_millis(100);

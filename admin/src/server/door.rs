@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use super::peer::Peer;
+use super::peer::{ClientKey, Peer};
 use crate::handles::Waiting;
 
 /// A listener.
@@ -57,6 +57,16 @@ impl Door {
 }
 
 impl Arrived {
+    /// The client, where it comes from the network.
+    pub(super) fn network(&self) -> Option<ClientKey> {
+        match self {
+            Self::Tcp(_, client, _) if !client.ip().to_canonical().is_loopback() => {
+                Some(ClientKey::of(client.ip()))
+            }
+            Self::Tcp(..) | Self::Unix(_) => None,
+        }
+    }
+
     /// What to talk over, and with whom.
     pub(super) async fn enter(self) -> io::Result<(Box<dyn Io>, Peer)> {
         Ok(match self {

@@ -2,7 +2,6 @@
 //! waits are bounded by us, so that a slow or greedy client of the admin port cannot block the others.
 
 mod door;
-mod pace;
 mod peer;
 mod slot;
 
@@ -22,26 +21,32 @@ use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 use self::door::Arrived;
-use self::pace::Pace;
+use self::slot::Places;
+use crate::allowance::Allowance;
 
 pub use door::{Door, Io, Secure, Secured};
 pub(crate) use peer::ClientKey;
 pub use peer::Peer;
-use slot::Places;
-pub(crate) use slot::{Following, Held, Slot};
+pub(crate) use slot::{Following, Held, Slot, Working};
 
 /// Serves `router` at `door` until the future is dropped.
 ///
-/// When all places are taken the oldest connection gives way: silent clients, however many, cannot lock out a probe. A
-/// follower of the records does not, and there are places that followers cannot take. Where most are of clients that were not
-/// let in (yet), these make room among themselves.
+/// When all places are taken the oldest connection gives way that has no work done for it, else the oldest: silent clients,
+/// however many, cannot lock out a probe. A follower of the records does not, and there are places that followers cannot take.
+///
+/// What comes is taken at once: a listener that paces itself lets a flood fill the kernel's queue, and a probe wait behind it.
+/// A client of the network with too many new connections loses those. The loopback is everybody's in the pod, and who is there
+/// does not need a port to take the CPU's time.
 pub async fn serve(door: Door, router: Router) -> Infallible {
     let mut open: VecDeque<(AbortHandle, Slot)> = VecDeque::new();
     let places = Places::new(MAX_FOLLOWERS);
-    let mut pace = Pace::new(BURST, RATE);
+    let arrivals = Allowance::new(BURST, RATE);
     loop {
-        pace.keep().await;
         match door.accept().await {
+            Ok(arrived)
+                if arrived
+                    .network()
+                    .is_some_and(|client| !arrivals.take(&client)) => {}
             Ok(arrived) => {
                 open.retain(|(connection, _)| !connection.is_finished());
                 if open.len() >= MAX_CONNECTIONS {
@@ -58,10 +63,11 @@ pub async fn serve(door: Door, router: Router) -> Infallible {
 }
 
 fn make_room(open: &mut VecDeque<(AbortHandle, Slot)>) {
-    let outside = open.iter().filter(|(_, slot)| !slot.is_admitted());
-    let is_flood = outside.count() > MAX_CONNECTIONS / 2;
-    let gives_way = |slot: &Slot| !(slot.follows() || is_flood && slot.is_admitted());
-    let oldest = open.iter().position(|(_, slot)| gives_way(slot));
+    let stays = |slot: &Slot| slot.follows();
+    let idle = open
+        .iter()
+        .position(|(_, slot)| !stays(slot) && !slot.works());
+    let oldest = idle.or_else(|| open.iter().position(|(_, slot)| !stays(slot)));
     if let Some((connection, _)) = oldest.and_then(|oldest| open.remove(oldest)) {
         connection.abort();
     }
@@ -98,9 +104,9 @@ const MAX_HEAD: usize = 64 * 1024;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(300);
 const BACK_OFF: Duration = Duration::from_millis(100);
-/// Connections at once, and so many a second: more would be work that workers could do.
-const BURST: u32 = 1000;
-const RATE: u32 = 1000;
+/// New connections of one client of the network at once, and so many a second.
+const BURST: u32 = 200;
+const RATE: u32 = 100;
 
 #[cfg(test)]
 mod tests {

@@ -24,29 +24,33 @@ pub enum Peer {
 }
 
 /// What counts as one client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum ClientKey {
     /// An address; of IPv6 the /64 that it is from, of which one host has all.
     Ip(IpAddr),
+    /// Who has shown the token of this name.
+    Token(Arc<str>),
     Uid(u32),
+}
+
+impl ClientKey {
+    pub(super) fn of(ip: IpAddr) -> Self {
+        Self::Ip(match ip.to_canonical() {
+            IpAddr::V6(v6) if !v6.is_loopback() => {
+                let [a, b, c, d, ..] = v6.segments();
+                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+            }
+            ip => ip,
+        })
+    }
 }
 
 impl Peer {
     pub(crate) fn key(&self) -> ClientKey {
         match self {
-            Self::Tcp { address, .. } => ClientKey::Ip(network(address.ip())),
+            Self::Tcp { address, .. } => ClientKey::of(address.ip()),
             Self::Unix { uid, .. } => ClientKey::Uid(*uid),
         }
-    }
-}
-
-fn network(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(v6) if !v6.is_loopback() => {
-            let [a, b, c, d, ..] = v6.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        ip => ip,
     }
 }
 
@@ -73,6 +77,6 @@ impl fmt::Display for Peer {
 #[cfg(test)]
 impl ClientKey {
     pub(crate) fn of_ip(ip: &str) -> Self {
-        Self::Ip(network(ip.parse().unwrap()))
+        Self::of(ip.parse().unwrap())
     }
 }

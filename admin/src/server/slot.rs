@@ -1,7 +1,7 @@
 //! A connection's place among those of its listener.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -28,8 +28,8 @@ impl Places {
 pub(crate) struct Slot {
     places: Places,
     follows: Arc<AtomicBool>,
-    /// A request on it was let in.
-    is_admitted: Arc<AtomicBool>,
+    /// Requests that are being worked on, and answers that are being sent.
+    works: Arc<AtomicUsize>,
 }
 
 impl Slot {
@@ -37,17 +37,18 @@ impl Slot {
         Self {
             places: places.clone(),
             follows: Arc::default(),
-            is_admitted: Arc::default(),
+            works: Arc::default(),
         }
     }
 
-    /// Whoever is here may ask: others give way first.
-    pub(crate) fn admit(&self) {
-        self.is_admitted.store(true, Ordering::Relaxed);
+    /// A request on this connection was let in: others give way first, as long as this lives.
+    pub(crate) fn work(&self) -> Working {
+        self.works.fetch_add(1, Ordering::Relaxed);
+        Working(Arc::clone(&self.works))
     }
 
-    pub(super) fn is_admitted(&self) -> bool {
-        self.is_admitted.load(Ordering::Relaxed)
+    pub(super) fn works(&self) -> bool {
+        self.works.load(Ordering::Relaxed) > 0
     }
 
     /// Makes this connection a follower's, unless there are too many of them.
@@ -66,12 +67,16 @@ impl Slot {
     /// has it.
     pub(crate) fn hold(&self, bytes: usize) -> Option<Held> {
         let kibs = u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
-        if kibs < SHORT {
-            return Some(Held(None));
-        }
-        let answers = Arc::clone(&self.places.answers);
-        let permit = answers.try_acquire_many_owned(kibs.min(ANSWERS)).ok()?;
-        Some(Held(Some(permit)))
+        let room = if kibs < SHORT {
+            None
+        } else {
+            let answers = Arc::clone(&self.places.answers);
+            Some(answers.try_acquire_many_owned(kibs.min(ANSWERS)).ok()?)
+        };
+        Some(Held {
+            _room: room,
+            _working: self.work(),
+        })
     }
 
     pub(super) fn follows(&self) -> bool {
@@ -92,13 +97,23 @@ impl Drop for Following {
     }
 }
 
+/// Work that is being done for a client.
+#[derive(Debug)]
+pub(crate) struct Working(Arc<AtomicUsize>);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Room that an answer takes as long as this lives.
 #[derive(Debug)]
-pub(crate) struct Held(
+pub(crate) struct Held {
     /// None where it is too short to count.
-    #[expect(dead_code, reason = "it is held, not looked at")]
-    Option<OwnedSemaphorePermit>,
-);
+    _room: Option<OwnedSemaphorePermit>,
+    _working: Working,
+}
 
 /// KiB of all long answers of a listener together, or one that is longer.
 const ANSWERS: u32 = 64 * 1024;

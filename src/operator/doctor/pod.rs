@@ -6,12 +6,13 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::finding::{Finding, State};
+use crate::check::ending::needed;
 
 /// Whether a drain ends before the kubelet loses its patience.
 pub(super) fn drain(delay: Duration, timeout: Duration, grace: Option<Duration>) -> Finding {
-    let needed = delay + timeout + ENDING;
+    let needed = needed(delay, timeout);
     let takes =
-        format!("a drain takes up to {needed:?} (--drain-delay, --drain-timeout and {ENDING:?})");
+        format!("a drain takes up to {needed:?} (--drain-delay, --drain-timeout and a second)");
     let seconds = needed.as_secs_f64().ceil();
     match grace {
         Some(grace) if needed > grace => {
@@ -61,8 +62,6 @@ pub(super) fn clock(now: OffsetDateTime, certificate_since: Option<OffsetDateTim
     }
 }
 
-/// For closing down, after the drain.
-const ENDING: Duration = Duration::from_secs(1);
 /// What Kubernetes gives a pod that says nothing.
 const USUAL: Duration = Duration::from_secs(30);
 /// Nobody has run this version before.

@@ -15,9 +15,11 @@ pub(in super::super) fn command() -> Command {
     let get = Command::new("get").about("Show where requests go (as without a subcommand)");
     let confirm = Command::new("confirm")
         .about("Keep a target that was set with --confirm-within")
+        .arg(if_match())
         .after_help("Example: portcullis target confirm");
     let revert = Command::new("revert")
         .about("Go back to the configured target")
+        .arg(if_match())
         .after_help("Example: portcullis target revert");
     let command = Command::new("target")
         .about("Show or change where a running sidecar sends requests")
@@ -43,7 +45,7 @@ fn set() -> Command {
             valued(
                 "probe-status",
                 "CODE",
-                "The status that it has to answer there [default: any below 400]",
+                "The status that it has to answer there [default: 200]",
             )
             .requires("probe-path")
             .value_parser(value_parser!(u16).range(100..=599)),
@@ -56,13 +58,17 @@ fn set() -> Command {
             )
             .value_parser(duration),
             switch("dry-run", "Check and probe, and change nothing"),
-            valued(
-                "if-match",
-                "ETAG",
-                "Only if nobody has changed it since: the etag that `portcullis target` showed",
-            ),
+            if_match(),
         ])
         .after_help(SET_EXAMPLES)
+}
+
+fn if_match() -> Arg {
+    valued(
+        "if-match",
+        "ETAG",
+        "Only if nobody has changed it since: the etag that `portcullis target` showed",
+    )
 }
 
 /// As it was written, which is as it is sent.
@@ -92,16 +98,16 @@ pub(super) enum Deed {
 
 impl Asked {
     pub(in super::super) fn new(matches: &ArgMatches) -> Result<Self, Trouble> {
-        let (deed, set) = match matches.subcommand() {
+        let (deed, change) = match matches.subcommand() {
             Some(("set", matches)) => (Deed::Set, Some(matches)),
-            Some(("confirm", _)) => (Deed::Confirm, None),
-            Some(("revert", _)) => (Deed::Revert, None),
+            Some(("confirm", matches)) => (Deed::Confirm, Some(matches)),
+            Some(("revert", matches)) => (Deed::Revert, Some(matches)),
             _ => (Deed::Show, None),
         };
-        let tag = set.and_then(|set| set.get_one::<String>("if-match"));
+        let tag = change.and_then(|change| change.get_one::<String>("if-match"));
         Ok(Self {
             deed,
-            body: set.map(body),
+            body: change.filter(|_| deed == Deed::Set).map(body),
             if_match: tag.map(|tag| entity_tag(tag)).transpose()?,
         })
     }

@@ -1,6 +1,7 @@
 //! A change from its wish to its outcome. Nothing is written before everything has been looked at.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -47,6 +48,14 @@ pub(crate) struct Checked {
     pub(crate) status: Option<StatusCode>,
 }
 
+/// What came of a change.
+#[derive(Clone, Debug)]
+pub(crate) struct Changed {
+    /// The target that was in force before.
+    pub(crate) from: TargetUrl,
+    pub(crate) checked: Checked,
+}
+
 impl Checked {
     /// Which loopback has answered is worth knowing.
     fn tell(&self, target: &Target) {
@@ -58,23 +67,27 @@ impl Checked {
 
 impl Targets {
     /// Changes the target for every request that starts from now on; those in flight finish where they began. `is_expected` is
-    /// asked about the revision that would be changed.
+    /// asked about the revision that would be changed. What happens while it is probed (a revert, a rollback) wins.
     pub(crate) async fn change(
         &self,
         change: &Change,
         is_expected: impl Fn(u64) -> bool,
-    ) -> Result<Checked, Refused> {
+    ) -> Result<Changed, Refused> {
         let url = TargetUrl::parse(&change.url).map_err(|why| Refused("malformed", why))?;
         self.refuse(&url)?;
         let _turn = self.turn.lock().await;
-        expected(&self.state(), &is_expected)?;
+        let revision = {
+            let state = self.state();
+            expected(&state, &is_expected)?;
+            state.revision
+        };
         let checked = self.try_it(url, change.probe.as_ref()).await?;
-        if change.is_dry {
-            return Ok(checked);
-        }
         let mut state = self.state();
-        // A rollback may have come in between.
-        expected(&state, &is_expected)?;
+        expected(&state, |now| now == revision)?;
+        let from = self.current().url.clone();
+        if change.is_dry {
+            return Ok(Changed { from, checked });
+        }
         match change.confirm_within {
             None => {
                 let target = self.swap(checked.url.clone(), false);
@@ -90,7 +103,7 @@ impl Targets {
         }
         drop(state);
         self.changed.notify_waiters();
-        Ok(checked)
+        Ok(Changed { from, checked })
     }
 
     /// The change that is on trial stays.
@@ -101,6 +114,7 @@ impl Targets {
             let why = "no change waits for a confirmation; it may have been undone already";
             return Err(Refused("nothing_to_confirm", why.to_owned()));
         };
+        self.current.store(Arc::new(trial.target.settled()));
         state.settle(trial.target.url.clone());
         drop(state);
         self.changed.notify_waiters();
@@ -194,13 +208,14 @@ fn expected(state: &State, is_expected: impl Fn(u64) -> bool) -> Result<(), Refu
     if is_expected(state.revision) {
         return Ok(());
     }
-    let why = "somebody else has changed the target meanwhile; look at it again (If-Match has another ETag)";
+    let why = "the target was changed meanwhile; look at it again (it has another ETag)";
     Err(Refused("changed_meanwhile", why.to_owned()))
 }
 
 fn not_taken(url: &TargetUrl, error: &DialError) -> Refused {
     let reason = match error {
         DialError::Loop => "loop",
+        DialError::Forbidden(_, reason, _) => reason,
         _ => "probe_failed",
     };
     Refused(reason, format!("{url} does not take connections: {error}"))

@@ -7,14 +7,14 @@ mod refusals;
 mod trial;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex as TurnMutex, Notify};
 
 use super::target::{Target, TargetUrl};
 
-pub(crate) use change::{Change, Checked, Probe};
+pub(crate) use change::{Change, Changed, Checked, Probe};
 pub(crate) use own::OwnPorts;
 pub(crate) use refusals::{Refused, refuse, refuse_address};
 pub(crate) use trial::Rollback;
@@ -164,8 +164,4 @@ impl State {
         self.trial = None;
         self.revise();
     }
-}
-
-fn now() -> SystemTime {
-    SystemTime::now()
 }

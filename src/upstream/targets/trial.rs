@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep_until};
 
-use super::{Targets, now};
+use super::Targets;
 use crate::upstream::target::Target;
 
 /// A target that is in force for the time being.
@@ -43,7 +43,7 @@ impl Trial {
         Self {
             target,
             until: Instant::now() + within,
-            ends: now() + within,
+            ends: SystemTime::now() + within,
         }
     }
 
@@ -111,7 +111,7 @@ impl Targets {
         let back_to = state.settled.clone();
         self.swap(back_to.clone(), false);
         let rollback = Rollback {
-            at: now(),
+            at: SystemTime::now(),
             from: trial.target.url.to_string(),
             to: back_to.to_string(),
             why,
@@ -156,6 +156,7 @@ const LOOK: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
 mod tests {
+    use super::super::change::Change;
     use super::*;
     use crate::upstream::TargetUrl;
 
@@ -166,6 +167,54 @@ mod tests {
     fn count(target: &Target, well: usize, failed: usize) {
         (0..well).for_each(|_| target.count(false));
         (0..failed).for_each(|_| target.count(true));
+    }
+
+    /// Changes to a target that nobody is asked about, and the other way round.
+    async fn on_trial(within: u64) -> Arc<Targets> {
+        let configured = TargetUrl::parse("http://127.0.0.1:1").unwrap();
+        let own = crate::upstream::OwnPorts::default();
+        let targets = Targets::new(configured, own, false, WINDOW).unwrap();
+        let change = Change {
+            url: "http://127.0.0.1:2".to_owned(),
+            probe: None,
+            confirm_within: Some(Duration::from_secs(within)),
+            is_dry: false,
+        };
+        let changed = targets.change(&change, |_| true).await.unwrap();
+        assert_eq!(changed.from.to_string(), "http://127.0.0.1:1");
+        Arc::new(targets)
+    }
+
+    fn watch_over(targets: &Arc<Targets>) -> tokio::task::JoinHandle<Infallible> {
+        let targets = Arc::clone(targets);
+        tokio::spawn(async move { targets.watch_over_trials(|_| {}).await })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trial_ends_with_its_time_and_not_before() {
+        let targets = on_trial(60).await;
+        let watching = watch_over(&targets);
+        tokio::time::sleep(Duration::from_secs(59)).await;
+        assert!(targets.has_drifted());
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let standing = targets.standing();
+        assert!(!targets.has_drifted() && standing.trial.is_none());
+        assert_eq!(standing.last_rollback.unwrap().why, Why::Unconfirmed);
+        watching.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_confirmed_stays_is_counted_no_more_and_keeps_its_connections() {
+        let targets = on_trial(60).await;
+        let watching = watch_over(&targets);
+        let number = targets.current().number;
+        targets.confirm(|_| true).unwrap();
+        let target = targets.current();
+        count(&target, 0, 100);
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert!(targets.has_drifted() && targets.standing().last_rollback.is_none());
+        assert_eq!((target.number, target.tally()), (number, (0, 0)));
+        watching.abort();
     }
 
     #[test]

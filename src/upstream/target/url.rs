@@ -1,9 +1,8 @@
-//! What a target is: its spelling, its endpoint, and what was learnt about it.
+//! How a target is spelt, and where that leads.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// Where to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,11 +40,12 @@ impl TargetUrl {
     /// # Errors
     /// What is wrong with it and what would be right.
     pub fn parse(text: &str) -> Result<Self, String> {
+        let shown = shown(text);
         if let Some(path) = text.strip_prefix("unix:") {
             let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
             if !path.is_absolute() {
                 return Err(format!(
-                    "{text:?}: a socket needs an absolute path, like unix:/run/app.sock"
+                    "{shown:?}: a socket needs an absolute path, like unix:/run/app.sock"
                 ));
             }
             let text = format!("unix:{}", path.display());
@@ -61,18 +61,18 @@ impl TargetUrl {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("h2c") => (Protocol::H2c, rest),
             Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => {
                 return Err(format!(
-                    "{text:?}: TLS ends here, the application is spoken to in plain HTTP on the loopback; use http://"
+                    "{shown:?}: TLS ends here, the application is spoken to in plain HTTP on the loopback; use http://"
                 ));
             }
             Some((scheme, _)) => {
                 return Err(format!(
-                    "{text:?}: {scheme} is not spoken; use http://, h2c:// or unix:/PATH"
+                    "{shown:?}: {scheme} is not spoken; use http://, h2c:// or unix:/PATH"
                 ));
             }
         };
         let authority = authority.strip_suffix('/').unwrap_or(authority);
         let endpoint = endpoint(authority)
-            .map_err(|why| format!("{text:?}: {why}, like http://127.0.0.1:8080"))?;
+            .map_err(|why| format!("{shown:?}: {why}, like http://127.0.0.1:8080"))?;
         let scheme = match protocol {
             Protocol::Http1 => "http",
             Protocol::H2c => "h2c",
@@ -115,6 +115,31 @@ impl fmt::Display for TargetUrl {
         f.write_str(&self.text)
     }
 }
+
+/// As much of a target that is none as may stand in a log: what is before an `@` may be a password, and what is behind the
+/// host may be a token.
+fn shown(text: &str) -> String {
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), text),
+    };
+    let is_socket = text.starts_with("unix:");
+    let end = rest.find(['/', '?', '#']).filter(|_| !is_socket);
+    let authority = end.map_or(rest, |end| &rest[..end]);
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let mut shown: String = scheme
+        .chars()
+        .chain(host.chars())
+        .take(LONGEST_SHOWN)
+        .collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Characters of a target that is none.
+const LONGEST_SHOWN: usize = 200;
 
 fn endpoint(authority: &str) -> Result<Endpoint, &'static str> {
     if authority.contains('@') {
@@ -174,100 +199,6 @@ fn host_port(endpoint: &Endpoint) -> String {
     }
 }
 
-/// A target in force: its URL and what was learnt while using it.
-#[derive(Debug)]
-pub(crate) struct Target {
-    /// Counts up with each change, so that a pool knows its connections.
-    pub(crate) number: u64,
-    /// As configured or as asked for.
-    pub url: TargetUrl,
-    /// The same as text, for records.
-    pub(crate) text: Box<str>,
-    /// For `localhost`: which loopback answered last; [`NOBODY`] before the first has.
-    winner: AtomicU8,
-    /// Only counted while it is on trial: it is the one thing about a target that all workers would write.
-    tally: Option<Tally>,
-}
-
-/// How exchanges with a target on trial went.
-#[derive(Debug, Default)]
-struct Tally {
-    exchanges: AtomicU64,
-    failed: AtomicU64,
-}
-
-const NOBODY: u8 = 0;
-const V4: u8 = 4;
-const V6: u8 = 6;
-
-impl Target {
-    pub(crate) fn new(number: u64, url: TargetUrl) -> Self {
-        Self {
-            number,
-            text: url.to_string().into(),
-            url,
-            winner: AtomicU8::new(NOBODY),
-            tally: None,
-        }
-    }
-
-    /// One whose exchanges are counted.
-    pub(super) fn on_trial(number: u64, url: TargetUrl) -> Self {
-        Self {
-            tally: Some(Tally::default()),
-            ..Self::new(number, url)
-        }
-    }
-
-    /// An exchange with it is over.
-    pub(crate) fn count(&self, is_failed: bool) {
-        if let Some(tally) = &self.tally {
-            tally.exchanges.fetch_add(1, Ordering::Relaxed);
-            tally
-                .failed
-                .fetch_add(u64::from(is_failed), Ordering::Relaxed);
-        }
-    }
-
-    /// Exchanges with it, and how many of them failed; nothing where they are not counted.
-    pub(crate) fn tally(&self) -> (u64, u64) {
-        let tally = self.tally.as_ref();
-        tally.map_or((0, 0), |tally| {
-            let failed = tally.failed.load(Ordering::Relaxed);
-            // Read last: there are never fewer exchanges than failed ones.
-            (tally.exchanges.load(Ordering::Relaxed), failed)
-        })
-    }
-
-    /// Both loopbacks, the last winner first.
-    pub(crate) fn loopbacks(&self, port: u16) -> [SocketAddr; 2] {
-        let v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-        let v6 = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), port);
-        if self.winner.load(Ordering::Relaxed) == V6 {
-            [v6, v4]
-        } else {
-            [v4, v6]
-        }
-    }
-
-    /// This loopback has answered. Said when it is news.
-    pub(super) fn won(&self, address: SocketAddr) {
-        let winner = if address.is_ipv6() { V6 } else { V4 };
-        if self.winner.swap(winner, Ordering::Relaxed) != winner {
-            tracing::info!(target_url = %self.url, %address, "localhost answers at this address");
-        }
-    }
-
-    /// For `localhost`: the address that answered last.
-    pub(crate) fn answers_at(&self) -> Option<SocketAddr> {
-        match (self.url.endpoint(), self.winner.load(Ordering::Relaxed)) {
-            (_, NOBODY) => None,
-            (Endpoint::Localhost(port), _) => Some(self.loopbacks(*port)[0]),
-            _ => None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,6 +216,33 @@ mod tests {
             ("unix:///run/app.sock", "unix:/run/app.sock"),
         ] {
             assert_eq!(TargetUrl::parse(text).unwrap().to_string(), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refused_target_is_named_without_what_may_be_secret_in_it() {
+        for (text, wanted) in [
+            (
+                "http://admin:s3cret@127.0.0.1:8080",
+                "\"http://127.0.0.1:8080…\": a target carries no user",
+            ),
+            (
+                "http://127.0.0.1:1/?token=s3cret",
+                "\"http://127.0.0.1:1…\": a target has no path",
+            ),
+            ("admin:s3cret@h/x?s3cret#s3cret", "\"h…\""),
+            ("gopher://s3cret@x", "\"gopher://x…\": gopher is not spoken"),
+            ("unix:run/app.sock", "\"unix:run/app.sock\": a socket needs"),
+            (&"a".repeat(10_000), "aaa…\""),
+        ] {
+            let error = TargetUrl::parse(text)
+                .err()
+                .unwrap_or_else(|| format!("\"{}\"", shown(text)));
+            assert!(
+                error.contains(wanted) && !error.contains("s3cret"),
+                "{error}"
+            );
+            assert!(error.len() < 400);
         }
     }
 

@@ -32,17 +32,17 @@ impl Allowance {
     }
 
     /// Whether this client has one left, which is taken.
-    pub(crate) fn take(&self, client: ClientKey) -> bool {
+    pub(crate) fn take(&self, client: &ClientKey) -> bool {
         let now = Instant::now();
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= MOST_CLIENTS && !buckets.contains_key(&client) {
+        if buckets.len() >= MOST_CLIENTS && !buckets.contains_key(client) {
             // Whose bucket is full again is as good as new.
             buckets.retain(|_, bucket| self.refilled(bucket, now) < self.burst);
             if buckets.len() >= MOST_CLIENTS {
                 return false;
             }
         }
-        let bucket = buckets.entry(client).or_insert(Bucket {
+        let bucket = buckets.entry(client.clone()).or_insert(Bucket {
             left: self.burst,
             at: now,
         });
@@ -73,23 +73,23 @@ mod tests {
         let allowance = Allowance::new(3, 2);
         let (one, other) = (ClientKey::of_ip("192.0.2.1"), ClientKey::of_ip("192.0.2.2"));
         let taken = |client| (0..10).filter(|_| allowance.take(client)).count();
-        assert_eq!((taken(one), taken(other)), (3, 3));
+        assert_eq!((taken(&one), taken(&other)), (3, 3));
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(taken(one), 2);
+        assert_eq!(taken(&one), 2);
         tokio::time::advance(Duration::from_secs(60)).await;
-        assert_eq!(taken(one), 3);
+        assert_eq!(taken(&one), 3);
     }
 
     #[tokio::test(start_paused = true)]
     async fn many_clients_are_forgotten_when_they_have_all_of_it_again() {
         let allowance = Allowance::new(2, 1);
         for number in 0..MOST_CLIENTS as u32 {
-            assert!(allowance.take(ClientKey::Uid(number)));
+            assert!(allowance.take(&ClientKey::Uid(number)));
         }
         let next = ClientKey::Uid(u32::MAX);
-        assert!(!allowance.take(next), "more than can be remembered");
+        assert!(!allowance.take(&next), "more than can be remembered");
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(allowance.take(next));
+        assert!(allowance.take(&next));
         assert_eq!(allowance.buckets.lock().unwrap().len(), 1);
     }
 }
