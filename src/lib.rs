@@ -37,6 +37,7 @@ mod redirect;
 pub mod restrict;
 mod rewound;
 
+mod causes;
 mod conn;
 mod connection;
 mod crowd;

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::support::{Client, Ended, Sidecar, eventually, hello, portcullis};
 
-fn command(sidecar: &Sidecar, arguments: &[&str]) -> Command {
+pub(crate) fn command(sidecar: &Sidecar, arguments: &[&str]) -> Command {
     let mut command = portcullis();
     command
         .args(arguments)
@@ -14,7 +14,7 @@ fn command(sidecar: &Sidecar, arguments: &[&str]) -> Command {
     command
 }
 
-async fn ended(command: Command) -> Ended {
+pub(crate) async fn ended(command: Command) -> Ended {
     tokio::task::spawn_blocking(|| Ended::of(command))
         .await
         .unwrap()

@@ -2,26 +2,12 @@
 //! with its exit code.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::{App, Ca, Client, Ended, Secret, Sidecar, eventually, hello, portcullis};
-
-fn command(sidecar: &Sidecar, arguments: &[&str]) -> Command {
-    let mut command = portcullis();
-    command
-        .args(arguments)
-        .arg("--admin")
-        .arg(sidecar.admin.to_string());
-    command
-}
-
-async fn ended(command: Command) -> Ended {
-    tokio::task::spawn_blocking(|| Ended::of(command))
-        .await
-        .unwrap()
-}
+use crate::operator::{command, ended};
+use crate::support::{App, Ca, Client, Secret, Sidecar, eventually, hello, portcullis};
 
 /// What a command says when it is done.
 async fn done(sidecar: &Sidecar, arguments: &[&str]) -> String {

@@ -246,7 +246,6 @@ mod tests {
     use serde_json::json;
     use time::format_description::well_known::Rfc3339;
 
-    use super::super::args::Output;
     use super::super::fake;
     use super::*;
 
@@ -255,17 +254,11 @@ mod tests {
         status: &str,
         body: &str,
     ) -> (Result<(), Trouble>, String, String) {
-        let matches = fake::matches(line);
-        let (plane, served) = fake::admin(fake::answer(status, body)).await;
-        let output = Output::asked(&matches);
-        let errand = Errand {
-            plane: &plane,
-            output,
-        };
-        let mut out = Vec::new();
-        let ended = run(errand, Asked::new(&matches), &mut out).await;
-        let text = String::from_utf8(out).unwrap();
-        (ended, text, served.await.unwrap())
+        let pieces = fake::answer(status, body);
+        fake::outcome(line, pieces, async |errand, matches, out| {
+            run(errand, Asked::new(matches), out).await
+        })
+        .await
     }
 
     fn drawn(said: &Value) -> String {

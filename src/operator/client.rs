@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::Trouble;
 use super::plane::Plane;
 use super::wire;
+use crate::causes::with_causes;
 
 /// What is asked of the admin plane.
 #[derive(Clone, Debug)]
@@ -179,7 +180,7 @@ impl Answer<'_> {
                 return Ok(None);
             };
             let frame = frame.map_err(|error| {
-                let (address, why) = (&self.plane.address, wire::reason(&error));
+                let (address, why) = (&self.plane.address, with_causes(&error));
                 Trouble::Broken(format!("the answer of {address} broke off: {why}"))
             })?;
             // What is no data is trailers.

@@ -5,6 +5,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use super::Trouble;
+use super::args::{Errand, Output};
 use super::plane::Plane;
 
 /// Answers one request with these pieces, closes, and tells what the request was.
@@ -16,6 +18,21 @@ pub(super) async fn admin(pieces: Vec<String>) -> (Plane, JoinHandle<String>) {
         serve(stream, pieces).await
     });
     (plane, served)
+}
+
+/// Runs a command against an admin plane that answers so: how it ended, what was written, and what was asked.
+pub(super) async fn outcome(
+    line: &str,
+    pieces: Vec<String>,
+    run: impl AsyncFnOnce(Errand<'_>, &ArgMatches, &mut Vec<u8>) -> Result<(), Trouble>,
+) -> (Result<(), Trouble>, String, String) {
+    let matches = matches(line);
+    let (plane, served) = admin(pieces).await;
+    let (plane, output) = (&plane, Output::asked(&matches));
+    let mut out = Vec::new();
+    let ended = run(Errand { plane, output }, &matches, &mut out).await;
+    let text = String::from_utf8(out).unwrap();
+    (ended, text, served.await.unwrap())
 }
 
 /// Gives these answers, each to a connection of its own, closes the door, and tells what the requests were.

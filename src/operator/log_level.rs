@@ -78,7 +78,6 @@ Examples:
 
 #[cfg(test)]
 mod tests {
-    use super::super::args::Output;
     use super::super::fake;
     use super::*;
 
@@ -87,17 +86,11 @@ mod tests {
         status: &str,
         body: &str,
     ) -> (Result<(), Trouble>, String, String) {
-        let matches = fake::matches(line);
-        let (plane, served) = fake::admin(fake::answer(status, body)).await;
-        let output = Output::asked(&matches);
-        let errand = Errand {
-            plane: &plane,
-            output,
-        };
-        let mut out = Vec::new();
-        let ended = run(errand, &Asked::new(&matches), &mut out).await;
-        let text = String::from_utf8(out).unwrap();
-        (ended, text, served.await.unwrap())
+        let pieces = fake::answer(status, body);
+        fake::outcome(line, pieces, async |errand, matches, out| {
+            run(errand, &Asked::new(matches), out).await
+        })
+        .await
     }
 
     #[tokio::test]

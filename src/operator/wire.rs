@@ -1,31 +1,26 @@
 //! The way to an admin plane: a connection over TCP or a Unix socket, and TLS on it where that is spoken.
 
-use std::error::Error;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use portcullis_admin::Io;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::Trouble;
 use super::address::Address;
 use super::plane::Plane;
 use super::tls::Tls;
-
-/// What HTTP is spoken over.
-pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+use crate::causes::with_causes;
 
 /// Connects.
-pub(super) async fn connect(plane: &Plane) -> Result<Box<dyn Wire>, Trouble> {
+pub(super) async fn connect(plane: &Plane) -> Result<Box<dyn Io>, Trouble> {
     let refused = |error: io::Error| {
         Trouble::Unreachable(format!(
             "no admin plane at {}: {error}; is the sidecar running, and is --admin right?",
             plane.address
         ))
     };
-    let stream: Box<dyn Wire> = match &plane.address {
+    let stream: Box<dyn Io> = match &plane.address {
         Address::Unix(path) => Box::new(UnixStream::connect(path).await.map_err(refused)?),
         Address::Plain(address) => Box::new(TcpStream::connect(address).await.map_err(refused)?),
         Address::Tls { host, port } => Box::new(resolved(host, *port).await.map_err(refused)?),
@@ -46,11 +41,7 @@ async fn resolved(host: &str, port: u16) -> io::Result<TcpStream> {
     TcpStream::connect((host, port)).await
 }
 
-async fn secured(
-    plane: &Plane,
-    tls: &Tls,
-    stream: Box<dyn Wire>,
-) -> Result<Box<dyn Wire>, Trouble> {
+async fn secured(plane: &Plane, tls: &Tls, stream: Box<dyn Io>) -> Result<Box<dyn Io>, Trouble> {
     let secured = tls.connector.connect(tls.name.clone(), stream).await;
     match secured {
         Ok(stream) => Ok(Box::new(stream)),
@@ -64,7 +55,7 @@ async fn secured(
 
 /// What answers is not understood, or went away.
 pub(super) fn odd(plane: &Plane, error: &hyper::Error) -> Trouble {
-    let why = reason(error);
+    let why = with_causes(error);
     let address = &plane.address;
     if plane.tls.as_ref().is_some_and(|tls| !tls.has_certificate)
         && why.contains("CertificateRequired")
@@ -80,18 +71,4 @@ pub(super) fn odd(plane: &Plane, error: &hyper::Error) -> Trouble {
     Trouble::Unreachable(format!(
         "what answers at {address} is no admin plane: {why}{hint}"
     ))
-}
-
-/// An error with all that it comes from.
-pub(super) fn reason(error: &dyn Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !words.contains(&more) {
-            words = format!("{words}: {more}");
-        }
-        source = error.source();
-    }
-    words
 }

@@ -19,6 +19,7 @@ use super::patience::stated;
 use super::stream::Stream;
 use super::target::{Protocol, Target, TargetUrl};
 use super::targets::OwnPorts;
+use crate::causes::with_causes;
 
 /// What the application answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,17 +185,8 @@ fn keep_alive(version: Version, fields: &HeaderMap) -> KeepAlive {
     }
 }
 
-fn broken(error: impl std::error::Error) -> AskError {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_words = cause.to_string();
-        if !words.contains(&cause_words) {
-            words = format!("{words}: {cause_words}");
-        }
-        source = cause.source();
-    }
-    AskError::Broken(words)
+fn broken(error: impl std::error::Error + 'static) -> AskError {
+    AskError::Broken(with_causes(&error))
 }
 
 impl AskError {

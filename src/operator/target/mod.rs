@@ -165,17 +165,10 @@ mod tests {
     }
 
     async fn outcome(line: &str, pieces: Vec<String>) -> Ended {
-        let matches = fake::matches(line);
-        let (plane, served) = fake::admin(pieces).await;
-        let output = Output::asked(&matches);
-        let errand = Errand {
-            plane: &plane,
-            output,
-        };
-        let mut out = Vec::new();
-        let how = run(errand, &Asked::new(&matches).unwrap(), &mut out).await;
-        let text = String::from_utf8(out).unwrap();
-        let request = served.await.unwrap();
+        let (how, text, request) = fake::outcome(line, pieces, async |errand, matches, out| {
+            run(errand, &Asked::new(matches)?, out).await
+        })
+        .await;
         Ended { how, text, request }
     }
 
