@@ -116,7 +116,8 @@ def from_debian(folder, package, command):
     lists, into = folder / "debian-lists", folder / package
     if not into.exists():
         unpack(package, lists, into)
-    program = next(path for path in (into / "usr/bin" / command, into / "usr/sbin" / command) if path.exists())
+    folders = (into / part for part in ("usr/bin", "usr/sbin", "bin", "sbin"))
+    program = next(path for path in (folder / command for folder in folders) if path.exists())
     libraries = ":".join(str(path) for path in into.glob("**/lib/*-linux-*"))
     starter = into / command
     starter.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" exec "{program}" "$@"\n')
@@ -452,3 +453,35 @@ def served_fingerprint(port, *options):
     seen = s_client(port, *options)
     expect(seen["leaf"], seen["text"])
     return seen["leaf"]
+
+
+def chromium(name, folder, *arguments):
+    """Chromium without a window, in need of nobody but whom it is sent to; whatever it leaves, it leaves in this folder."""
+    if not shutil.which("chromium"):
+        raise Skipped("there is no chromium here")
+    home = folder / f"{name}-home"
+    home.mkdir()
+    options = (
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+        "--disable-background-networking", "--disable-component-update", "--disable-breakpad", "--disable-dev-shm-usage",
+        f"--user-data-dir={home}",
+    )
+    return Process(name, ["chromium", *options, *arguments], {"HOME": str(home), "TMPDIR": str(home)}, folder)
+
+
+class Network:
+    """A network and mounts of their own, in which these commands were run before anybody comes in; `{ip}` is ip."""
+
+    def __init__(self, stage, name, *setting):
+        self.ip = from_debian(stage.folder, "iproute2", "ip")
+        script = " && ".join(setting.format(ip=self.ip) for setting in ("{ip} link set lo up", *setting))
+        alone = ("unshare", "-m", "-n", "sh", "-c")
+        if run(*alone, script).returncode != 0:
+            raise Skipped("networks and mounts of one's own are not permitted here")
+        self.holder = Process(f"{name}-network", [*alone, f"{script} && echo up && exec sleep 600"], {}, stage.folder)
+        until(5, "the network is there", lambda: "up" in self.holder.stdout.read_text())
+        self.pid = self.holder.child.pid
+        self.inside = ("nsenter", "-m", "-n", "-t", str(self.pid), "--")
+
+    def close(self):
+        self.holder.kill()

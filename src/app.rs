@@ -95,7 +95,7 @@ impl Bound {
     /// What kept it from starting, or a thread or runtime that the system refused.
     pub fn run(self, raw: &Raw, logging: &Logging) -> Result<End, String> {
         let targets = self.targets()?;
-        let entry = Entry::new(&self.config)?;
+        let entry = Entry::new(&self.config, &self.addresses)?;
         let life = Arc::new(Life::new());
         let (told, generations) = watch::channel(0);
         let teller = Teller::new(&self.config, Arc::clone(&life), told);

@@ -381,14 +381,23 @@ async fn certificates_of_the_admin_plane_are_shown_and_a_broken_one_is_told() {
         client.connect().await.ok()
     })
     .await;
-    let shown = ask("GET", "/certs").await.json();
-    let own = shown["parts"].as_array().unwrap().iter().find(|part| {
-        part["source"]
-            .as_str()
-            .unwrap()
-            .starts_with("admin plane: ")
-    });
-    assert_eq!(own.unwrap()["chain"][0]["sha256"], leaf.sha256());
+    let own = eventually("it is seen with a client's eyes", async || {
+        let shown = ask("GET", "/certs").await.json();
+        let mut parts = shown["parts"].as_array().unwrap().clone();
+        parts.retain(|part| {
+            let source = part["source"].as_str().unwrap();
+            source.starts_with("admin plane: ") && part["seen"] == "served"
+        });
+        parts.pop()
+    })
+    .await;
+    assert_eq!(own["chain"][0]["sha256"], leaf.sha256());
+    let refused = "portcullis_admin_refused_total{reason=\"handshake\"}";
+    assert_eq!(
+        sidecar.metric(refused).await,
+        0,
+        "the look is nobody who was refused"
+    );
     std::fs::write(&key, "no key").unwrap();
     let reloaded = ask("POST", "/certs/reload").await;
     assert_eq!(reloaded.status, 409, "{}", reloaded.text());

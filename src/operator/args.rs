@@ -1,5 +1,7 @@
 //! What the command lines of the client commands have in common.
 
+use std::mem::take;
+
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::client::Said;
@@ -8,7 +10,12 @@ use super::{Trouble, show};
 use crate::terminal::is_colourful;
 
 /// Adds which admin plane is asked and how the answer is shown, here and below, and says what the command is for by example.
-pub(super) fn with_common(command: Command, examples: &'static str) -> Command {
+pub(super) fn with_common(mut command: Command, examples: &'static str) -> Command {
+    for below in command.get_subcommands_mut() {
+        let more = below.get_after_help().map(ToString::to_string);
+        let more = more.map_or_else(String::new, |more| format!("{more}\n\n"));
+        *below = take(below).after_help(format!("{more}{EXIT_CODES}"));
+    }
     command
         .args(looks().map(|arg| arg.global(true).display_order(LAST)))
         .args(PLANE.map(|(name, value, help)| {

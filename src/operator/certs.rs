@@ -18,7 +18,7 @@ pub(super) fn command() -> Command {
     let show = Command::new("get").about("Show them (as without a subcommand)");
     let reload = Command::new("reload")
         .about("Read what is on disk now, and serve it if it is sound")
-        .after_help("What is not sound changes nothing: exit code 1, with the reason, and the old one is served on.");
+        .after_help("What is not sound changes nothing: exit code 1, with the reason, and the old one is served on.\n\nExample: portcullis certs reload");
     let command = Command::new("certs")
         .about("Show the certificates of a running sidecar, or reload them")
         .subcommands([show, reload]);

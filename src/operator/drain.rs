@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::args::{Errand, Output, switch, valued, with_common};
 use super::client::{self, Request, Said};
+use super::plane::Plane;
 use super::rows::{draw, one, text};
 use super::{Trouble, show, tell};
 use crate::terminal::Ink;
@@ -55,7 +56,13 @@ pub(super) async fn run(
 ) -> Result<(), Trouble> {
     let began = Instant::now();
     let request = Request::change(Method::POST, "/drain");
-    let said = client::ask(errand.plane, &request).await?;
+    let asking = client::ask(errand.plane, &request);
+    let said = match asked.wait {
+        None => asking.await?,
+        Some(limit) => timeout_at(began + limit, asking)
+            .await
+            .map_err(|_| silent(errand.plane, limit))??,
+    };
     let Some(limit) = asked.wait else {
         return errand
             .output
@@ -75,6 +82,13 @@ pub(super) async fn run(
         Output::Text { colour } => show(out, &draw([("portcullis", one(Ink::Green, end))], colour)),
         Output::Json => show(out, b"{\"phase\":\"stopped\"}\n"),
     }
+}
+
+fn silent(plane: &Plane, limit: Duration) -> Trouble {
+    let (address, limit) = (&plane.address, humantime::format_duration(limit));
+    Trouble::TimedOut(format!(
+        "{address} said nothing for {limit}; it may drain, or not"
+    ))
 }
 
 fn begun(said: &Said, colour: bool) -> Vec<u8> {

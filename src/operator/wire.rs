@@ -45,6 +45,12 @@ async fn secured(plane: &Plane, tls: &Tls, stream: Box<dyn Io>) -> Result<Box<dy
     let secured = tls.connector.connect(tls.name.clone(), stream).await;
     match secured {
         Ok(stream) => Ok(Box::new(stream)),
+        Err(error) if error.to_string().contains("CaUsedAsEndEntity") => {
+            Err(Trouble::Unreachable(format!(
+                "no TLS with {}: its certificate is a CA's own, which is nobody's certificate here; make one that is not (openssl req -x509 … -addext basicConstraints=CA:FALSE), or have a CA issue it",
+                plane.address
+            )))
+        }
         Err(error) => Err(Trouble::Unreachable(format!(
             "no TLS with {}: {error}; is it --admin-ca that its certificate comes from, and has that the name {}, or which --admin-server-name?",
             plane.address,

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use portcullis_admin::{Access, Io, Secure, Secured, Waiting};
@@ -13,7 +14,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::Teller;
 use super::tokens::TokenFile;
-use crate::config::Config;
+use crate::addresses::Addresses;
+use crate::config::{AdminAddress, Config};
+use crate::own_dials::{FrontDoor, OwnDials};
 use crate::phase::Life;
 use crate::records::{Audit, audit};
 
@@ -24,6 +27,8 @@ pub(crate) struct Entry {
     /// What the plane is served with; none where it is in clear.
     pub(crate) certificates: Option<Arc<Store>>,
     tokens: Option<Arc<TokenFile>>,
+    /// The looks at what it shows.
+    own: Arc<OwnDials>,
 }
 
 impl Entry {
@@ -31,7 +36,7 @@ impl Entry {
     ///
     /// # Errors
     /// When there are no tokens in the file, or the policy of TLS is impossible.
-    pub(crate) fn new(config: &Config) -> Result<Self, String> {
+    pub(crate) fn new(config: &Config, addresses: &Addresses) -> Result<Self, String> {
         let plane = &config.admin;
         let service = config.service_name.clone();
         let tokens = plane.token_file.as_ref();
@@ -39,19 +44,28 @@ impl Entry {
             .map(|path| TokenFile::open(path, &service))
             .transpose()?;
         let (file, known) = tokens.unzip();
-        let certificates = plane.tls.as_ref().map(|setup| store(config, setup));
+        let own = Arc::<OwnDials>::default();
+        let certificates = plane.tls.as_ref().map(|setup| {
+            let store = store(config, setup)?;
+            if let AdminAddress::Tcp(address) = addresses.admin {
+                let own = Arc::clone(&own);
+                store.dials(FrontDoor { address, own });
+            }
+            Ok::<_, String>(store)
+        });
         Ok(Self {
             access: Access::new(known, plane.hosts.clone(), Arc::new(Complaints(service))),
             certificates: certificates.transpose()?,
             tokens: file.map(Arc::new),
+            own,
         })
     }
 
     /// What makes a connection to the plane secure; none where it is in clear.
     pub(crate) fn secure(&self) -> Option<Arc<dyn Secure>> {
         let store = Arc::clone(self.certificates.as_ref()?);
-        let access = Arc::clone(&self.access);
-        Some(Arc::new(Tls { store, access }))
+        let (access, own) = (Arc::clone(&self.access), Arc::clone(&self.own));
+        Some(Arc::new(Tls { store, access, own }))
     }
 
     /// Reads everything again that is read from files.
@@ -120,15 +134,23 @@ impl portcullis_admin::Audit for Complaints {
 struct Tls {
     store: Arc<Store>,
     access: Arc<Access>,
+    own: Arc<OwnDials>,
 }
 
 impl Secure for Tls {
     fn secure(&self, stream: TcpStream) -> Waiting<'static, io::Result<Secured>> {
         let (store, access) = (Arc::clone(&self.store), Arc::clone(&self.access));
+        let own = Arc::clone(&self.own);
         Box::pin(async move {
             let client = stream.peer_addr()?;
+            // The sidecar itself looks at what is shown, and goes.
+            let is_own = own.contain(SocketAddr::new(client.ip().to_canonical(), client.port()));
             let shaken = shake(&store, stream).await;
-            shaken.inspect_err(|error| access.refuse_handshake(&client, error))
+            shaken.inspect_err(|error| {
+                if !is_own {
+                    access.refuse_handshake(&client, error);
+                }
+            })
         })
     }
 }

@@ -25,15 +25,29 @@ use super::client::{self, Request};
 use super::plane::Plane;
 use super::rows::text;
 use super::{Trouble, show};
+use crate::config::grace_period;
 use crate::exposure;
 use crate::upstream::{Target, TargetUrl, ask};
 
 pub(super) fn command() -> Command {
-    let flags = settings::FLAGS.map(|(name, value, help)| valued(name, value, help));
+    let flags = settings::FLAGS
+        .map(|(name, value, help)| valued(name, value, help).value_parser(checked(name)));
     let command = Command::new("doctor")
         .about("Look at what is around a running sidecar, and say what to do about it")
         .args(flags);
     with_common(command, EXAMPLES)
+}
+
+/// As it was written, which is as the sidecar would read it.
+fn checked(name: &'static str) -> impl Fn(&str) -> Result<String, String> + Clone {
+    move |text| {
+        match name {
+            "target" => TargetUrl::parse(text).map(drop)?,
+            "grace-period" => grace_period(text).map(drop)?,
+            _ => {}
+        }
+        Ok(text.to_owned())
+    }
 }
 
 /// Looks, writes what was found to `out`, and tells whether there is no problem.

@@ -29,7 +29,11 @@ impl Settings {
     /// `told` is what the sidecar says of its configuration. The command line of this very command wins.
     pub(super) fn read(matches: &ArgMatches, told: Option<&Value>) -> (Self, Vec<Finding>) {
         let (raw, mistakes) = environment(matches);
-        let flag = |name: &str| matches.try_get_one::<String>(name).ok()?.cloned();
+        // --admin is where this command asks, which need not be where the sidecar listens.
+        let flag = |name: &str| {
+            let is_mine = FLAGS.iter().any(|(mine, ..)| *mine == name);
+            is_mine.then(|| matches.get_one::<String>(name).cloned())?
+        };
         let here = |name: &str| raw.get(name).map(config::Given::text);
         let text = |name: &str| {
             let known = || match told.map(|config| option(config, name)) {

@@ -151,8 +151,9 @@ fn endpoint(authority: &str) -> Result<Endpoint, &'static str> {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (
             host,
-            port.parse()
-                .ok()
+            Some(port)
+                .filter(|port| port.bytes().all(|digit| digit.is_ascii_digit()))
+                .and_then(|port| port.parse().ok())
                 .filter(|port| *port != 0)
                 .ok_or("the port must be 1 to 65535")?,
         ),
@@ -257,6 +258,7 @@ mod tests {
             "http://127.0.0.1:1/path",
             "http://127.0.0.1:0",
             "http://127.0.0.1:99999",
+            "http://127.0.0.1:+80",
             "http://127.1:80",
             "http://2130706433:80",
             "http://0x7f000001:80",
