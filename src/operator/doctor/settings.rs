@@ -200,8 +200,11 @@ mod tests {
 
     #[test]
     fn what_is_not_told_is_as_run_would_have_it_here() {
-        let (settings, states) = read("doctor --grace-period soon", None);
-        assert_eq!(states, [State::Problem, State::Note]);
+        let command = super::super::command();
+        let mistaken = command.try_get_matches_from(["doctor", "--grace-period", "soon"]);
+        assert!(mistaken.is_err());
+        let (settings, states) = read("doctor", None);
+        assert_eq!(states, [State::Note]);
         assert_eq!(settings.drain_timeout, Some(Duration::from_secs(20)));
         let target = settings.target.map(|target| target.to_string());
         assert_eq!(target.as_deref(), Some("http://127.0.0.1:8080"));
