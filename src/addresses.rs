@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use crate::config::AdminAddress;
 use crate::planes::AdminSocket;
-use crate::upstream::OwnPorts;
+use crate::upstream::{OwnPorts, OwnSocket};
 use crate::worker::Doors;
 
 /// The addresses in use.
@@ -19,6 +19,8 @@ pub struct Addresses {
     pub admin: AdminAddress,
     /// The probe plane.
     pub probe: SocketAddr,
+    /// The admin plane's socket, where it is one.
+    socket: Option<OwnSocket>,
 }
 
 impl Addresses {
@@ -29,6 +31,7 @@ impl Addresses {
             redirect: redirect.map(TcpListener::local_addr).transpose()?,
             admin: admin.address()?,
             probe: probe.local_addr()?,
+            socket: admin.socket(),
         })
     }
 
@@ -36,11 +39,10 @@ impl Addresses {
     pub(crate) fn own_ports(&self) -> OwnPorts {
         let mut tcp = vec![self.https, self.probe];
         tcp.extend(self.redirect);
-        let mut unix = Vec::new();
-        match &self.admin {
-            AdminAddress::Tcp(address) => tcp.push(*address),
-            AdminAddress::Unix(path) => unix.push(path.clone()),
+        if let AdminAddress::Tcp(address) = self.admin {
+            tcp.push(address);
         }
+        let unix = self.socket.iter().cloned().collect();
         OwnPorts { tcp, unix }
     }
 }

@@ -97,7 +97,7 @@ pub(crate) async fn drain(
         tracing::error!(workers = finished.left, "workers did not end");
         finished.cut += finished.left;
     }
-    life.advance(Phase::Stopped);
+    life.stop(finished.cut);
     tracing::info!(took = ?began.elapsed(), cut = finished.cut, "drained");
     Drained { cut: finished.cut }
 }

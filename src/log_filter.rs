@@ -24,6 +24,15 @@ struct Rule {
 
 impl Rule {
     fn new(text: &str) -> Result<Self, String> {
+        if text.len() > LONGEST {
+            return Err(format!("a log filter has {LONGEST} characters at most"));
+        }
+        // A bare word that is no level would be the name of something that is logged, and silence all the rest.
+        if let Some(odd) = text.split(',').find(|part| !is_directive(part)) {
+            return Err(format!(
+                "{odd:?} is neither a level (off, error, warn, info, debug, trace) nor one for something that is logged, like portcullis=debug"
+            ));
+        }
         let targets: Targets = text.parse().map_err(|error| {
             format!("{text:?} is not a log filter like info or portcullis=debug ({error})")
         })?;
@@ -31,6 +40,17 @@ impl Rule {
             text: text.to_owned(),
             targets,
         })
+    }
+}
+
+fn is_directive(part: &str) -> bool {
+    let is_level = |word: &str| word.parse::<LevelFilter>().is_ok() && word.len() > 1;
+    match part.split_once('=') {
+        None => is_level(part),
+        Some((target, level)) => {
+            let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"_-:".contains(&byte);
+            !target.is_empty() && target.bytes().all(is_part) && is_level(level)
+        }
     }
 }
 
@@ -84,5 +104,44 @@ impl<S: Subscriber> Filter<S> for LogFilter {
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
         <Targets as Filter<S>>::max_level_hint(&self.0.load().targets)
+    }
+}
+
+/// Characters of a filter.
+const LONGEST: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_does_not_silence_the_log() {
+        for filter in [
+            "info",
+            "off",
+            "TRACE",
+            "portcullis=debug",
+            "warn,h2=off,portcullis::tls=trace",
+        ] {
+            assert_eq!(check(filter), Ok(()), "{filter}");
+        }
+        let long = "a=debug,".repeat(200) + "info";
+        for filter in [
+            "",
+            "debg",
+            "portcullis",
+            "6",
+            "-1",
+            "info,",
+            "info;debug",
+            "=",
+            "a=b=c",
+            "[x]=debug",
+            "x=loud",
+            "a\0=info",
+            &long,
+        ] {
+            assert!(check(filter).is_err(), "{filter}");
+        }
     }
 }

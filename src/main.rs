@@ -55,6 +55,9 @@ fn explain(matches: &ArgMatches) -> ExitCode {
     let reading = Reading::of(matches);
     let account = check::explain(&reading);
     print(&account.text);
+    for warning in config::suspicious_variables() {
+        print(&format!("warning: {warning}\n"));
+    }
     if !reading.mistakes.0.is_empty() {
         return fail(USAGE, &reading.mistakes);
     }

@@ -1,5 +1,6 @@
 //! Where the process is in its life. It only moves forward, so a late certificate cannot revive a draining sidecar.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::sync::watch;
@@ -53,6 +54,8 @@ pub(crate) struct Life {
     /// Read on the request path, so not through the channel, whose lock all workers would share.
     now: AtomicU8,
     changes: watch::Sender<Phase>,
+    /// Connections that were cut, once that is known.
+    cut: OnceLock<usize>,
 }
 
 impl Life {
@@ -61,6 +64,7 @@ impl Life {
         Self {
             now: AtomicU8::new(Phase::Starting as u8),
             changes: watch::channel(Phase::Starting).0,
+            cut: OnceLock::new(),
         }
     }
 
@@ -79,6 +83,18 @@ impl Life {
             }
             forward
         });
+    }
+
+    /// It is over, and so many connections had to be cut.
+    pub(crate) fn stop(&self, cut: usize) {
+        // It ends once.
+        let _ = self.cut.set(cut);
+        self.advance(Phase::Stopped);
+    }
+
+    /// Connections that had to be cut; none before that is known.
+    pub(crate) fn cut(&self) -> Option<usize> {
+        self.cut.get().copied()
     }
 
     /// Waits until `phase` is reached or passed.

@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use crate::config::AdminAddress;
 use crate::listener::bind;
+use crate::upstream::OwnSocket;
 
 /// The admin plane's listener.
 #[derive(Debug)]
@@ -104,6 +105,17 @@ impl AdminSocket {
             Self::Tcp(listener) => AdminAddress::Tcp(listener.local_addr()?),
             Self::Unix(socket) => AdminAddress::Unix(socket.path.clone()),
         })
+    }
+
+    /// The socket, where it is one.
+    pub(crate) fn socket(&self) -> Option<OwnSocket> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Unix(socket) => Some(OwnSocket {
+                path: socket.path.clone(),
+                identity: Some(socket.identity),
+            }),
+        }
     }
 
     /// The door that clients come in by.

@@ -58,7 +58,9 @@ async fn the_log_level_changes_at_run_time_and_a_wrong_one_changes_nothing() {
     assert!(!sidecar.log().contains("DEBUG"), "{}", sidecar.log());
     for (body, status) in [
         (r#"{"filter":"a=b=c"}"#, 422),
-        (r#"{"filter":"loud"}"#, 200),
+        (r#"{"filter":"loud"}"#, 422),
+        (r#"{"filter":""}"#, 422),
+        (r#"{"filter":"h2=off"}"#, 200),
         (r#"{"level":"debug"}"#, 400),
         ("debug", 400),
     ] {

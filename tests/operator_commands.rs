@@ -84,7 +84,7 @@ async fn a_target_is_reverted_and_the_tag_of_another_state_refused() {
     .await;
     let text = done(&sidecar, &["target", "revert"]).await;
     assert!(
-        text.contains("reverted") && !text.contains("drift"),
+        text.contains("the configured target") && !text.contains("drift"),
         "{text}"
     );
     answers(&sidecar, "first").await;
@@ -263,4 +263,41 @@ async fn tls_on_the_admin_plane_is_verified() {
         .env("PORTCULLIS_ADMIN", sidecar.admin.to_string())
         .args(["status", "--ready", "--admin-ca", &ca]);
     assert_eq!(ended(inside).await.code, Some(0));
+}
+
+#[tokio::test]
+async fn a_drain_that_had_to_cut_is_no_success() {
+    let app = App::scripted(|mut talk| async move {
+        talk.head().await?;
+        std::future::pending().await
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &["--drain-delay", "0s", "--drain-timeout", "1s"]).await;
+    let client = Client::h1(&sidecar);
+    let hanging = tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = client.connect().await.unwrap();
+        stream
+            .write_all(b"GET /hangs HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .await
+            .unwrap();
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    });
+    eventually("it is in flight", async || {
+        (!app.heads().is_empty()).then_some(())
+    })
+    .await;
+    let drained = ended(command(&sidecar, &["drain", "--wait"])).await;
+    assert_eq!(drained.code, Some(1), "{}", drained.stdout);
+    assert!(
+        drained.stderr.contains("drained, but 1 connection was cut"),
+        "{}",
+        drained.stderr
+    );
+    let status = sidecar.admin("/status").await.json();
+    assert_eq!(
+        (&status["phase"], &status["cut"]),
+        (&"stopped".into(), &1.into())
+    );
+    hanging.await.unwrap();
 }

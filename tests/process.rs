@@ -351,37 +351,46 @@ fn flags_that_are_not_known_end_with_2_and_a_suggestion() {
 
 #[tokio::test]
 async fn a_port_in_use_and_a_target_that_is_the_sidecar_itself_are_refused_at_start() {
-    let taken = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .into_std()
-        .unwrap();
+    let bind = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (taken, other) = (bind(), bind());
     let address = taken.local_addr().unwrap().to_string();
+    let admin = other.local_addr().unwrap().to_string();
     let mut command = portcullis();
     command.args([
         "run",
         "--listen",
         &address,
         "--admin",
-        &address,
+        &admin,
         "--probe",
         "127.0.0.1:0",
     ]);
     let ended = Ended::of(command);
     assert_eq!(ended.code, Some(1));
     // Both are reported.
-    assert_eq!(
-        ended.stderr.matches(&address).count(),
-        2,
+    assert!(
+        ended.stderr.contains(&address) && ended.stderr.contains(&admin),
         "{}",
         ended.stderr
+    );
+    // One port for two is seen without a try.
+    let mut command = portcullis();
+    command.args(["check", "--admin", "127.0.0.1:9902"]);
+    let mistaken = Ended::of(command);
+    assert_eq!(mistaken.code, Some(2));
+    assert!(
+        mistaken
+            .stderr
+            .contains("--admin has 127.0.0.1:9902, and both cannot be"),
+        "{}",
+        mistaken.stderr
     );
     assert!(
         ended.stderr.contains("another process listens there"),
         "{}",
         ended.stderr
     );
-    drop(taken);
+    drop((taken, other));
 
     for target in [
         address.clone(),

@@ -12,8 +12,8 @@ use utoipa_axum::routes;
 use crate::guard::{self, Access};
 use crate::handles::Handles;
 use crate::{
-    app, certificates, configuration, health, inflight, log_level, logs, metrics, openapi, problem,
-    status, target,
+    app, certificates, configuration, health, inflight, json, log_level, logs, metrics, openapi,
+    problem, status, target,
 };
 
 /// The admin plane: reads and changes, for whoever `access` lets in.
@@ -35,7 +35,7 @@ pub fn admin(handles: Handles, access: Arc<Access>) -> Router {
     let document = openapi::Document::new(document, access.needs_token());
     let router = router
         .layer(Extension(document))
-        .layer(DefaultBodyLimit::max(MAX_BODY));
+        .layer(DefaultBodyLimit::max(json::MAX_BODY));
     finish(router, handles).layer(from_fn_with_state(access, guard::admit))
 }
 
@@ -60,6 +60,3 @@ fn finish(router: Router<Handles>, handles: Handles) -> Router {
         .method_not_allowed_fallback(problem::method_not_allowed)
         .with_state(handles)
 }
-
-/// Bytes of a request body; the largest change is a few hundred.
-const MAX_BODY: usize = 64 * 1024;

@@ -34,6 +34,7 @@ pub(crate) async fn show(State(handles): State<Handles>) -> Response {
     responses(
     (status = 200, description = "The target in force", body = TargetView, headers(("etag", description = "For If-Match"))),
     (status = 400, description = "The body is not what it has to be", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "Several changes wait already; `busy`", body = Problem, content_type = "application/problem+json"),
     (status = 412, description = "The target was changed meanwhile; `changed_meanwhile`", body = Problem, content_type = "application/problem+json"),
     (status = 413, description = "The body is larger than 64 KiB", body = Problem, content_type = "application/problem+json"),
     (status = 415, description = "The body is not said to be JSON", body = Problem, content_type = "application/problem+json"),
@@ -96,7 +97,7 @@ fn shown(view: TargetView) -> Response {
 fn refused(refusal: &Refusal) -> Problem {
     let status = match refusal.reason {
         "changed_meanwhile" => StatusCode::PRECONDITION_FAILED,
-        "nothing_to_confirm" => StatusCode::CONFLICT,
+        "busy" | "nothing_to_confirm" => StatusCode::CONFLICT,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     };
     let detail = format!("nothing was changed: {}", refusal.detail);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{AdminAddress, Config};
-use crate::upstream::{OwnPorts, Refused, refuse};
+use crate::upstream::{OwnPorts, OwnSocket, Refused, refuse};
 
 /// Puts on the list what does not go together.
 pub(super) fn check(config: &Config, mistakes: &mut Vec<String>) {
@@ -41,6 +41,7 @@ pub(super) fn check(config: &Config, mistakes: &mut Vec<String>) {
             config.target
         ));
     }
+    mistakes.extend(overlaps(config));
     if config.require_loopback_app && !config.target.is_local() {
         mistakes.push(format!(
             "--require-loopback-app with --target {}: only an application on the loopback or a Unix socket can be kept out of others' reach",
@@ -54,6 +55,41 @@ pub(super) fn check(config: &Config, mistakes: &mut Vec<String>) {
     }
 }
 
+/// Two listeners on one port, of which only one could be bound.
+fn overlaps(config: &Config) -> Vec<String> {
+    let admin = match &config.admin.address {
+        AdminAddress::Tcp(address) => Some(*address),
+        AdminAddress::Unix(_) => None,
+    };
+    let listeners: Vec<(&str, SocketAddr)> = [
+        ("--listen", Some(config.listen)),
+        ("--redirect", config.redirect),
+        ("--admin", admin),
+        ("--probe", Some(config.probe)),
+    ]
+    .into_iter()
+    .filter_map(|(flag, address)| Some((flag, address?)))
+    .collect();
+    let mut mistakes = Vec::new();
+    for (number, (flag, address)) in listeners.iter().enumerate() {
+        for (other, taken) in &listeners[..number] {
+            if overlap(*address, *taken) {
+                mistakes.push(format!(
+                    "{flag} {address}: {other} has {taken}, and both cannot be; choose another port"
+                ));
+            }
+        }
+    }
+    mistakes
+}
+
+/// Port 0 is another one each time; "any" address of IPv6 is one of IPv4, too.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let (ip, taken) = (one.ip().to_canonical(), other.ip().to_canonical());
+    let is_any = ip.is_unspecified() || taken.is_unspecified();
+    one.port() == other.port() && one.port() != 0 && (is_any || ip == taken)
+}
+
 /// The flag of the own listener that the target leads to. Ports that the system picks are not known yet.
 fn loops(config: &Config) -> Option<&'static str> {
     let (admin, socket) = match &config.admin.address {
@@ -63,7 +99,13 @@ fn loops(config: &Config) -> Option<&'static str> {
     let leads_to = |tcp: Option<SocketAddr>, unix: Option<PathBuf>| {
         let own = OwnPorts {
             tcp: tcp.into_iter().collect(),
-            unix: unix.into_iter().collect(),
+            unix: unix
+                .into_iter()
+                .map(|path| OwnSocket {
+                    path,
+                    identity: None,
+                })
+                .collect(),
         };
         own.are_target(&config.target)
     };
@@ -76,4 +118,25 @@ fn loops(config: &Config) -> Option<&'static str> {
     .into_iter()
     .find(|(_, tcp, unix)| leads_to(*tcp, unix.clone()))
     .map(|(flag, ..)| flag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_listeners_on_one_port_are_found_before_they_are_bound() {
+        for (one, other, wanted) in [
+            ("127.0.0.1:1", "127.0.0.1:1", true),
+            ("[::]:1", "127.0.0.1:1", true),
+            ("0.0.0.0:1", "10.0.0.1:1", true),
+            ("[::ffff:127.0.0.1]:1", "127.0.0.1:1", true),
+            ("127.0.0.1:1", "127.0.0.1:2", false),
+            ("127.0.0.1:1", "127.0.0.2:1", false),
+            ("[::]:0", "[::]:0", false),
+        ] {
+            let (one, other) = (one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!(overlap(one, other), wanted, "{one} {other}");
+        }
+    }
 }

@@ -213,6 +213,13 @@ impl std::error::Error for Mistakes {}
 pub(crate) fn gathered(matches: &clap::ArgMatches) -> (Raw, Vec<String>) {
     let mut mistakes = Vec::new();
     let raw = Raw::gather(matches, &|name| std::env::var(name).ok(), &mut mistakes);
+    let own = options().map(Opt::env);
+    let names = own.chain(options::LEGACY.iter().map(|(name, _)| (*name).to_owned()));
+    for name in names {
+        if let Err(std::env::VarError::NotUnicode(_)) = std::env::var(&name) {
+            mistakes.push(format!("environment {name}: it is not text (UTF-8)"));
+        }
+    }
     (raw, mistakes)
 }
 

@@ -223,6 +223,12 @@ impl Answer<'_> {
         };
         let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
         let Some(detail) = problem["detail"].as_str() else {
+            if status.is_redirection() {
+                return Trouble::Unreachable(format!(
+                    "what answers at {} is no admin plane: it sends clients elsewhere ({status})",
+                    plane.address
+                ));
+            }
             return Trouble::Negative(format!("{} answered {status}", plane.address));
         };
         let words = detail.to_owned();
@@ -232,7 +238,7 @@ impl Answer<'_> {
                 "{words}; give a token with --admin-token-file FILE"
             )),
             StatusCode::NOT_FOUND => Trouble::Negative(format!(
-                "{words}; perhaps the sidecar is older than this command"
+                "{words}; is --admin the admin plane, and not the probe plane, and is the sidecar as new as this command?"
             )),
             _ => Trouble::Negative(words),
         }
@@ -289,7 +295,10 @@ mod tests {
         }
         let older = trouble(problem("404 Not Found")).await;
         assert_eq!(older.code(), 1);
-        assert!(older.to_string().starts_with("not so; perhaps"), "{older}");
+        assert!(
+            older.to_string().starts_with("not so; is --admin"),
+            "{older}"
+        );
         let bare = trouble(fake::answer("404 Not Found", "<html>")).await;
         assert_eq!(bare.code(), 1);
         assert!(

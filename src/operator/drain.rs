@@ -72,9 +72,12 @@ pub(super) async fn run(
         show(out, &begun(&said, colour))?;
     }
     let end = match stopped(errand, began + limit).await? {
-        End::Drained => "drained",
+        End::Drained(0) => "drained",
+        End::Drained(cut) => return Err(was_cut(cut)),
         End::Gone => {
-            tell("the sidecar has ended");
+            tell(
+                "the sidecar has ended, and said no more; whether all was finished stands in its log",
+            );
             "drained, and ended"
         }
     };
@@ -97,8 +100,8 @@ fn begun(said: &Said, colour: bool) -> Vec<u8> {
 }
 
 enum End {
-    /// It says so.
-    Drained,
+    /// It says so, and how many connections it cut.
+    Drained(u64),
     /// It is not there any more.
     Gone,
 }
@@ -111,7 +114,9 @@ async fn stopped(errand: Errand<'_>, end: Instant) -> Result<End, Trouble> {
     let request = Request::get("/status");
     loop {
         match timeout_at(end, client::ask(errand.plane, &request)).await {
-            Ok(Ok(said)) if said.value["phase"] == "stopped" => return Ok(End::Drained),
+            Ok(Ok(said)) if said.value["phase"] == "stopped" => {
+                return Ok(End::Drained(said.value["cut"].as_u64().unwrap_or_default()));
+            }
             Ok(Ok(said)) => {
                 in_flight = said.value["counts"]["in_flight"].as_u64();
                 unanswered = 0;
@@ -129,6 +134,17 @@ async fn stopped(errand: Errand<'_>, end: Instant) -> Result<End, Trouble> {
     }
 }
 
+fn was_cut(cut: u64) -> Trouble {
+    let connections = if cut == 1 {
+        "1 connection was".to_owned()
+    } else {
+        format!("{cut} connections were")
+    };
+    Trouble::Negative(format!(
+        "drained, but {connections} cut: --drain-timeout was over"
+    ))
+}
+
 fn late(in_flight: Option<u64>) -> Trouble {
     let left = match in_flight {
         Some(1) => ": 1 request is in flight".to_owned(),
@@ -136,7 +152,7 @@ fn late(in_flight: Option<u64>) -> Trouble {
         None => String::new(),
     };
     Trouble::TimedOut(format!(
-        "still draining{left}; it goes on, and GET /inflight says what it waits for"
+        "still draining{left}; it goes on; GET /inflight of the admin plane says what it waits for"
     ))
 }
 

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +14,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use super::connect::{DialError, connect};
@@ -102,14 +105,18 @@ fn request(url: &TargetUrl, path: &str) -> Result<Request<Empty<Bytes>>, AskErro
 
 async fn by_http1(
     stream: Stream,
-    request: Request<Empty<Bytes>>,
+    mut request: Request<Empty<Bytes>>,
 ) -> Result<Response<()>, AskError> {
     let shaken = http1::Builder::new()
         .max_buf_size(MOST_HEAD)
         .handshake(TokioIo::new(stream));
     let (mut sender, connection) = shaken.await.map_err(broken)?;
+    let interim = Interim::of(&mut request);
     let question = async {
-        let response = sender.send_request(request).await.map_err(broken)?;
+        let response = tokio::select! {
+            response = sender.send_request(request) => response.map_err(broken)?,
+            () = interim.too_many() => return Err(AskError::Broken(ENDLESS.to_owned())),
+        };
         let (head, mut body) = response.into_parts();
         // What it becomes after a 101 is not HTTP any more.
         if head.status != StatusCode::SWITCHING_PROTOCOLS {
@@ -118,6 +125,28 @@ async fn by_http1(
         Ok(Response::from_parts(head, ()))
     };
     driven(question, connection).await
+}
+
+/// Interim answers (103 and the like), of which an application may send some ahead of its answer, but not only these.
+#[derive(Clone, Default)]
+struct Interim(Arc<(AtomicUsize, Notify)>);
+
+impl Interim {
+    fn of(request: &mut Request<Empty<Bytes>>) -> Self {
+        let interim = Self::default();
+        let heard = interim.clone();
+        hyper::ext::on_informational(request, move |_| {
+            let (count, limit) = &*heard.0;
+            if count.fetch_add(1, Ordering::Relaxed) == MOST_INTERIM {
+                limit.notify_one();
+            }
+        });
+        interim
+    }
+
+    async fn too_many(&self) {
+        self.0.1.notified().await;
+    }
 }
 
 async fn drain(body: &mut Incoming) -> Result<(), AskError> {
@@ -217,6 +246,9 @@ const AGENT: &str = concat!("portcullis/", env!("CARGO_PKG_VERSION"));
 const MOST_HEAD: usize = 32 * 1024;
 /// More is left unread.
 const MOST_BODY: usize = 64 * 1024;
+
+const ENDLESS: &str = "it sends interim answers (1xx) and no answer";
+const MOST_INTERIM: usize = 16;
 
 #[cfg(test)]
 mod tests {

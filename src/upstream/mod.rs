@@ -15,7 +15,8 @@ mod targets;
 pub(crate) use connect::DialError;
 pub(crate) use target::{Endpoint, Protocol, Target, TargetUrl};
 pub(crate) use targets::{
-    Change, Changed, Checked, OwnPorts, Probe, Refused, Rollback, Standing, Targets, refuse,
+    Change, Changed, Checked, OwnPorts, OwnSocket, Probe, Refused, Rollback, Standing, Targets,
+    refuse,
 };
 
 pub(crate) use ask::{Answered, AskError, KeepAlive, ask};

@@ -2,11 +2,12 @@
 //! second. So a flood of probes is no flood on the application.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use portcullis_admin::{AppHealth, AppTrouble, AppView, Waiting};
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::House;
 use crate::config::Config;
@@ -18,6 +19,8 @@ pub(super) struct Question {
     path: String,
     targets: Arc<Targets>,
     last: Arc<Mutex<Option<Answer>>>,
+    /// Those who ask, or wait for who does.
+    waiting: AtomicUsize,
 }
 
 type Health = Result<AppView, AppTrouble>;
@@ -40,10 +43,27 @@ impl Question {
             path,
             targets,
             last,
+            waiting: AtomicUsize::new(0),
         }))
     }
 
+    /// Those who wait hold places of their plane, which others need: beyond a few, nobody waits long.
     async fn health(self: Arc<Self>) -> Health {
+        let _waits = Counted::new(&self.waiting);
+        if self.waiting.load(Ordering::Relaxed) <= MOST_WAITING {
+            return Arc::clone(&self).asked().await;
+        }
+        let asked = timeout(PATIENCE, Arc::clone(&self).asked()).await;
+        asked.unwrap_or_else(|_| {
+            Err(AppTrouble {
+                reason: "app_timeout",
+                detail: "the application takes long to answer, and many wait for it already"
+                    .to_owned(),
+            })
+        })
+    }
+
+    async fn asked(self: Arc<Self>) -> Health {
         let last = Arc::clone(&self.last).lock_owned().await;
         let target = self.targets.current();
         if let Some(answer) = &*last
@@ -112,6 +132,25 @@ impl AppHealth for House {
     }
 }
 
+/// Counts one for as long as it lives.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Those who may wait for as long as it takes, and how long others do.
+const MOST_WAITING: usize = 16;
+const PATIENCE: Duration = Duration::from_secs(1);
 /// For one question, all of it.
 const LIMIT: Duration = Duration::from_secs(5);
 /// How long an answer is given again.

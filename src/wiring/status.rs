@@ -19,9 +19,10 @@ impl Lifecycle for House {
                 pending.extend(certificates::pending(&self.certificates));
                 pending.extend(self.doubt());
             }
-            Phase::Announcing | Phase::Finishing | Phase::Cutting | Phase::Stopped => {
+            Phase::Announcing | Phase::Finishing | Phase::Cutting => {
                 pending.push("draining".to_owned());
             }
+            Phase::Stopped => pending.push("drained".to_owned()),
         }
         pending
     }
@@ -35,6 +36,7 @@ impl Lifecycle for House {
             service: self.config.service_name.clone(),
             phase: self.life.phase().word(),
             ready: pending.is_empty(),
+            cut: self.life.cut(),
             pending,
             degraded,
             uptime_s: self.started.elapsed().unwrap_or_default().as_secs(),

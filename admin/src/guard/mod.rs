@@ -192,7 +192,12 @@ fn is_about_health(request: &Parts) -> bool {
 pub(crate) const HEALTH: [&str; 3] = ["/healthz", "/livez", "/readyz"];
 
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let field = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let mut fields = headers.get_all(header::AUTHORIZATION).iter();
+    let field = fields.next()?.as_bytes();
+    // Of two nobody knows which is meant.
+    if fields.next().is_some() {
+        return None;
+    }
     let (scheme, token) = field.split_at_checked(SCHEME.len())?;
     scheme
         .eq_ignore_ascii_case(SCHEME)

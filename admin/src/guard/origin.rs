@@ -22,7 +22,9 @@ pub(super) fn check(request: &Parts, names: &[String]) -> Result<(), Problem> {
     }
     if headers.contains_key(header::ORIGIN) {
         let origin = one(headers, header::ORIGIN).and_then(|origin| origin.split_once("://"));
-        if origin.map(|(_, rest)| rest) != Some(host) {
+        let is_own =
+            |(scheme, rest): (&str, &str)| matches!(scheme, "http" | "https") && rest == host;
+        if !origin.is_some_and(is_own) {
             return refused("requests from another origin are not allowed");
         }
     }
@@ -128,6 +130,7 @@ mod tests {
             ("POST", "/", &[host, ("origin", "http://evil.example")]),
             ("POST", "/", &[host, ("origin", "http://localhost:8080")]),
             ("POST", "/", &[host, ("origin", "null")]),
+            ("POST", "/", &[host, ("origin", "x://localhost:9901")]),
             (
                 "POST",
                 "/",

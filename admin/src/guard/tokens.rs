@@ -33,7 +33,9 @@ impl Tokens {
     /// # Errors
     /// What is wrong with which line, without the token.
     pub fn parse(text: &str) -> Result<Self, String> {
+        // Some editors begin a file with a byte order mark, which is no part of a token.
         let lines: Vec<(usize, Vec<&str>)> = text
+            .trim_start_matches('\u{feff}')
             .lines()
             .enumerate()
             .map(|(number, line)| (number + 1, line.split_whitespace().collect::<Vec<_>>()))

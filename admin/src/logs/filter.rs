@@ -185,4 +185,4 @@ fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<u16>>, D
 }
 
 /// Lines that are looked at before others have their turn: the control thread has probes to answer.
-const TURN: usize = 500;
+const TURN: usize = 50;

@@ -90,6 +90,10 @@ impl Arrived {
             Self::Unix(stream) => {
                 let known = stream.peer_cred()?;
                 let (uid, pid) = (known.uid(), known.pid());
+                // However it was led here: what clients of the application ask is not asked of this plane.
+                if pid.is_some_and(|pid| pid.unsigned_abs() == std::process::id()) {
+                    return Err(io::Error::other("it comes from this very process"));
+                }
                 (Box::new(stream), Peer::Unix { uid, pid })
             }
         })

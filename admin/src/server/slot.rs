@@ -71,7 +71,7 @@ impl Slot {
             None
         } else {
             let answers = Arc::clone(&self.places.answers);
-            Some(answers.try_acquire_many_owned(kibs.min(ANSWERS)).ok()?)
+            Some(answers.try_acquire_many_owned(kibs.min(ANSWERS / 2)).ok()?)
         };
         Some(Held {
             _room: room,
@@ -115,7 +115,7 @@ pub(crate) struct Held {
     _working: Working,
 }
 
-/// KiB of all long answers of a listener together, or one that is longer.
+/// KiB of all long answers of a listener together. One takes half of it at most, however long it is.
 const ANSWERS: u32 = 64 * 1024;
 /// KiB from which on an answer is long.
 const SHORT: u32 = 256;

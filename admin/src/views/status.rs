@@ -18,6 +18,9 @@ pub struct StatusView {
     pub phase: &'static str,
     /// Whether `/readyz` says 200.
     pub ready: bool,
+    /// Connections that had to be cut at the end of the drain; absent before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut: Option<usize>,
     /// What is pending or wrong.
     pub pending: Vec<String>,
     /// What is wrong although clients are served.

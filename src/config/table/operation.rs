@@ -17,7 +17,7 @@ pub(super) static OPTIONS: &[Opt] = &[
         "admin-token-file",
         "FILE",
         None,
-        "Whoever asks the admin plane needs a token of this file: lines of NAME read|write TOKEN, or one bare token. Read again when it changes",
+        "Whoever asks the admin plane needs a token of this file: lines of NAME read|write TOKEN, or one bare token, of 16 characters at least (openssl rand -hex 32); sha256:HEX may stand for one. Read again when it changes",
     ),
     switch(
         HEADING,

@@ -166,7 +166,8 @@ Examples:
   kubectl exec deploy/shop -c portcullis -- portcullis doctor
   portcullis doctor --grace-period 60 --output json
 
-Findings are ok, note, warning or problem; the exit code is 1 when there is a problem.";
+Findings are ok, note, warning or problem. The exit code is 1 when there is a problem; an admin plane that does not answer is
+one, and the rest is looked at all the same.";
 
 /// For the application to answer.
 const LIMIT: Duration = Duration::from_secs(5);

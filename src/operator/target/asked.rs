@@ -175,12 +175,14 @@ Examples:
   portcullis target revert                             It is not: back to the configured one";
 
 const SET_EXAMPLES: &str = "\
+It is refused where no target may be, then connected to (or asked for --probe-path), and only then put in force. With
+--confirm-within it is taken back when nobody confirms it in time, or when half of at least five requests within ten
+seconds fail because of the application: no answer, or a 5xx.
+
 Examples:
   portcullis target set http://127.0.0.1:8081 --dry-run
   portcullis target set http://127.0.0.1:8081 --probe-path /healthz --probe-status 200
-  portcullis target set http://127.0.0.1:8081 --confirm-within 60s
-
-Exit codes: 0 changed (or would be, with --dry-run), 1 refused: nothing was changed, 2 usage, 3 admin plane not reachable, 4 timed out.";
+  portcullis target set http://127.0.0.1:8081 --confirm-within 60s";
 
 #[cfg(test)]
 mod tests {

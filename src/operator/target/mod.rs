@@ -44,7 +44,10 @@ fn outcome(deed: &Deed, said: &Value) -> Parts {
         ),
         Deed::Set => one(Ink::Green, format!("requests go to {url}")),
         Deed::Confirm => one(Ink::Green, format!("confirmed, requests go on to {url}")),
-        Deed::Revert => one(Ink::Green, format!("reverted, requests go to {url}")),
+        Deed::Revert => one(
+            Ink::Green,
+            format!("requests go to {url}, the configured target"),
+        ),
     }
 }
 
@@ -247,7 +250,7 @@ etag         \"7\"
                 "target revert",
                 PLAIN,
                 "DELETE /target HTTP/1.1\r\n",
-                "reverted, requests go to http://127.0.0.1:8080",
+                "requests go to http://127.0.0.1:8080, the configured target",
             ),
         ] {
             let ended = outcome(&format!("{line} --color never"), answer(body)).await;

@@ -41,6 +41,9 @@ impl TargetUrl {
     /// What is wrong with it and what would be right.
     pub fn parse(text: &str) -> Result<Self, String> {
         let shown = shown(text);
+        if text.chars().any(char::is_control) {
+            return Err(format!("{shown:?}: a target has no control characters"));
+        }
         if let Some(path) = text.strip_prefix("unix:") {
             let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
             if !path.is_absolute() {
@@ -266,6 +269,10 @@ mod tests {
             "unix:relative",
             "http://a b:80",
             "http://[v1.x]:80",
+            "unix:/run/a\nINFO fake",
+            "unix:/run/\u{1b}[31m",
+            "unix:/\0app",
+            "http://127.0.0.1:80\r\n",
         ] {
             assert!(TargetUrl::parse(text).is_err(), "{text:?} was accepted");
         }

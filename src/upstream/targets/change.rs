@@ -75,6 +75,10 @@ impl Targets {
     ) -> Result<Changed, Refused> {
         let url = TargetUrl::parse(&change.url).map_err(|why| Refused("malformed", why))?;
         self.refuse(&url)?;
+        let _waits = self.waiting.try_acquire().map_err(|_| {
+            let why = "several changes wait already for one that is being probed; come back when it is decided";
+            Refused("busy", why.to_owned())
+        })?;
         let _turn = self.turn.lock().await;
         let revision = {
             let state = self.state();

@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Mutex as TurnMutex, Notify};
+use tokio::sync::{Mutex as TurnMutex, Notify, Semaphore};
 
 use super::target::{Target, TargetUrl};
 
 pub(crate) use change::{Change, Changed, Checked, Probe};
-pub(crate) use own::OwnPorts;
+pub(crate) use own::{OwnPorts, OwnSocket};
 pub(crate) use refusals::{Refused, refuse, refuse_address};
 pub(crate) use trial::Rollback;
 use trial::Trial;
@@ -30,6 +30,8 @@ pub(crate) struct Targets {
     connect_timeout: Duration,
     /// Changes come one after the other. A rollback does not wait for one that is just being probed.
     turn: TurnMutex<()>,
+    /// Places for those who change it, or wait for their turn.
+    waiting: Semaphore,
     state: Mutex<State>,
     /// Wakes the one who watches over a trial.
     changed: Notify,
@@ -74,6 +76,7 @@ impl Targets {
             allow_remote,
             connect_timeout,
             turn: TurnMutex::new(()),
+            waiting: Semaphore::new(MOST_WAITING),
             state: Mutex::new(State {
                 revision: 1,
                 settled: configured.clone(),
@@ -165,3 +168,6 @@ impl State {
         self.revise();
     }
 }
+
+/// Changes at once: one that is probed, and who waits for it.
+const MOST_WAITING: usize = 4;

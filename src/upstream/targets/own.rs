@@ -12,7 +12,16 @@ pub(crate) struct OwnPorts {
     /// TCP.
     pub tcp: Vec<SocketAddr>,
     /// Unix sockets.
-    pub unix: Vec<PathBuf>,
+    pub unix: Vec<OwnSocket>,
+}
+
+/// A Unix socket of this process.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnSocket {
+    /// Where it was bound.
+    pub path: PathBuf,
+    /// Device and inode, by which it is known also when somebody has moved it; none before it is bound.
+    pub identity: Option<(u64, u64)>,
 }
 
 impl OwnPorts {
@@ -43,27 +52,29 @@ impl OwnPorts {
 
     /// Whether the socket at `path` is one of this process, however many links lead there.
     pub(crate) fn contains_path(&self, path: &Path) -> bool {
-        let identity = |path: &Path| {
-            let facts = path.metadata().ok()?;
-            Some((facts.dev(), facts.ino()))
-        };
-        self.unix.iter().any(|own| {
-            own == path || identity(path).is_some_and(|asked| identity(own) == Some(asked))
-        })
+        if self.unix.is_empty() {
+            return false;
+        }
+        let asked = path.metadata().ok().map(|facts| (facts.dev(), facts.ino()));
+        let is_it = |own: &OwnSocket| own.path == path || asked.is_some() && asked == own.identity;
+        self.unix.iter().any(is_it)
     }
 }
 
-/// An address without the clothes of IPv6: `::ffff:127.0.0.1`, and `64:ff9b::127.0.0.1` which a NAT64 gateway (RFC 6052)
-/// would undress.
+/// An address without the clothes of IPv6: `::ffff:127.0.0.1`, and what a gateway would undress: NAT64 (RFC 6052 and 8215),
+/// SIIT (RFC 2765) and 6to4 (RFC 3056).
 pub(super) fn plain(ip: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = ip.to_canonical() else {
         return ip.to_canonical();
     };
-    let [0x64, 0xff9b, 0, 0, 0, 0, ..] = v6.segments() else {
+    let ([0x64, 0xff9b, 0, 0, 0, 0, a, b]
+    | [0x64, 0xff9b, 1, _, _, _, a, b]
+    | [0, 0, 0, 0, 0xffff, 0, a, b]
+    | [0x2002, a, b, ..]) = v6.segments()
+    else {
         return v6.into();
     };
-    // The last 32 bits, as a mapped address has them.
-    let [.., a, b] = v6.segments();
+    // As a mapped address has them.
     Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, a, b).to_canonical()
 }
 

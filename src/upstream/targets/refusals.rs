@@ -31,11 +31,11 @@ pub(crate) fn refuse_address(ip: IpAddr) -> Result<(), (&'static str, &'static s
     let (is_link_local, is_nobodys) = match ip {
         IpAddr::V4(v4) => (
             v4.is_link_local(),
-            v4.octets()[0] == 0 || v4.is_multicast() || v4.is_broadcast(),
+            v4.octets()[0] == 0 || v4.octets()[0] >= 224,
         ),
         IpAddr::V6(v6) => (
             v6.is_unicast_link_local(),
-            v6.is_unspecified() || v6.is_multicast() || is_compatible(v6),
+            v6.is_unspecified() || v6.is_multicast() || is_compatible(v6) || is_site_local(v6),
         ),
     };
     if is_link_local {
@@ -56,6 +56,11 @@ pub(crate) fn refuse_address(ip: IpAddr) -> Result<(), (&'static str, &'static s
 /// IPv4 addresses as RFC 4291, section 2.5.5.1, once dressed them: nobody uses it, so it can only be a disguise.
 fn is_compatible(ip: Ipv6Addr) -> bool {
     matches!(ip.segments(), [0, 0, 0, 0, 0, 0, high, _] if high != 0)
+}
+
+/// Deprecated by RFC 3879.
+fn is_site_local(ip: Ipv6Addr) -> bool {
+    ip.segments()[0] & 0xffc0 == 0xfec0
 }
 
 const METADATA: &str =
@@ -88,6 +93,11 @@ mod tests {
             ("169.254.169.254", "metadata"),
             ("::ffff:169.254.169.254", "metadata"),
             ("64:ff9b::169.254.169.254", "metadata"),
+            ("64:ff9b:1::a9fe:a9fe", "metadata"),
+            ("2002:a9fe:a9fe::1", "metadata"),
+            ("::ffff:0:169.254.169.254", "metadata"),
+            ("240.0.0.1", "unusable"),
+            ("fec0::1", "unusable"),
             ("fd00:ec2::254", "metadata"),
             ("100.100.100.200", "metadata"),
             ("169.254.0.1", "link_local"),
