@@ -103,7 +103,7 @@ def _(stage):
         expect(tell.is_told("log-level").split()[:3] == ["log", "level", "info"], "log-level")
         expect("debug" in tell.is_told("log-level", "debug"), "log-level debug")
         until(3, "it says more", lambda: (own.get(), " DEBUG " in own.sidecar.stderr.read_text())[1])
-        complains(tell, 1, "log filter", "log-level", "a=b=c")
+        complains(tell, 1, "neither a level", "log-level", "a=b=c")
         wanted = {"filter": "debug", "configured": "info"}
         expect(said(tell, "log-level") == wanted, said(tell, "log-level"))
         expect(said(tell, "log-level", "info")["filter"] == "info", "back to info")
