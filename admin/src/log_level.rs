@@ -4,7 +4,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 
 use crate::guard::Caller;
 use crate::handles::Handles;
@@ -37,9 +37,6 @@ pub(crate) async fn change(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Json<LogLevelView>, Problem> {
     let change: LogLevelChange = json::read(&headers, body, r#"{"filter": "debug"}"#)?;
-    let changed = handles.log_level.set(&change.filter, &caller);
-    changed.map(Json).map_err(|refusal| {
-        let detail = format!("nothing was changed: {}", refusal.detail);
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).reason(refusal.reason)
-    })
+    let changed = handles.log_level.set(&change.filter, &caller)?;
+    Ok(Json(changed))
 }

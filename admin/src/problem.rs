@@ -7,6 +7,8 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::views::Refusal;
+
 /// A problem document (RFC 9457). `type` is left out, which means `about:blank`: the title is the status phrase.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
@@ -56,6 +58,19 @@ impl Problem {
     pub(crate) fn field(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.fields.push((name, value));
         self
+    }
+}
+
+/// A refused change has changed nothing.
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal.reason {
+            "changed_meanwhile" => StatusCode::PRECONDITION_FAILED,
+            "busy" | "nothing_to_confirm" => StatusCode::CONFLICT,
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        let detail = format!("nothing was changed: {}", refusal.detail);
+        Self::new(status, detail).reason(refusal.reason)
     }
 }
 

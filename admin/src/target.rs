@@ -5,14 +5,14 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, header};
 
 use crate::condition::IfMatch;
 use crate::guard::Caller;
 use crate::handles::Handles;
 use crate::json;
 use crate::problem::Problem;
-use crate::views::{Refusal, TargetChange, TargetView};
+use crate::views::{TargetChange, TargetView};
 
 /// Where requests go
 ///
@@ -48,8 +48,8 @@ pub(crate) async fn change(
 ) -> Result<Response, Problem> {
     let change: TargetChange = json::read(&headers, body, EXAMPLE)?;
     let expected = IfMatch::of(&headers);
-    let changed = handles.targets.change(change, expected, &caller).await;
-    changed.map(shown).map_err(|refusal| refused(&refusal))
+    let changed = handles.targets.change(change, expected, &caller).await?;
+    Ok(shown(changed))
 }
 
 /// Keep the target that is on trial
@@ -65,8 +65,8 @@ pub(crate) async fn confirm(
     caller: Caller,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let confirmed = handles.targets.confirm(&IfMatch::of(&headers), &caller);
-    confirmed.map(shown).map_err(|refusal| refused(&refusal))
+    let confirmed = handles.targets.confirm(&IfMatch::of(&headers), &caller)?;
+    Ok(shown(confirmed))
 }
 
 /// Return to the configured target
@@ -81,8 +81,8 @@ pub(crate) async fn revert(
     caller: Caller,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let reverted = handles.targets.revert(&IfMatch::of(&headers), &caller);
-    reverted.map(shown).map_err(|refusal| refused(&refusal))
+    let reverted = handles.targets.revert(&IfMatch::of(&headers), &caller)?;
+    Ok(shown(reverted))
 }
 
 fn shown(view: TargetView) -> Response {
@@ -92,16 +92,6 @@ fn shown(view: TargetView) -> Response {
         response.headers_mut().insert(header::ETAG, tag);
     }
     response
-}
-
-fn refused(refusal: &Refusal) -> Problem {
-    let status = match refusal.reason {
-        "changed_meanwhile" => StatusCode::PRECONDITION_FAILED,
-        "busy" | "nothing_to_confirm" => StatusCode::CONFLICT,
-        _ => StatusCode::UNPROCESSABLE_ENTITY,
-    };
-    let detail = format!("nothing was changed: {}", refusal.detail);
-    Problem::new(status, detail).reason(refusal.reason)
 }
 
 const EXAMPLE: &str = r#"{"url": "http://127.0.0.1:8081", "probe": true, "confirm_within": "60s"}"#;
