@@ -118,7 +118,7 @@ fn admin(door: &AdminDoor) -> Remark {
         )),
         (_, true) => Remark::Fact(format!(
             "the admin plane on {address} needs {}: without it nobody may {MAY}",
-            credential(door)
+            door.needs()
         )),
         (Reach::Network, false) => Remark::Warning(format!(
             "the admin plane on {address} is reached from outside the pod and asks for no token: everybody may {MAY}"
@@ -126,17 +126,9 @@ fn admin(door: &AdminDoor) -> Remark {
     }
 }
 
-fn credential(door: &AdminDoor) -> &'static str {
-    match (door.has_tokens, door.wants_certificate) {
-        (true, true) => "a client certificate and a token",
-        (false, true) => "a client certificate",
-        _ => "a token",
-    }
-}
-
 fn probe(config: &Config) -> Remark {
     let address = config.probe;
-    if address.ip().to_canonical().is_loopback() {
+    if Reach::of(&address) == Reach::Pod {
         return Remark::Warning(format!(
             "the probe plane is on the loopback ({address}): kubelet and Prometheus come from outside the pod and do not reach it; use --probe [::]:{}, or exec probes with `portcullis status --ready`",
             address.port()

@@ -31,7 +31,7 @@ pub(super) enum Reach {
 
 impl Reach {
     /// By the address that is listened on.
-    fn of(address: &SocketAddr) -> Self {
+    pub(super) fn of(address: &SocketAddr) -> Self {
         if address.ip().to_canonical().is_loopback() {
             Self::Pod
         } else {
@@ -79,7 +79,8 @@ impl AdminDoor {
         }
     }
 
-    fn needs(&self) -> String {
+    /// What is needed to be let in.
+    pub(super) fn needs(&self) -> String {
         let mut needs = Vec::new();
         if self.wants_certificate {
             needs.push("a client certificate");

@@ -1,7 +1,7 @@
 //! What is wrong only in combination: each value may be fine by itself.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::{AdminAddress, Config};
 use crate::upstream::{OwnPorts, OwnSocket, Refused, refuse};
@@ -55,13 +55,13 @@ pub(super) fn check(config: &Config, mistakes: &mut Vec<String>) {
     }
 }
 
-/// Two listeners on one port, of which only one could be bound.
-fn overlaps(config: &Config) -> Vec<String> {
+/// What would listen on TCP, by its flag.
+fn listeners(config: &Config) -> Vec<(&'static str, SocketAddr)> {
     let admin = match &config.admin.address {
         AdminAddress::Tcp(address) => Some(*address),
         AdminAddress::Unix(_) => None,
     };
-    let listeners: Vec<(&str, SocketAddr)> = [
+    [
         ("--listen", Some(config.listen)),
         ("--redirect", config.redirect),
         ("--admin", admin),
@@ -69,7 +69,12 @@ fn overlaps(config: &Config) -> Vec<String> {
     ]
     .into_iter()
     .filter_map(|(flag, address)| Some((flag, address?)))
-    .collect();
+    .collect()
+}
+
+/// Two listeners on one port, of which only one could be bound.
+fn overlaps(config: &Config) -> Vec<String> {
+    let listeners = listeners(config);
     let mut mistakes = Vec::new();
     for (number, (flag, address)) in listeners.iter().enumerate() {
         for (other, taken) in &listeners[..number] {
@@ -92,32 +97,29 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
 
 /// The flag of the own listener that the target leads to. Ports that the system picks are not known yet.
 fn loops(config: &Config) -> Option<&'static str> {
-    let (admin, socket) = match &config.admin.address {
-        AdminAddress::Tcp(address) => (Some(*address), None),
-        AdminAddress::Unix(path) => (None, Some(path.clone())),
+    let leads_to = |own: OwnPorts| own.are_target(&config.target);
+    let is_socket = |path: &Path| {
+        leads_to(OwnPorts {
+            unix: vec![OwnSocket {
+                path: path.to_owned(),
+                identity: None,
+            }],
+            ..OwnPorts::default()
+        })
     };
-    let leads_to = |tcp: Option<SocketAddr>, unix: Option<PathBuf>| {
-        let own = OwnPorts {
-            tcp: tcp.into_iter().collect(),
-            unix: unix
-                .into_iter()
-                .map(|path| OwnSocket {
-                    path,
-                    identity: None,
-                })
-                .collect(),
-        };
-        own.are_target(&config.target)
+    match &config.admin.address {
+        AdminAddress::Unix(path) if is_socket(path) => return Some("--admin"),
+        _ => {}
+    }
+    let is_port = |address: SocketAddr| {
+        leads_to(OwnPorts {
+            tcp: vec![address],
+            ..OwnPorts::default()
+        })
     };
-    [
-        ("--listen", Some(config.listen), None),
-        ("--redirect", config.redirect, None),
-        ("--admin", admin, socket),
-        ("--probe", Some(config.probe), None),
-    ]
-    .into_iter()
-    .find(|(_, tcp, unix)| leads_to(*tcp, unix.clone()))
-    .map(|(flag, ..)| flag)
+    let mut listeners = listeners(config).into_iter();
+    let found = listeners.find(|(_, address)| is_port(*address));
+    found.map(|(flag, _)| flag)
 }
 
 #[cfg(test)]

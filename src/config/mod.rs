@@ -30,7 +30,7 @@ pub use given::{Given, Origin};
 pub use help::command;
 pub use networks::Networks;
 pub use options::Opt;
-pub(crate) use parse::{address, duration, grace_period};
+pub(crate) use parse::{address, duration, grace_period, switch};
 pub use recording::{LogFormat, Recording};
 pub use table::options;
 

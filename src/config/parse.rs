@@ -110,7 +110,7 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
         .ok_or_else(|| format!("{text:?} is not a size like 4096, 64KiB or 1MiB"))
 }
 
-pub(super) fn switch(text: &str) -> Result<bool, String> {
+pub(crate) fn switch(text: &str) -> Result<bool, String> {
     match text {
         "true" | "1" | "yes" | "on" => Ok(true),
         "false" | "0" | "no" | "off" => Ok(false),

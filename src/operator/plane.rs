@@ -7,6 +7,7 @@ use super::Trouble;
 use super::address::Address;
 use super::tls::{self, Tls};
 use super::token::Token;
+use crate::config::switch;
 
 /// The admin plane to ask.
 #[derive(Clone, Debug)]
@@ -76,7 +77,7 @@ impl Said<'_> {
 
     /// Whether the sidecar of this environment speaks TLS on its admin plane.
     fn is_tls_meant(&self) -> bool {
-        let is_on = |text: String| matches!(&*text, "true" | "1" | "yes" | "on");
+        let is_on = |text: String| switch(&text) == Ok(true);
         self.variable("admin-tls").is_some_and(is_on) || self.variable("admin-cert").is_some()
     }
 
