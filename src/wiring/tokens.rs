@@ -39,15 +39,19 @@ struct Content {
 /// # Errors
 /// Why it cannot be used.
 pub(crate) fn read_tokens(path: &Path) -> Result<Tokens, String> {
-    content(path)
-        .map_err(|error| error.to_string())
-        .and_then(|content| parse(&content))
-        .map_err(|why| format!("reading --admin-token-file {}: {why}", path.display()))
+    judge(path, &content(path))
 }
 
-fn parse(content: &[u8]) -> Result<Tokens, String> {
-    let text = std::str::from_utf8(content).map_err(|_| "it is not text".to_owned())?;
-    Tokens::parse(text)
+/// What was read of it, as tokens.
+fn judge(path: &Path, read: &io::Result<Vec<u8>>) -> Result<Tokens, String> {
+    let tokens = match read {
+        Ok(content) => match std::str::from_utf8(content) {
+            Ok(text) => Tokens::parse(text),
+            Err(_) => Err("it is not text".to_owned()),
+        },
+        Err(error) => Err(error.to_string()),
+    };
+    tokens.map_err(|why| format!("reading --admin-token-file {}: {why}", path.display()))
 }
 
 /// Neither a FIFO, which would be waited for, nor more than a list of tokens can be.
@@ -74,8 +78,10 @@ impl TokenFile {
     /// # Errors
     /// Why it cannot be used.
     pub(super) fn open(path: &Path, service: &str) -> Result<(Self, Tokens), String> {
-        let tokens = read_tokens(path)?;
-        let known = content(path).unwrap_or_default();
+        let read = content(path);
+        let tokens = judge(path, &read)?;
+        // What was judged, not what may be there by now.
+        let known = read.unwrap_or_default();
         let file = Self {
             path: path.to_owned(),
             service: service.to_owned(),
@@ -133,10 +139,7 @@ impl TokenFile {
             known: now,
             other: None,
         };
-        let tokens = read.map_err(|error| error.to_string());
-        let tokens = tokens.and_then(|content| parse(&content));
-        let place = self.path.display();
-        Some(tokens.map_err(|why| format!("reading --admin-token-file {place}: {why}")))
+        Some(judge(&self.path, &read))
     }
 
     fn tell(&self, result: &'static str, reason: &'static str, detail: &str) {
