@@ -92,15 +92,11 @@ impl Targets {
         if change.is_dry {
             return Ok(Changed { from, checked });
         }
+        let target = self.swap(checked.url.clone(), change.confirm_within.is_some());
+        checked.tell(&target);
         match change.confirm_within {
-            None => {
-                let target = self.swap(checked.url.clone(), false);
-                checked.tell(&target);
-                state.settle(checked.url.clone());
-            }
+            None => state.settle(checked.url.clone()),
             Some(within) => {
-                let target = self.swap(checked.url.clone(), true);
-                checked.tell(&target);
                 state.trial = Some(Trial::new(target, within));
                 state.revise();
             }

@@ -161,7 +161,7 @@ impl State {
         self.revision += 1;
     }
 
-    /// Ends the trial, and says since when it lasted.
+    /// This one is in force for good; a trial is over.
     fn settle(&mut self, url: TargetUrl) {
         self.settled = url;
         self.trial = None;
