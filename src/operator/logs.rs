@@ -221,14 +221,11 @@ mod tests {
 
     /// How it ended, what was written, and what was asked of the admin plane.
     async fn outcome(line: &str, pieces: Vec<String>) -> (Result<(), Trouble>, String, String) {
-        let (plane, served) = fake::admin(pieces).await;
-        let mut out = Vec::new();
-        let ended = run(&plane, &asked(line).unwrap(), &mut out).await;
-        (
-            ended,
-            String::from_utf8(out).unwrap(),
-            served.await.unwrap(),
-        )
+        let asked = asked(line).unwrap();
+        fake::outcome(line, pieces, async |errand, _, out| {
+            run(errand.plane, &asked, out).await
+        })
+        .await
     }
 
     #[test]

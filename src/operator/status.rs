@@ -86,12 +86,13 @@ mod tests {
         status: &str,
         body: &str,
     ) -> (Result<(), Trouble>, String, String) {
-        let (plane, served) = fake::admin(fake::answer(status, body)).await;
-        let mut out = Vec::new();
-        let ended = run(&plane, Asked::new(&fake::matches(line)), &mut out).await;
-        let request = served.await.unwrap();
+        let pieces = fake::answer(status, body);
+        let (ended, text, request) = fake::outcome(line, pieces, async |errand, matches, out| {
+            run(errand.plane, Asked::new(matches), out).await
+        })
+        .await;
         let path = request.split(' ').nth(1).unwrap().to_owned();
-        (ended, String::from_utf8(out).unwrap(), path)
+        (ended, text, path)
     }
 
     const READY: &str =
