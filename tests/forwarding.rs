@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Notify;
 
-use crate::support::{App, Client, Sidecar, h2_get, hello, read_answer, read_until};
+use crate::support::{App, Client, Sidecar, eventually, h2_get, hello, read_answer, read_until};
 
 #[tokio::test]
 async fn a_request_reaches_the_application_over_http1_and_http2() {
@@ -344,7 +344,10 @@ async fn localhost_means_the_loopback_that_answers() {
     let target = sidecar.admin("/target").await.json();
     assert_eq!(target["answers_at"], app.address.to_string());
     let named = format!("address={}", app.address);
-    assert!(sidecar.log().contains(&named), "{}", sidecar.log());
+    eventually("the log says where", async || {
+        sidecar.log().contains(&named).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -381,7 +384,7 @@ async fn a_thousand_requests_over_a_hundred_connections_are_all_answered_and_rec
         done.unwrap();
     }
     let is_ours = |record: &&serde_json::Value| record["path"] == "/many";
-    crate::support::eventually("a thousand records", async || {
+    eventually("a thousand records", async || {
         (sidecar.records().iter().filter(is_ours).count() >= 1000).then_some(())
     })
     .await;
