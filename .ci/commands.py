@@ -187,6 +187,7 @@ def _(stage):
                         tell.is_told("status", "--ready")
                         tell.is_told("doctor")
                     all_answer(tell)
+                    complains(tell, 2, "a class like 5xx", "logs", "--status", "teapot")
                     expect("debug" in tell.is_told("log-level", "debug"), "a change")
                     record = until(3, "an audit record", lambda own=own: audits(own, "log_level"))[0]
                     expect(("token deploy" in record["actor"]) == (token == options[-2:]), record)
@@ -218,14 +219,14 @@ def _(stage):
     mistakes = (
         ("status", "--no-such-flag"), ("status", "--output", "xml"), ("status", "--admin", "nowhere"), ("target", "set"),
         ("target", "set", "http://127.0.0.1:1", "--confirm-within", "soon"), ("target", "move"), ("certs", "renew"),
-        ("log-level", "a", "b"), ("drain", "--timeout", "5s"), ("logs", "--status", "teapot"),
+        ("log-level", "a", "b"), ("drain", "--timeout", "5s"), ("logs", "--kind", "teapot"),
         ("doctor", "--grace-period", "soon", *nobody),
         ("status", "--admin-token-file", "/no/such/file"), ("status", "--admin", "https://localhost:1"),
         # Off the loopback, in clear.
         ("status", "--admin", "http://192.0.2.1:9901", "--admin-token-file", tokens),
     )
     for arguments in mistakes:
-        done = run(BINARY, *arguments, env={})
+        done = run(BINARY, *arguments, env={"PORTCULLIS_ADMIN": nobody[1]})
         expect(done.returncode == 2 and done.stderr and not done.stdout, told(done))
         expect(all(token not in done.stderr for _, token in TOKENS.values()), told(done))
     changes = (("target", "set", "http://127.0.0.1:1"), ("target", "confirm"), ("target", "revert"), ("certs", "reload"))
