@@ -101,6 +101,12 @@ async fn what_is_open_can_be_asked_for() {
     let sidecar = Sidecar::start(&app, &["--redact", "secret"]).await;
     let h2: H2 = Client::new(&sidecar, &["h2"]).h2().await;
     let (answer, _) = h2.begin(h2_get("/waits/secret?token=x"), true).await;
+    // The list begins with the oldest.
+    eventually("it is open", async || {
+        let view = sidecar.admin("/inflight").await.json();
+        (view["entries"].as_array().unwrap().len() == 1).then_some(())
+    })
+    .await;
     let mut uploading = Client::h1(&sidecar).connect().await.unwrap();
     uploading
         .write_all(b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf")
