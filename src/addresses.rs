@@ -35,6 +35,15 @@ impl Addresses {
         })
     }
 
+    /// The ports at which the sidecar looks at itself as a client would: what it serves there is what it says it does.
+    pub fn looked_at(&self) -> Vec<u16> {
+        let admin = match self.admin {
+            AdminAddress::Tcp(address) => Some(address.port()),
+            AdminAddress::Unix(_) => None,
+        };
+        admin.into_iter().chain([self.https.port()]).collect()
+    }
+
     /// What no target may lead back to.
     pub(crate) fn own_ports(&self) -> OwnPorts {
         let mut tcp = vec![self.https, self.probe];

@@ -19,6 +19,7 @@ use crate::logging::Logging;
 use crate::own_dials::{FrontDoor, OwnDials};
 use crate::phase::Life;
 use crate::planes::{AdminSocket, bind_admin, tcp};
+use crate::restrict::Restriction;
 use crate::signals::{Rotation, Signals, Wish};
 use crate::upstream::Targets;
 use crate::wiring::{Entry, House, Parts, Teller};
@@ -93,7 +94,12 @@ impl Bound {
     ///
     /// # Errors
     /// What kept it from starting, or a thread or runtime that the system refused.
-    pub fn run(self, raw: &Raw, logging: &Logging) -> Result<End, String> {
+    pub fn run(
+        self,
+        raw: &Raw,
+        restrictions: Vec<Restriction>,
+        logging: &Logging,
+    ) -> Result<End, String> {
         let targets = self.targets()?;
         let entry = Entry::new(&self.config, &self.addresses)?;
         let life = Arc::new(Life::new());
@@ -109,6 +115,7 @@ impl Bound {
         let parts = Parts {
             config: &self.config,
             raw,
+            restrictions,
             addresses: &self.addresses,
             life,
             certificates: Arc::new(certificates),
@@ -148,6 +155,7 @@ impl Bound {
             self.config.target.clone(),
             self.addresses.own_ports(),
             self.config.allow_remote_target,
+            self.config.target_locked,
             self.config.limits.connect_timeout,
         )
     }

@@ -1,6 +1,7 @@
 //! The table of contents: configuration → bind → restrict → logs → run → exit code.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::ArgMatches;
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
 
 fn run(matches: &ArgMatches) -> ExitCode {
     match Config::load(matches) {
-        Ok((config, raw)) => serve(config, &raw, |_| {}),
+        Ok((config, raw)) => serve(config, &raw, None, |_| {}),
         Err(mistakes) => fail(USAGE, &mistakes),
     }
 }
@@ -46,7 +47,9 @@ fn show(matches: &ArgMatches) -> ExitCode {
         Err(mistakes) => return fail(USAGE, &mistakes),
     };
     match demo::Stage::set(config, &mut raw) {
-        Ok((stage, config)) => serve(config, &raw, |addresses| print(&stage.script(addresses))),
+        Ok((stage, config)) => serve(config, &raw, Some(stage.folder()), |addresses| {
+            print(&stage.script(addresses));
+        }),
         Err(error) => fail(FAILED, &error),
     }
 }
@@ -68,21 +71,29 @@ fn explain(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-fn serve(config: Config, raw: &Raw, ready: impl FnOnce(&Addresses)) -> ExitCode {
+/// `scratch` is a folder that the caller takes away in the end.
+fn serve(
+    config: Config,
+    raw: &Raw,
+    scratch: Option<&Path>,
+    ready: impl FnOnce(&Addresses),
+) -> ExitCode {
     portcullis::prepare();
     let bound = match app::bind_all(config) {
         Ok(bound) => bound,
         Err(errors) => return fail(FAILED, &errors.join("\nportcullis: ")),
     };
     // Before the first thread of the sidecar, those of the log included.
-    let refused = restrict::restrict();
+    let restrictions = restrict::restrict(bound.config(), &bound.addresses.looked_at(), scratch);
     let logging = match Logging::start(bound.config()) {
         Ok(logging) => logging,
         Err(error) => return fail(FAILED, &error),
     };
-    logging.warn(refused.into_iter().chain(config::suspicious_variables()));
+    let lacking = restrictions.iter().filter(|one| one.is_lacking());
+    let lacking = lacking.map(ToString::to_string);
+    logging.warn(lacking.chain(config::suspicious_variables()));
     ready(&bound.addresses);
-    let ended = bound.run(raw, &logging);
+    let ended = bound.run(raw, restrictions, &logging);
     logging.flush();
     match ended {
         Ok(End::Clean) => ExitCode::SUCCESS,

@@ -68,6 +68,8 @@ mod proxies;
 mod records;
 /// The plain HTTP listener.
 mod redirect;
+/// What the process has given up, seen from outside.
+mod restrictions;
 /// Connections that end although the sidecar stays.
 mod retirement;
 /// Certificates renewed under load, and seen with a client's eyes.

@@ -36,6 +36,6 @@ pub use views::{
     AppTrouble, AppView, AttemptView, BypassView, CertificateSummary, CertificatesView,
     ChainElement, CheckedView, ClientAuthView, ConfigView, Connections, Counts, CrlView,
     InEffectView, InflightEntry, InflightView, Latency, LogDropped, LogLevelView, OptionView,
-    PartSummary, PartView, PhaseView, Refusal, RollbackView, StatusView, TargetChange, TargetView,
-    TrialView, UpstreamConnections,
+    PartSummary, PartView, PhaseView, Refusal, RestrictionView, RollbackView, StatusView,
+    TargetChange, TargetView, TrialView, UpstreamConnections,
 };

@@ -66,6 +66,7 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let status = match refusal.reason {
             "changed_meanwhile" => StatusCode::PRECONDITION_FAILED,
+            "target_locked" => StatusCode::FORBIDDEN,
             "busy" | "nothing_to_confirm" => StatusCode::CONFLICT,
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         };

@@ -34,6 +34,7 @@ pub(crate) async fn show(State(handles): State<Handles>) -> Response {
     responses(
     (status = 200, description = "The target in force", body = TargetView, headers(("etag", description = "For If-Match"))),
     (status = 400, description = "The body is not what it has to be", body = Problem, content_type = "application/problem+json"),
+    (status = 403, description = "The target is locked (`--target-locked`), nothing was changed; `target_locked`, or as for every request", body = Problem, content_type = "application/problem+json"),
     (status = 409, description = "Several changes wait already; `busy`", body = Problem, content_type = "application/problem+json"),
     (status = 412, description = "The target was changed meanwhile; `changed_meanwhile`", body = Problem, content_type = "application/problem+json"),
     (status = 413, description = "The body is larger than 64 KiB", body = Problem, content_type = "application/problem+json"),

@@ -230,7 +230,7 @@ fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::NotFound => " (is the Secret mounted here, and does it have this key?)",
         io::ErrorKind::PermissionDenied => {
-            " (may the container's user read it? see fsGroup and defaultMode)"
+            " (may the container's user read it? see fsGroup and defaultMode; or does it lead out of the folders that were known at the start? see --no-landlock)"
         }
         _ => "",
     }

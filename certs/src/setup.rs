@@ -42,6 +42,19 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// Every file that is read, again and again.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let pairs = self.sources.iter().map(Source::files);
+        let mut files: Vec<_> = pairs
+            .flat_map(|(certificate, key)| [certificate, key])
+            .collect();
+        let trust = self.trust_files();
+        files.extend(trust.map(|(ca, _)| ca.to_owned()));
+        files.extend(trust.and_then(|(_, crl)| crl).map(Path::to_owned));
+        files.extend(self.ticket_seed.clone());
+        files
+    }
+
     pub(crate) fn trust_files(&self) -> Option<(&Path, Option<&Path>)> {
         self.client_auth
             .as_ref()

@@ -5,6 +5,7 @@ mod certificates;
 pub(crate) mod ending;
 mod exposure;
 mod ports;
+mod restrictions;
 mod values;
 
 use std::fmt::Write as _;
@@ -42,6 +43,8 @@ pub fn explain(reading: &Reading) -> Account {
     ports::table(&mut text, &doors);
     text.push_str("exposed\n");
     say(&mut text, exposure::of(config));
+    text.push_str("given up\n");
+    say(&mut text, restrictions::of(config));
     text.push_str("ending\n");
     say(&mut text, ending::of(config));
     Account { text, is_sound }
@@ -67,7 +70,7 @@ fn say(text: &mut String, remarks: Vec<Remark>) {
 }
 
 #[cfg(test)]
-fn read(line: &str) -> crate::config::Config {
+pub(crate) fn read(line: &str) -> crate::config::Config {
     let command = crate::config::command();
     let words = ["portcullis", "check"].into_iter();
     let words = words.chain(line.split_whitespace());

@@ -2,7 +2,9 @@
 
 use super::gather::Raw;
 use super::given::Given;
-use super::{Config, Limits, Networks, admin, certificates, combination, parse, recording};
+use super::{
+    Config, Limits, Networks, admin, certificates, combination, parse, recording, restrictions,
+};
 use crate::log_filter;
 use crate::machine;
 use crate::upstream::TargetUrl;
@@ -15,6 +17,7 @@ pub(super) fn build(raw: &Raw, mistakes: &mut Vec<String>) -> Option<Config> {
         service_name: service_name(raw),
         target: fields.parse("target", TargetUrl::parse)?,
         allow_remote_target: fields.parse("allow-remote-target", parse::switch)?,
+        target_locked: fields.parse("target-locked", parse::switch)?,
         listen: fields.parse("listen", parse::address)?,
         redirect: fields.optional("redirect", parse::address),
         redirect_port: fields.parse("redirect-port", port)?,
@@ -36,6 +39,7 @@ pub(super) fn build(raw: &Raw, mistakes: &mut Vec<String>) -> Option<Config> {
         drain_delay: fields.parse("drain-delay", parse::duration)?,
         drain_timeout: fields.parse("drain-timeout", parse::duration)?,
         grace_period: fields.optional("grace-period", parse::grace_period),
+        restrictions: restrictions::read(&mut fields)?,
         workers: fields.parse("workers", |text| auto(text, machine::workers))?,
         log_level: raw.get("log-level")?.text(),
         limits: fields.limits()?,

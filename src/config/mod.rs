@@ -14,6 +14,7 @@ mod networks;
 mod options;
 mod parse;
 mod recording;
+mod restrictions;
 mod table;
 
 use std::fmt;
@@ -32,6 +33,7 @@ pub use networks::Networks;
 pub use options::Opt;
 pub(crate) use parse::{address, duration, grace_period, switch};
 pub use recording::{LogFormat, Recording};
+pub use restrictions::Restrictions;
 pub use table::options;
 
 /// Everything the sidecar needs to know to run. Never reloaded.
@@ -43,6 +45,8 @@ pub struct Config {
     pub target: TargetUrl,
     /// Whether a target outside the pod is allowed.
     pub allow_remote_target: bool,
+    /// The target stays what it is until a restart.
+    pub target_locked: bool,
     /// The HTTPS listener.
     pub listen: SocketAddr,
     /// The plain HTTP listener that redirects.
@@ -86,6 +90,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// The time the pod has to end in, where that is told.
     pub grace_period: Option<Duration>,
+    /// What the process gives up.
+    pub restrictions: Restrictions,
     /// Worker threads.
     pub workers: usize,
     /// Filter of the program's own log.

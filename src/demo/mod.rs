@@ -69,6 +69,11 @@ impl Stage {
         ))
     }
 
+    /// What goes with it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The lines to try.
     pub fn script(&self, addresses: &Addresses) -> String {
         Script {

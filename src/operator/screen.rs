@@ -18,6 +18,7 @@ pub(super) fn draw(status: &Value, now: OffsetDateTime, colour: bool) -> Vec<u8>
         .chain(notes("pending", &status["pending"], Ink::Red))
         .chain(notes("degraded", &status["degraded"], Ink::Yellow))
         .chain([("bypass", bypass(&status["bypass"]))])
+        .chain([("restricted", restricted(&status["restrictions"]))])
         .chain(target::in_force(&status["target"]))
         .chain(certificates::rows(&status["certificate"], now))
         .chain([
@@ -76,6 +77,21 @@ fn bypass(bypass: &Value) -> Parts {
         open.join(", ")
     );
     rows::one(Ink::Red, words)
+}
+
+/// `no_new_privileges, not_dumpable, landlock; seccomp is off`
+fn restricted(restrictions: &Value) -> Parts {
+    let all = restrictions.as_array().into_iter().flatten();
+    let (on, lacking): (Vec<_>, Vec<_>) = all.partition(|one| one["state"] == "on");
+    let on: Vec<&str> = on.iter().map(|one| text(&one["name"])).collect();
+    let on: Vec<String> = on.into_iter().map(str::to_owned).collect();
+    let mut parts = plain(&on);
+    for one in lacking {
+        let apart = if parts.is_empty() { "" } else { "; " };
+        let words = format!("{apart}{} is {}", text(&one["name"]), text(&one["state"]));
+        parts.push((Ink::Yellow, words));
+    }
+    parts
 }
 
 /// `12345, 17 failed: upstream_refused 10, client_gone 7`

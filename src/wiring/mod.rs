@@ -30,6 +30,7 @@ use crate::logging::Logging;
 use crate::metrics::{Facts, Metrics};
 use crate::phase::Life;
 use crate::records::{LogHandle, Policy, Ring, Roll};
+use crate::restrict::Restriction;
 use crate::upstream::{Dialer, Targets};
 use crate::worker::Shared;
 
@@ -51,6 +52,7 @@ pub(crate) struct House {
     pub(crate) drain: Arc<Notify>,
     log_filter: LogFilter,
     options: Arc<Vec<OptionView>>,
+    restrictions: Arc<Vec<Restriction>>,
     addresses: Addresses,
     /// Tells this process from the one before it.
     nonce: String,
@@ -67,6 +69,7 @@ pub(crate) struct House {
 pub(crate) struct Parts<'a> {
     pub(crate) config: &'a Config,
     pub(crate) raw: &'a Raw,
+    pub(crate) restrictions: Vec<Restriction>,
     pub(crate) addresses: &'a Addresses,
     pub(crate) life: Arc<Life>,
     pub(crate) certificates: Arc<Store>,
@@ -79,6 +82,7 @@ impl House {
         let Parts {
             config,
             raw,
+            restrictions,
             addresses,
             life,
             certificates,
@@ -107,6 +111,7 @@ impl House {
             drain: Arc::default(),
             log_filter: logging.filter(),
             options: Arc::new(operation::said(raw)),
+            restrictions: Arc::new(restrictions),
             addresses: addresses.clone(),
             nonce: format!("{:x}", fastrand::u64(..)),
             dialer,

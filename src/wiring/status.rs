@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use portcullis_admin::{
     Caller, Certificates, Connections, Counts, Latency, Lifecycle, LogDropped, PhaseView,
-    StatusView, UpstreamConnections,
+    RestrictionView, StatusView, UpstreamConnections,
 };
 
 use super::{House, certificates};
 use crate::metrics::Totals;
 use crate::phase::Phase;
+use crate::restrict::Restriction;
 
 impl Lifecycle for House {
     fn pending(&self) -> Vec<String> {
@@ -39,6 +40,7 @@ impl Lifecycle for House {
             cut: self.life.cut(),
             pending,
             degraded,
+            restrictions: self.restrictions.iter().map(restriction).collect(),
             uptime_s: self.started.elapsed().unwrap_or_default().as_secs(),
             workers: self.config.workers,
             target: portcullis_admin::Targets::current(self),
@@ -111,6 +113,14 @@ impl House {
             },
             log_sampled_out: self.log.sampled_out(),
         }
+    }
+}
+
+fn restriction(restriction: &Restriction) -> RestrictionView {
+    RestrictionView {
+        name: restriction.name,
+        state: restriction.state.word(),
+        detail: restriction.detail.clone(),
     }
 }
 

@@ -162,6 +162,7 @@ impl House {
         TargetView {
             url: standing.current.url.to_string(),
             configured: configured.to_string(),
+            locked: self.targets.is_locked(),
             drift: standing.current.url != *configured,
             after_restart: configured.to_string(),
             answers_at: standing

@@ -25,6 +25,8 @@ pub struct StatusView {
     pub pending: Vec<String>,
     /// What is wrong although clients are served.
     pub degraded: Vec<String>,
+    /// What the process has given up, so that whoever takes it over has little of it.
+    pub restrictions: Vec<RestrictionView>,
     /// Seconds since the start.
     pub uptime_s: u64,
     /// Worker threads.
@@ -38,6 +40,17 @@ pub struct StatusView {
     pub certificate: CertificateSummary,
     /// Counters and gauges.
     pub counts: Counts,
+}
+
+/// Something that the process has given up.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RestrictionView {
+    /// `no_new_privileges`, `not_dumpable`, `landlock` or `seccomp`.
+    pub name: &'static str,
+    /// `on`, `partial` (as far as the kernel can), `off` (by a flag) or `unavailable`.
+    pub state: &'static str,
+    /// What it keeps from, or why it is not in force.
+    pub detail: String,
 }
 
 /// The numbers that matter, since the start or now.

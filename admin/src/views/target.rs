@@ -13,6 +13,8 @@ pub struct TargetView {
     pub configured: String,
     /// Whether the two differ.
     pub drift: bool,
+    /// Whether it stays what it is until a restart (`--target-locked`).
+    pub locked: bool,
     /// What a restart makes of it: changes at run time are not kept.
     pub after_restart: String,
     /// Where a target on `localhost` has answered, which means either loopback.

@@ -5,6 +5,7 @@ mod certificates;
 mod limits;
 mod operation;
 mod records;
+mod restrictions;
 mod traffic;
 
 use super::options::Opt;
@@ -17,6 +18,7 @@ pub fn options() -> impl Iterator<Item = &'static Opt> {
         records::OPTIONS,
         operation::OPTIONS,
         limits::OPTIONS,
+        restrictions::OPTIONS,
     ];
     tables.into_iter().flatten()
 }

@@ -17,6 +17,11 @@ pub(super) static OPTIONS: &[Opt] = &[
         "allow-remote-target",
         "Allow a target that is not on the loopback: plain HTTP then leaves the pod",
     ),
+    switch(
+        HEADING,
+        "target-locked",
+        "The target stays as it is configured: the admin plane refuses to change it, and where the kernel can (Landlock), the process can connect to no other port",
+    ),
     opt(
         HEADING,
         "listen",

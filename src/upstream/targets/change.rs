@@ -73,6 +73,11 @@ impl Targets {
         change: &Change,
         is_expected: impl Fn(u64) -> bool,
     ) -> Result<Changed, Refused> {
+        if self.is_locked() {
+            let why =
+                "the sidecar runs with --target-locked: the target is what it is configured to be";
+            return Err(Refused("target_locked", why.to_owned()));
+        }
         let url = TargetUrl::parse(&change.url).map_err(|why| Refused("malformed", why))?;
         self.refuse(&url)?;
         let _waits = self.waiting.try_acquire().map_err(|_| {

@@ -27,6 +27,8 @@ pub(crate) struct Targets {
     current: Arc<ArcSwap<Target>>,
     own: Arc<OwnPorts>,
     allow_remote: bool,
+    /// Nobody may change it.
+    locked: bool,
     connect_timeout: Duration,
     /// Changes come one after the other. A rollback does not wait for one that is just being probed.
     turn: TurnMutex<()>,
@@ -67,6 +69,7 @@ impl Targets {
         configured: TargetUrl,
         own: OwnPorts,
         allow_remote: bool,
+        locked: bool,
         connect_timeout: Duration,
     ) -> Result<Self, String> {
         let current = Arc::new(ArcSwap::from_pointee(Target::new(1, configured.clone())));
@@ -74,6 +77,7 @@ impl Targets {
             current,
             own: Arc::new(own),
             allow_remote,
+            locked,
             connect_timeout,
             turn: TurnMutex::new(()),
             waiting: Semaphore::new(MOST_WAITING),
@@ -100,6 +104,11 @@ impl Targets {
     /// The target in force.
     pub(crate) fn current(&self) -> Arc<Target> {
         self.current.load_full()
+    }
+
+    /// Whether it stays what it is configured to be.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.locked
     }
 
     /// Whether the target in force is not the configured one.

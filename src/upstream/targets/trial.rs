@@ -173,7 +173,7 @@ mod tests {
     async fn on_trial(within: u64) -> Arc<Targets> {
         let configured = TargetUrl::parse("http://127.0.0.1:1").unwrap();
         let own = crate::upstream::OwnPorts::default();
-        let targets = Targets::new(configured, own, false, WINDOW).unwrap();
+        let targets = Targets::new(configured, own, false, false, WINDOW).unwrap();
         let change = Change {
             url: "http://127.0.0.1:2".to_owned(),
             probe: None,
