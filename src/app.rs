@@ -20,7 +20,7 @@ use crate::own_dials::{FrontDoor, OwnDials};
 use crate::phase::Life;
 use crate::planes::{AdminSocket, bind_admin, tcp};
 use crate::restrict::Restriction;
-use crate::signals::{Rotation, Signals, Wish};
+use crate::signals::{Orphans, Rotation, Signals, Wish};
 use crate::upstream::Targets;
 use crate::wiring::{Entry, House, Parts, Teller};
 use crate::worker::{self, Doors, Shared};
@@ -123,7 +123,7 @@ impl Bound {
             entry,
         };
         let house = House::new(parts, logging);
-        let gate = Gate::new(self.config.limits.max_connections, own);
+        let gate = Gate::new(self.config.limits.capacity.connections, own);
         let shared = house.shared(gate, generations);
         let runtime = Builder::new_current_thread()
             .enable_all()
@@ -132,7 +132,8 @@ impl Bound {
         // Before anybody is told that it listens: a signal that comes early is a wish, too.
         let signals = {
             let _inside = runtime.enter();
-            Signals::install().and_then(|signals| Ok((signals, Rotation::install()?)))
+            Signals::install()
+                .and_then(|signals| Ok((signals, Rotation::install()?, Orphans::install()?)))
         };
         let signals = signals.map_err(|error| format!("installing signal handlers: {error}"))?;
         announce(&self.addresses, &self.config);
@@ -143,7 +144,7 @@ impl Bound {
         let drained = runtime.block_on(self.control(house, signals, ended));
         // A file system that hangs must not keep the process from ending.
         runtime.shutdown_timeout(Duration::from_millis(100));
-        Ok(if drained?.cut == 0 {
+        Ok(if drained?.cut() == 0 {
             End::Clean
         } else {
             End::Cut
@@ -180,7 +181,7 @@ impl Bound {
     async fn control(
         self,
         house: House,
-        (mut signals, rotation): (Signals, Rotation),
+        (mut signals, rotation, orphans): (Signals, Rotation, Orphans),
         mut ended: mpsc::UnboundedReceiver<worker::End>,
     ) -> Result<Drained, String> {
         let (handles, access) = (house.handles(), &house.entry.access);
@@ -218,6 +219,8 @@ impl Bound {
             drained = ending => drained,
             never = admin_plane => absurd(never),
             never = probe_plane => absurd(never),
+            never = orphans.keep() => absurd(never),
+            never = house.keep_watch() => absurd(never),
             never = rotation.keep(|| house.log.reopen()) => absurd(never),
             never = watch_certificates(Arc::clone(&house.certificates)) => absurd(never),
             never = house.entry.keep() => absurd(never),

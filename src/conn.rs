@@ -10,6 +10,7 @@ use http::HeaderValue;
 use http::uri::Authority;
 use portcullis_certs::Generation;
 
+use crate::census::SharedKind;
 use crate::failure::Reason;
 use crate::metrics::Meter;
 use crate::phase::Life;
@@ -55,6 +56,8 @@ pub(crate) struct Conn {
     pub wire: Gauge,
     /// Why it was cut, if it was.
     pub cut: Cell<Option<Reason>>,
+    /// What it is counted as.
+    pub kind: SharedKind,
 }
 
 /// A client with a verified certificate.

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use crate::census::Kind;
 use crate::conn::Conn;
 use crate::forward::forward;
 use crate::http::{serve_h1, serve_h2};
@@ -36,6 +37,10 @@ async fn serve_secured(secured: Secured, worker: Rc<Worker>) {
         slot: _slot,
     } = secured;
     let _open = Counted::new(&worker.site.meter.conns.open);
+    conn.kind.set(match protocol {
+        Protocol::Http1 => Kind::Http1,
+        Protocol::Http2 => Kind::Http2,
+    });
     // Boxed here, where it is made: it is large, and each stage would move it on.
     let next = {
         let worker = Rc::clone(&worker);
@@ -76,9 +81,11 @@ async fn serve_plain(accepted: Accepted, worker: Rc<Worker>, door: Door) {
         client,
         is_unnamed,
         slot: _slot,
+        kind,
         ..
     } = accepted;
     let _open = Counted::new(&worker.site.meter.conns.open);
+    kind.set(Kind::Http1);
     let conn = Conn {
         site: worker.site.clone(),
         client,
@@ -90,6 +97,7 @@ async fn serve_plain(accepted: Accepted, worker: Rc<Worker>, door: Door) {
         tenure: Tenure::default(),
         wire: stream.gauge(),
         cut: Cell::default(),
+        kind,
     };
     let next = {
         let worker = Rc::clone(&worker);

@@ -5,15 +5,25 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use crate::census::Ends;
 use crate::phase::{Life, Phase};
 use crate::signals::Signals;
 use crate::worker;
 
 /// How a drain ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Drained {
-    /// Connections that had to be cut.
-    pub(crate) cut: usize,
+    /// What became of the connections.
+    pub(crate) ends: Ends,
+    /// Workers that did not say, because they failed or did not end in time.
+    pub(crate) lost: usize,
+}
+
+impl Drained {
+    /// Connections that had to be cut; of a worker that did not say, one at least.
+    pub(crate) fn cut(&self) -> usize {
+        self.ends.cut.sum() + self.lost
+    }
 }
 
 /// How long each part may take.
@@ -67,14 +77,14 @@ pub(crate) async fn drain(
 ) -> Drained {
     let began = Instant::now();
     let was_serving = life.phase() == Phase::Ready;
-    life.advance(Phase::Announcing);
-    tracing::info!(delay = ?patience.delay, timeout = ?patience.timeout, "draining: not ready any more, still accepting");
     // Nobody was sent here before the first certificate, so nobody has to be told.
     let delay = if was_serving {
         patience.delay
     } else {
         Duration::ZERO
     };
+    life.drain_until(began + delay + patience.timeout);
+    tracing::info!(delay = ?patience.delay, timeout = ?patience.timeout, "draining: not ready any more, still accepting");
     let impatient = tokio::select! {
         () = sleep(delay) => false,
         () = endings.impatient() => true,
@@ -82,7 +92,7 @@ pub(crate) async fn drain(
     life.advance(Phase::Finishing);
     let mut finished = Finished {
         left: workers,
-        cut: 0,
+        drained: Drained::default(),
     };
     if !impatient {
         tracing::info!("draining: accepting no more, finishing what is in flight");
@@ -95,27 +105,41 @@ pub(crate) async fn drain(
     life.advance(Phase::Cutting);
     if timeout(LAST_MOMENT, finished.wait(ended)).await.is_err() {
         tracing::error!(workers = finished.left, "workers did not end");
-        finished.cut += finished.left;
+        finished.drained.lost += finished.left;
     }
-    life.stop(finished.cut);
-    tracing::info!(took = ?began.elapsed(), cut = finished.cut, "drained");
-    Drained { cut: finished.cut }
+    let drained = finished.drained;
+    let Ends { drained: well, cut } = drained.ends;
+    life.stop(drained);
+    tracing::info!(
+        took = ?began.elapsed(),
+        drained = well.sum(),
+        cut = drained.cut(),
+        drained_by_kind = %well,
+        cut_by_kind = %cut,
+        "drained"
+    );
+    drained
 }
 
 /// Workers that have ended so far; kept when waiting for them is interrupted.
 struct Finished {
     left: usize,
-    cut: usize,
+    drained: Drained,
 }
 
 impl Finished {
     async fn wait(&mut self, ended: &mut mpsc::UnboundedReceiver<worker::End>) {
         while self.left > 0 {
             match ended.recv().await {
-                Some(Some(cut)) => (self.left, self.cut) = (self.left - 1, self.cut + cut),
-                // It failed, and nobody knows what was open.
-                Some(None) => (self.left, self.cut) = (self.left - 1, self.cut + 1),
-                None => (self.left, self.cut) = (0, self.cut + self.left),
+                Some(Some(ends)) => {
+                    self.drained.ends += ends;
+                    self.left -= 1;
+                }
+                Some(None) => {
+                    self.drained.lost += 1;
+                    self.left -= 1;
+                }
+                None => self.drained.lost += std::mem::take(&mut self.left),
             }
         }
     }

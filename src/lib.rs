@@ -38,6 +38,7 @@ pub mod restrict;
 mod rewound;
 
 mod causes;
+mod census;
 mod conn;
 mod connection;
 mod crowd;
@@ -53,7 +54,9 @@ mod machine;
 mod metrics;
 mod origin;
 mod own_dials;
+mod panics;
 mod phase;
+mod places;
 mod planes;
 mod records;
 mod signals;

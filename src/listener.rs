@@ -1,17 +1,20 @@
 //! Binding, and an accept loop that cannot die.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
+use crate::census::{Kind, SharedKind};
 use crate::crowd::Seat;
 use crate::own_dials::OwnDials;
+use crate::places::{Place, Places};
 use crate::wire::Wire;
 
 /// A connection as it comes in.
@@ -21,6 +24,8 @@ pub(crate) struct Accepted {
     pub(crate) client: SocketAddr,
     pub(crate) at: Instant,
     pub(crate) slot: Slot,
+    /// What it is counted as.
+    pub(crate) kind: SharedKind,
     /// It is the sidecar itself that looks at what it serves.
     pub(crate) is_own: bool,
     /// A load balancer has passed it on, and not said for whom.
@@ -84,15 +89,14 @@ fn hint(error: &io::Error) -> &'static str {
 /// How many connections may be open, over all workers; the sidecar's own do not count.
 #[derive(Clone, Debug)]
 pub(crate) struct Gate {
-    open: Arc<AtomicUsize>,
-    most: usize,
+    places: Places,
     own: Arc<OwnDials>,
 }
 
 /// One connection's place; dropped with it. The sidecar's own connections have none.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    open: Option<Arc<AtomicUsize>>,
+    _place: Option<Place>,
     /// Its place among those of its client, where these are counted.
     seat: Option<Seat>,
 }
@@ -100,19 +104,16 @@ pub(crate) struct Slot {
 impl Gate {
     pub(crate) fn new(most: usize, own: Arc<OwnDials>) -> Self {
         Self {
-            open: Arc::default(),
-            most,
+            places: Places::new(most),
             own,
         }
     }
 
     fn enter(&self) -> Option<Slot> {
-        let before = self.open.fetch_add(1, Ordering::Relaxed);
-        let slot = Slot {
-            open: Some(Arc::clone(&self.open)),
+        self.places.take().map(|place| Slot {
+            _place: Some(place),
             seat: None,
-        };
-        (before < self.most).then_some(slot)
+        })
     }
 }
 
@@ -120,14 +121,6 @@ impl Slot {
     /// It is this client's.
     pub(crate) fn of(&mut self, seat: Seat) {
         self.seat = Some(seat);
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        if let Some(open) = &self.open {
-            open.fetch_sub(1, Ordering::Relaxed);
-        }
     }
 }
 
@@ -159,7 +152,7 @@ pub(crate) async fn accept(
         let is_own = gate.own.contain(client);
         let slot = if is_own {
             Some(Slot {
-                open: None,
+                _place: None,
                 seat: None,
             })
         } else {
@@ -172,11 +165,13 @@ pub(crate) async fn accept(
         // It fails only on a socket that is dead already.
         let _ = stream.set_nodelay(true);
         Wire::keep_up(&stream);
+        Wire::ask_after(&stream);
         serve(Accepted {
             stream: Wire::new(stream),
             client,
             at: Instant::now(),
             slot,
+            kind: Rc::new(Cell::new(Kind::Handshake)),
             is_own,
             is_unnamed: false,
         });

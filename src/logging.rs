@@ -70,6 +70,7 @@ impl Logging {
             .with(own_layer)
             .with(record_layer)
             .init();
+        crate::panics::tell();
         Ok(Self {
             records,
             own,

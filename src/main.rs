@@ -91,7 +91,8 @@ fn serve(
     };
     let lacking = restrictions.iter().filter(|one| one.is_lacking());
     let lacking = lacking.map(ToString::to_string);
-    logging.warn(lacking.chain(config::suspicious_variables()));
+    let few = bound.config().limits.capacity.complaint();
+    logging.warn(lacking.chain(few).chain(config::suspicious_variables()));
     ready(&bound.addresses);
     let ended = bound.run(raw, restrictions, &logging);
     logging.flush();

@@ -2,8 +2,11 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Instant;
 
 use tokio::sync::watch;
+
+use crate::drain::Drained;
 
 /// The phases in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +37,17 @@ impl Phase {
         }
     }
 
+    /// The same in more detail, where it drains.
+    pub(crate) fn step(self) -> Option<&'static str> {
+        match self {
+            Self::Starting | Self::Ready => None,
+            Self::Announcing => Some("announcing"),
+            Self::Finishing => Some("finishing"),
+            Self::Cutting => Some("cutting"),
+            Self::Stopped => Some("over"),
+        }
+    }
+
     fn of(number: u8) -> Self {
         [
             Self::Starting,
@@ -54,8 +68,10 @@ pub(crate) struct Life {
     /// Read on the request path, so not through the channel, whose lock all workers would share.
     now: AtomicU8,
     changes: watch::Sender<Phase>,
-    /// Connections that were cut, once that is known.
-    cut: OnceLock<usize>,
+    /// When what is not finished will be cut, once there is a drain.
+    cutting_at: OnceLock<Instant>,
+    /// What became of the connections, once that is known.
+    drained: OnceLock<Drained>,
 }
 
 impl Life {
@@ -64,7 +80,8 @@ impl Life {
         Self {
             now: AtomicU8::new(Phase::Starting as u8),
             changes: watch::channel(Phase::Starting).0,
-            cut: OnceLock::new(),
+            cutting_at: OnceLock::new(),
+            drained: OnceLock::new(),
         }
     }
 
@@ -85,16 +102,28 @@ impl Life {
         });
     }
 
-    /// It is over, and so many connections had to be cut.
-    pub(crate) fn stop(&self, cut: usize) {
+    /// A drain begins, and what is not finished by then will be cut.
+    pub(crate) fn drain_until(&self, cutting_at: Instant) {
+        // It begins once.
+        let _ = self.cutting_at.set(cutting_at);
+        self.advance(Phase::Announcing);
+    }
+
+    /// When what is not finished will be cut; none before a drain.
+    pub(crate) fn cutting_at(&self) -> Option<Instant> {
+        self.cutting_at.get().copied()
+    }
+
+    /// It is over, with this result.
+    pub(crate) fn stop(&self, drained: Drained) {
         // It ends once.
-        let _ = self.cut.set(cut);
+        let _ = self.drained.set(drained);
         self.advance(Phase::Stopped);
     }
 
-    /// Connections that had to be cut; none before that is known.
-    pub(crate) fn cut(&self) -> Option<usize> {
-        self.cut.get().copied()
+    /// What became of the connections; none before that is known.
+    pub(crate) fn drained(&self) -> Option<&Drained> {
+        self.drained.get()
     }
 
     /// Waits until `phase` is reached or passed.

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 
+use rustix::process::{WaitOptions, wait};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What the outside wants.
@@ -83,5 +84,29 @@ impl Rotation {
                 None => std::future::pending().await,
             }
         }
+    }
+}
+
+/// As the first process of a container it inherits those whose parents have ended, and has to take note of their ends: they would
+/// stay as zombies.
+#[derive(Debug)]
+pub(crate) struct Orphans(Option<Signal>);
+
+impl Orphans {
+    pub(crate) fn install() -> io::Result<Self> {
+        let is_first = rustix::process::getpid().is_init();
+        let ended = is_first.then(|| signal(SignalKind::child()));
+        ended.transpose().map(Self)
+    }
+
+    /// Takes note each time.
+    pub(crate) async fn keep(mut self) -> Infallible {
+        if let Some(ended) = &mut self.0 {
+            while ended.recv().await.is_some() {
+                // One signal may stand for several.
+                while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+            }
+        }
+        std::future::pending().await
     }
 }

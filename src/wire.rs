@@ -9,7 +9,7 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -47,6 +47,17 @@ impl Wire {
     pub(crate) fn keep_up(stream: &TcpStream) {
         // Linux has had it since 3.12; without it limits are only less exact.
         let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
+    }
+
+    /// Has the kernel ask after the other side when it is silent: a tunnel, or an event stream that says nothing, would never
+    /// notice that it has vanished. Gone after 90 s without an answer.
+    pub(crate) fn ask_after(stream: &TcpStream) {
+        let keepalive = TcpKeepalive::new()
+            .with_time(SILENT)
+            .with_interval(AGAIN)
+            .with_retries(OFTEN);
+        // It fails only on a socket that is dead already.
+        let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
     }
 
     pub(crate) fn gauge(&self) -> Gauge {
@@ -153,3 +164,7 @@ impl AsyncWrite for Wire {
 /// Bytes that the kernel holds and has not sent yet: half of them have gone before more are taken, which at the slowest that
 /// `--min-rate` allows by default is less than what it is an average over.
 const UNSENT: u32 = 12 * 1024;
+/// Before the kernel asks after a side that is silent, between two questions, and how many it asks.
+const SILENT: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_secs(10);
+const OFTEN: u32 = 3;

@@ -24,6 +24,8 @@ mod certificates;
 mod client_auth;
 /// What is around a running sidecar.
 mod doctor;
+/// The end, step by step, and what happens when there is too much, or a defect.
+mod draining;
 /// Records as they come, and what is open now.
 mod followers;
 /// Requests and responses on their way, over HTTP/1 and HTTP/2.

@@ -34,7 +34,7 @@ pub use routes::{admin, probe};
 pub use server::{Door, Io, Peer, Secure, Secured, serve};
 pub use views::{
     AppTrouble, AppView, AttemptView, BypassView, CertificateSummary, CertificatesView,
-    ChainElement, CheckedView, ClientAuthView, ConfigView, Connections, Counts, CrlView,
+    ChainElement, CheckedView, ClientAuthView, ConfigView, Connections, Counts, CrlView, DrainView,
     InEffectView, InflightEntry, InflightView, Latency, LogDropped, LogLevelView, OptionView,
     PartSummary, PartView, PhaseView, Refusal, RestrictionView, RollbackView, StatusView,
     TargetChange, TargetView, TrialView, UpstreamConnections,

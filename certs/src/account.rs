@@ -1,6 +1,7 @@
 //! The account of a part for operators: on disk versus served, and how attempts went.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use time::OffsetDateTime;
@@ -47,6 +48,8 @@ pub struct Account {
     pub warnings: Vec<String>,
     /// Why it can never change on disk, if so.
     pub dead_mount: Option<String>,
+    /// Whether the kernel tells of changes; otherwise the files are looked at once a second.
+    pub is_watched: bool,
 }
 
 impl Store {
@@ -77,6 +80,7 @@ impl Store {
                 last_success: history.last_success,
                 counts: history.counts,
                 dead_mount: state.dead_mount().map(str::to_owned),
+                is_watched: state.is_watched.load(Ordering::Relaxed),
                 seen: history.seen,
                 served,
                 trust,

@@ -1,5 +1,6 @@
 //! One part and what is known of it.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use crate::attempt::History;
@@ -15,6 +16,8 @@ pub(crate) struct PartState {
     pub(crate) attempting: Mutex<()>,
     /// Locked only in between, so that whoever asks never waits for a file system that hangs.
     history: Mutex<History>,
+    /// Whether the kernel tells of changes.
+    pub(crate) is_watched: AtomicBool,
 }
 
 impl PartState {
@@ -25,6 +28,7 @@ impl PartState {
             part,
             attempting: Mutex::default(),
             history: Mutex::default(),
+            is_watched: AtomicBool::default(),
         }
     }
 

@@ -12,6 +12,7 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::{JoinSet, spawn_blocking};
@@ -51,6 +52,9 @@ async fn watch_part(store: Arc<Store>, number: usize) -> Infallible {
     loop {
         let is_watching;
         (watch, is_watching) = open(watch).await;
+        store.parts[number]
+            .is_watched
+            .store(is_watching, Ordering::Relaxed);
         let period = match (is_watching, again) {
             (true, None) => POLL,
             (true, Some(again)) => again,

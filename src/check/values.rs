@@ -28,15 +28,26 @@ pub(super) fn describe(raw: &Raw) -> String {
 
 /// What is not said in so many words.
 pub(super) fn in_effect(text: &mut String, config: &Config) {
+    let capacity = &config.limits.capacity;
     let _ = writeln!(
         text,
-        "  in effect: service-name {}, workers {}, max-connections {}, TLS {}",
+        "  in effect: service-name {}, workers {}, max-connections {}, max-requests {}, TLS {}",
         config.service_name,
         config.workers,
-        config.limits.max_connections,
+        capacity.connections,
+        capacity.requests,
         match config.certificates.min {
             MinVersion::Tls12 => "1.2 and 1.3",
             MinVersion::Tls13 => "1.3",
         }
+    );
+    let memory = match capacity.memory {
+        Some(bytes) => format!("a memory limit of {} MiB", bytes >> 20),
+        None => "no memory limit".to_owned(),
+    };
+    let _ = writeln!(
+        text,
+        "  room: {} connections of clients ({}), {} of the application; {memory}",
+        capacity.connections, capacity.bound, capacity.upstream
     );
 }

@@ -6,7 +6,7 @@ use super::{
     Config, Limits, Networks, admin, certificates, combination, parse, recording, restrictions,
 };
 use crate::log_filter;
-use crate::machine;
+use crate::machine::{self, Capacity};
 use crate::upstream::TargetUrl;
 
 /// None when something is missing that nothing can stand in for; `mistakes` then says what.
@@ -99,12 +99,10 @@ impl Fields<'_> {
     }
 
     fn limits(&mut self) -> Option<Limits> {
-        let max_connections = self.parse("max-connections", |text| {
-            auto(text, machine::max_connections)
-        })?;
+        let wishes = ["max-connections", "max-requests"].map(|name| self.parse(name, wish));
+        let [connections, requests] = wishes;
         Some(Limits {
-            max_upstream: machine::max_upstream(max_connections),
-            max_connections,
+            capacity: Capacity::of(connections?, requests?),
             handshake_timeout: self.parse("handshake-timeout", wait)?,
             max_handshakes: self.parse("max-handshakes", parse::count)?,
             head_timeout: self.parse("head-timeout", wait)?,
@@ -117,6 +115,7 @@ impl Fields<'_> {
             min_rate: self.parse("min-rate", parse::size)? as u64,
             connect_timeout: self.parse("connect-timeout", wait)?,
             connect_retry_for: self.parse("connect-retry-for", parse::duration)?,
+            resolve_every: self.parse("resolve-every", wait)?,
             response_timeout: self.parse("response-timeout", wait)?,
             pool_idle: self.parse("pool-idle", parse::duration)?,
             h2_streams: self.parse("h2-streams", |text| fits(parse::count(text)?))?,
@@ -186,6 +185,17 @@ fn fits(value: usize) -> Result<u32, String> {
         .ok()
         .filter(|value| *value <= i32::MAX as u32)
         .ok_or_else(|| format!("{value} is more than HTTP/2 can carry (2147483647)"))
+}
+
+fn wish(text: &str) -> Result<Option<usize>, String> {
+    if text == "auto" {
+        Ok(None)
+    } else {
+        let count = parse::count(text);
+        count
+            .map(Some)
+            .map_err(|error| format!("{error}, nor auto"))
+    }
 }
 
 fn auto(text: &str, found: impl Fn() -> usize) -> Result<usize, String> {

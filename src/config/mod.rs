@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use portcullis_certs::Setup;
 
+use crate::machine::Capacity;
 use crate::upstream::TargetUrl;
 
 pub use admin::{AdminAddress, AdminPlane};
@@ -127,6 +128,8 @@ pub struct Limits {
     pub connect_timeout: Duration,
     /// How long to go on trying while the application refuses.
     pub connect_retry_for: Duration,
+    /// How long what a target's name stood for is good enough.
+    pub resolve_every: Duration,
     /// From the sent request to the response head.
     pub response_timeout: Duration,
     /// How long an upstream connection may lie unused.
@@ -145,10 +148,8 @@ pub struct Limits {
     pub max_requests_per_connection: Option<u64>,
     /// Downstream connections of one client open at once; zero is no limit.
     pub max_connections_per_client: usize,
-    /// Downstream connections open at once.
-    pub max_connections: usize,
-    /// Connections to the application open at once; what the file descriptors leave.
-    pub max_upstream: usize,
+    /// How many connections and requests there is room for.
+    pub capacity: Capacity,
 }
 
 /// All that is wrong with a configuration, found in one run.

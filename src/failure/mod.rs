@@ -64,6 +64,8 @@ pub(crate) enum Reason {
     MethodRefused,
     /// A panic in our own code.
     Internal,
+    /// As many requests are in flight as may be.
+    Overloaded,
     /// The target does not take connections.
     UpstreamRefused,
     /// Connecting to the target took too long.
@@ -154,6 +156,7 @@ impl Reason {
         match self {
             Self::DrainCut
             | Self::Internal
+            | Self::Overloaded
             | Self::UpstreamExhausted
             | Self::UpstreamLoop
             | Self::UpstreamForbidden

@@ -26,6 +26,7 @@ impl Reason {
             Self::BadHost => "bad_host",
             Self::MethodRefused => "method_refused",
             Self::Internal => "internal",
+            Self::Overloaded => "overloaded",
             Self::UpstreamRefused => "upstream_refused",
             Self::UpstreamConnectTimeout => "upstream_connect_timeout",
             Self::UpstreamExhausted => "upstream_exhausted",
@@ -113,6 +114,10 @@ impl Reason {
             Self::Internal => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the sidecar failed on this request",
+            ),
+            Self::Overloaded => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "as many requests are in flight as --max-requests allows",
             ),
             Self::UpstreamRefused => (
                 StatusCode::SERVICE_UNAVAILABLE,

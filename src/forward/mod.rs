@@ -38,6 +38,12 @@ pub(crate) async fn forward(
     mut exchange: Exchange,
     worker: Rc<Worker>,
 ) -> Result<Response<ResponseBody>, Unanswerable> {
+    #[cfg(debug_assertions)]
+    crate::panics::where_wanted(request.uri().path());
+    let Some(place) = worker.admit() else {
+        return refuse(Reason::Overloaded, exchange).ok_or(Unanswerable);
+    };
+    exchange.takes(place);
     let target = worker.target();
     exchange.bound_for(&target);
     let mut upgrade = None;
@@ -85,7 +91,7 @@ fn deliver(
 ) -> Response<ResponseBody> {
     let (mut head, source) = response.into_parts();
     headers::to_downstream(head.status, &mut head.headers);
-    if let (Source::Tunnel(_), Some(upgrade)) = (&source, upgrade) {
+    if let (Source::Tunnel(..), Some(upgrade)) = (&source, upgrade) {
         upgrade.answer(&mut head);
     }
     if let (true, Some(host)) = (worker.config.fix_redirects, exchange.host()) {
@@ -196,7 +202,7 @@ fn is_patient(request: &HeaderMap) -> bool {
 /// Whether a response may be silent for as long as it wants.
 fn is_endless(source: &Source, response: &HeaderMap) -> bool {
     let kind = response.get(CONTENT_TYPE);
-    matches!(source, Source::Tunnel(_))
+    matches!(source, Source::Tunnel(..))
         || kind.is_some_and(|kind| kind.as_bytes().starts_with(EVENTS))
         || is_grpc(response)
 }

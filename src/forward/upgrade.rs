@@ -18,7 +18,7 @@ use super::wait::answer;
 use super::{Errand, h1, h2 as over};
 use crate::failure::Reason;
 use crate::headers;
-use crate::http::{RequestBody, Sending, Source, StreamIo};
+use crate::http::{RequestBody, Sending, Source, Spoken, StreamIo};
 
 /// What a client asks for.
 pub(super) struct Upgrade {
@@ -59,6 +59,14 @@ pub(super) fn wanted(request: &mut Request<RequestBody>) -> Result<Option<Upgrad
 }
 
 impl Upgrade {
+    fn spoken(&self) -> Spoken {
+        if self.is_websocket() {
+            Spoken::WebSocket
+        } else {
+            Spoken::Other
+        }
+    }
+
     fn is_websocket(&self) -> bool {
         self.token
             .as_bytes()
@@ -126,7 +134,10 @@ pub(super) async fn over_h1(
     }
     let (head, _) = response.into_parts();
     let stream = lease.into_upgraded().await.ok_or(Reason::UpstreamClosed)?;
-    Ok(Response::from_parts(head, Source::Tunnel(Box::new(stream))))
+    Ok(Response::from_parts(
+        head,
+        Source::Tunnel(Box::new(stream), upgrade.spoken()),
+    ))
 }
 
 /// Asks an application that speaks HTTP/2. There is only WebSocket; anything else stays a request like any other.
@@ -158,7 +169,10 @@ pub(super) async fn over_h2(
         head.headers.insert(SEC_WEBSOCKET_ACCEPT, accept(key));
     }
     let tunnel = StreamIo::new(stream, receive).held_by(share);
-    Ok(Response::from_parts(head, Source::Tunnel(Box::new(tunnel))))
+    Ok(Response::from_parts(
+        head,
+        Source::Tunnel(Box::new(tunnel), upgrade.spoken()),
+    ))
 }
 
 /// The application has answered something else. To a CONNECT every 2xx would mean that the tunnel is there.

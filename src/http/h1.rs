@@ -26,6 +26,7 @@ use super::response_body::ResponseBody;
 use super::timer::Timer;
 use super::tunnel::Tunnel;
 use super::waiting::{Arrival, Waiting};
+use crate::census::Kind;
 use crate::conn::Conn;
 use crate::failure::Reason;
 use crate::metrics::Counted;
@@ -69,6 +70,7 @@ where
             Ended::Close(mut back) => return close(back.stream()).await,
             Ended::Linger(mut back) => return Box::pin(linger(back.stream())).await,
             Ended::Upgraded(back, tunnel) => {
+                conn.kind.set(Kind::Upgraded);
                 return Box::pin(tunnel.run(back.into_rewound())).await;
             }
             Ended::Cut => return,

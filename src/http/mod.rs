@@ -35,4 +35,5 @@ pub(crate) use request_body::{RequestBody, poll_h2};
 pub(crate) use response_body::{ResponseBody, Sending, Source};
 pub(crate) use send::{Sent, send_body};
 pub(crate) use stream_io::StreamIo;
+pub(crate) use tunnel::Spoken;
 pub(crate) use watch::Watch;

@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use super::body_gate::BodyGate;
 use super::progress::RequestProgress;
 use super::request_body::{Fault, clean, poll_h2};
-use super::tunnel::{Duplex, Tunnel};
+use super::tunnel::{Duplex, Spoken, Tunnel};
 use crate::failure::Reason;
 use crate::records::Exchange;
 use crate::upstream::{Lease, Share};
@@ -27,7 +27,7 @@ pub(crate) enum Source {
     /// Ourselves.
     Local(Option<Bytes>),
     /// None: both sides go on in another protocol.
-    Tunnel(Box<dyn Duplex>),
+    Tunnel(Box<dyn Duplex>, Spoken),
 }
 
 /// The rest of a request that is sent by a task of its own; dropped, it is stopped.
@@ -75,12 +75,16 @@ impl ResponseBody {
 
     /// What is to follow this answer instead of a body.
     pub(crate) fn take_tunnel(&mut self) -> Option<Tunnel> {
-        if !matches!(self.source, Source::Tunnel(_)) {
+        if !matches!(self.source, Source::Tunnel(..)) {
             return None;
         }
         let source = std::mem::replace(&mut self.source, Source::Local(None));
         match (source, self.exchange.take()) {
-            (Source::Tunnel(upstream), Some(exchange)) => Some(Tunnel { upstream, exchange }),
+            (Source::Tunnel(upstream, spoken), Some(exchange)) => Some(Tunnel {
+                upstream,
+                exchange,
+                spoken,
+            }),
             _ => None,
         }
     }
@@ -90,7 +94,7 @@ impl ResponseBody {
             Source::H1(body, _) => Pin::new(body).poll_frame(cx).map_err(Fault::from),
             Source::H2(stream, ..) => poll_h2(stream, cx),
             Source::Local(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            Source::Tunnel(_) => Poll::Ready(None),
+            Source::Tunnel(..) => Poll::Ready(None),
         };
         polled.map_ok(clean)
     }
@@ -108,7 +112,7 @@ impl ResponseBody {
                 drop(share.take());
                 std::mem::take(sending).go_on();
             }
-            Source::Local(_) | Source::Tunnel(_) => {}
+            Source::Local(_) | Source::Tunnel(..) => {}
         }
         if let Some(exchange) = self.exchange.take() {
             exchange.finish();
@@ -170,7 +174,7 @@ impl Body for ResponseBody {
             Source::H1(body, _) => body.is_end_stream(),
             Source::H2(stream, ..) => stream.is_end_stream(),
             Source::Local(text) => text.is_none(),
-            Source::Tunnel(_) => true,
+            Source::Tunnel(..) => true,
         }
     }
 
@@ -182,7 +186,7 @@ impl Body for ResponseBody {
             Source::Local(text) => {
                 SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
             }
-            Source::Tunnel(_) => SizeHint::with_exact(0),
+            Source::Tunnel(..) => SizeHint::with_exact(0),
         }
     }
 }

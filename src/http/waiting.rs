@@ -4,7 +4,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::futures::Notified;
@@ -21,6 +21,8 @@ pub(super) struct Waiting<'a> {
     worker: &'a Worker,
     conn: &'a Conn,
     timer: Timer,
+    /// Nothing was asked yet.
+    is_new: bool,
     /// Registered for the connection's life, and again each time it has woken.
     changed: Pin<Box<Notified<'a>>>,
 }
@@ -42,6 +44,7 @@ impl<'a> Waiting<'a> {
             worker,
             conn,
             timer,
+            is_new: true,
             changed: Box::pin(worker.changed().notified()),
         }
     }
@@ -54,7 +57,8 @@ impl<'a> Waiting<'a> {
         self.timer.set(limits.idle_timeout);
         // Set when the first bytes of a head are here.
         let mut started = None;
-        poll_fn(|cx| {
+        let mut is_last_chance = false;
+        let arrival = poll_fn(|cx| {
             let next = framer.poll_next(cx);
             if started.is_none()
                 && (framer.has_partial() || matches!(next, Poll::Ready(Next::Refused(_))))
@@ -78,13 +82,25 @@ impl<'a> Waiting<'a> {
                 self.changed.set(self.worker.changed().notified());
             }
             if started.is_none() && self.worker.is_closing_for(self.conn) {
-                return Poll::Ready(Arrival::Over);
+                if !self.is_new {
+                    return Poll::Ready(Arrival::Over);
+                }
+                // Who has just been let in is about to ask.
+                if !is_last_chance {
+                    is_last_chance = true;
+                    self.timer.set(NEWCOMER);
+                }
             }
             self.timer.poll_expired(cx).map(|()| match started {
                 Some(started) => Arrival::Refused(Reason::HeadTimeout, started),
                 None => Arrival::Over,
             })
         })
-        .await
+        .await;
+        self.is_new = false;
+        arrival
     }
 }
+
+/// For the first request on a connection that was made while the doors were being closed.
+const NEWCOMER: Duration = Duration::from_millis(500);

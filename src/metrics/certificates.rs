@@ -21,6 +21,8 @@ pub(crate) struct PartFacts {
     pub is_not_shown: bool,
     /// It can never change on disk.
     pub is_mount_dead: bool,
+    /// The kernel tells of changes.
+    pub is_watched: bool,
     /// Reloads by result.
     pub reloads: [(&'static str, u64); 2],
     /// When the files on disk were last found to be what is served.
@@ -70,6 +72,12 @@ pub(super) fn encode(to: &mut DescriptorEncoder<'_>, facts: &Facts) -> fmt::Resu
         "certificate_mount_dead",
         "1 when the files are mounted in a way that never changes (subPath, single file)",
         each(|part| f64::from(u8::from(part.is_mount_dead))),
+    )?;
+    gauge(
+        to,
+        "certificate_watched",
+        "1 while the kernel tells of changes of the files; 0 while they are looked at once a second instead",
+        each(|part| f64::from(u8::from(part.is_watched))),
     )?;
     gauge(
         to,

@@ -34,6 +34,8 @@ pub(crate) struct Facts {
     pub log_dropped: [u64; 3],
     /// Record lines left out on purpose.
     pub log_sampled_out: u64,
+    /// Panics.
+    pub panics: u64,
     /// Connections to the application.
     pub upstream_open: usize,
     /// Requests that the admin plane did not let in, by the word for why.

@@ -1,9 +1,9 @@
 //! One thread's counters.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
 
@@ -32,6 +32,8 @@ pub(crate) struct Conns {
     pub upstream_idle: AtomicI64,
     /// Exchanges in progress.
     in_flight: AtomicI64,
+    /// When its thread last said that it goes on, in milliseconds since the first did; 0 where it says nothing any more.
+    alive: AtomicU64,
 }
 
 /// What is now, of all threads.
@@ -47,6 +49,8 @@ pub(crate) struct Gauges {
     pub upstream_idle: i64,
     /// Exchanges in progress.
     pub in_flight: i64,
+    /// Threads that stand still.
+    pub blocked: usize,
 }
 
 impl Gauges {
@@ -125,6 +129,23 @@ pub(crate) struct HandshakeFacts<'a> {
 }
 
 impl Conns {
+    /// The thread goes on. Said once a second.
+    pub(crate) fn is_alive(&self) {
+        self.alive.store(now(), Ordering::Relaxed);
+    }
+
+    /// The thread ends, and says nothing more.
+    pub(crate) fn is_over(&self) {
+        self.alive.store(0, Ordering::Relaxed);
+    }
+
+    fn is_blocked(&self) -> bool {
+        match self.alive.load(Ordering::Relaxed) {
+            0 => false,
+            at => now().saturating_sub(at) >= BLOCKED,
+        }
+    }
+
     /// So many exchanges are in progress now.
     pub(crate) fn in_flight(&self, exchanges: usize) {
         // One thread writes it, so a store does.
@@ -139,6 +160,7 @@ impl Conns {
         sum.idle += now(&self.idle);
         sum.upstream_idle += now(&self.upstream_idle);
         sum.in_flight += now(&self.in_flight);
+        sum.blocked += usize::from(self.is_blocked());
     }
 }
 
@@ -259,6 +281,16 @@ impl Drop for Counted<'_> {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+/// Milliseconds since this was first asked, and one more.
+fn now() -> u64 {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    let since = FIRST.get_or_init(Instant::now).elapsed();
+    u64::try_from(since.as_millis()).map_or(u64::MAX, |ms| ms.saturating_add(1))
+}
+
+/// Milliseconds without a word from a thread that says one each second.
+const BLOCKED: u64 = 3_000;
 
 /// The place of a method in [`METHODS`].
 fn method(method: &Method) -> usize {

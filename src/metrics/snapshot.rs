@@ -200,6 +200,18 @@ impl Snapshot {
                 .admin_refused
                 .map(|(reason, count)| (vec![("reason", reason.to_owned())], count)),
         )?;
+        counter(
+            to,
+            "panics",
+            "Defects of Portcullis that cost what was being done; each is in its log",
+            [(vec![], facts.panics)],
+        )?;
+        gauge(
+            to,
+            "workers_blocked",
+            "Workers that have stood still for three seconds or more",
+            [(vec![], self.gauges.blocked as f64)],
+        )?;
         gauge(
             to,
             "build_info",

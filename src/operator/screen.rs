@@ -17,6 +17,7 @@ pub(super) fn draw(status: &Value, now: OffsetDateTime, colour: bool) -> Vec<u8>
         .into_iter()
         .chain(notes("pending", &status["pending"], Ink::Red))
         .chain(notes("degraded", &status["degraded"], Ink::Yellow))
+        .chain([("drain", drain(&status["drain"]))])
         .chain([("bypass", bypass(&status["bypass"]))])
         .chain([("restricted", restricted(&status["restrictions"]))])
         .chain(target::in_force(&status["target"]))
@@ -64,6 +65,32 @@ fn notes<'a>(
     ink: Ink,
 ) -> impl Iterator<Item = (&'static str, Parts)> + 'a {
     texts(list).map(move |note| (label, rows::one(ink, note)))
+}
+
+/// `finishing, 12 s left until what is open is cut`, or `over: 3 http1 drained, 1 upgraded cut`
+fn drain(drain: &Value) -> Parts {
+    let Some(step) = drain["step"].as_str() else {
+        return Parts::new();
+    };
+    let by_kind = |way: &str| {
+        let kinds = drain[way].as_object().into_iter().flatten();
+        kinds
+            .map(|(kind, count)| format!("{count} {kind}"))
+            .collect::<Vec<_>>()
+    };
+    let (drained, cut) = (by_kind("drained"), by_kind("cut"));
+    let mut parts = rows::one(Ink::Yellow, step);
+    if let (Some(seconds), "announcing" | "finishing") = (drain["seconds_left"].as_u64(), step) {
+        let words = format!(", {seconds} s left until what is open is cut");
+        parts.push((Ink::Plain, words));
+    }
+    if !drained.is_empty() {
+        parts.push((Ink::Plain, format!(", {} drained", drained.join(", "))));
+    }
+    if !cut.is_empty() {
+        parts.push((Ink::Red, format!(", {} cut", cut.join(", "))));
+    }
+    parts
 }
 
 /// Where the application is reached without us.
@@ -298,6 +325,30 @@ log          nothing dropped
         ] {
             drawn(&odd, false);
         }
+    }
+
+    #[test]
+    fn a_drain_and_what_is_not_restricted_are_seen() {
+        let status = json!({
+            "version": "1", "service": "shop", "phase": "draining", "ready": false,
+            "drain": { "step": "finishing", "seconds_left": 12 },
+            "restrictions": [
+                { "name": "seccomp", "state": "on" },
+                { "name": "landlock", "state": "unavailable" },
+            ],
+        });
+        assert_eq!(
+            drawn(&status, false),
+            "portcullis   1, shop: draining, not ready\n\
+             drain        finishing, 12 s left until what is open is cut\n\
+             restricted   seccomp; landlock is unavailable\n"
+        );
+        let over = json!({
+            "step": "over", "seconds_left": 0,
+            "drained": { "http1": 3 }, "cut": { "upgraded": 1 },
+        });
+        let words: String = drain(&over).into_iter().map(|(_, text)| text).collect();
+        assert_eq!(words, "over, 3 http1 drained, 1 upgraded cut");
     }
 
     #[test]

@@ -34,7 +34,10 @@ impl Class {
         let is_own = reason.is_some_and(|reason| reason.side() != Side::Client);
         let is_slow = |took: Duration| took >= slow;
         let code = status.map_or(0, |status| status.as_u16());
-        if is_own || code >= 500 || upstream.is_some_and(is_slow) {
+        if reason == Some(Reason::Overloaded) {
+            // Clients can make as many of these as they like, too.
+            Self::Refused
+        } else if is_own || code >= 500 || upstream.is_some_and(is_slow) {
             Self::Failed
         } else if reason.is_some() || code >= 400 || is_slow(took) {
             Self::Refused
@@ -77,6 +80,8 @@ mod tests {
         assert_eq!(class(0, gone, short, none), Class::Refused);
         assert_eq!(class(500, None, short, none), Class::Failed);
         assert_eq!(class(200, None, second, Some(second)), Class::Failed);
+        let too_many = Some(Reason::Overloaded);
+        assert_eq!(class(503, too_many, short, none), Class::Refused);
         let cut = Some(Reason::UpstreamTruncated);
         assert_eq!(class(200, cut, short, none), Class::Failed);
         for class in Class::ALL {

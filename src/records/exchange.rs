@@ -16,6 +16,7 @@ use crate::conn::Conn;
 use crate::failure::Reason;
 use crate::http::RequestProgress;
 use crate::phase::Phase;
+use crate::places::Place;
 use crate::upstream::Target;
 
 /// An exchange in progress.
@@ -45,6 +46,8 @@ pub(crate) struct Exchange {
     pub(super) first_byte: Option<Instant>,
     progress: Rc<RequestProgress>,
     outcome: Outcome,
+    /// Its place among the requests in flight.
+    place: Option<Place>,
     /// Where it stands among those in flight.
     key: usize,
 }
@@ -93,6 +96,7 @@ impl Exchange {
             first_byte: None,
             progress,
             outcome: Outcome::Open,
+            place: None,
             key,
         }
     }
@@ -171,9 +175,15 @@ impl Exchange {
     }
 
     /// From here on both sides speak another protocol.
-    pub(crate) fn is_tunnel(&self) {
+    pub(crate) fn is_tunnel(&mut self) {
+        self.place = None;
         let inflight = &self.conn.site.inflight;
         inflight.change(self.key, |open| open.is_tunnel = true);
+    }
+
+    /// It is one of the requests in flight, until it is over.
+    pub(crate) fn takes(&mut self, place: Place) {
+        self.place = Some(place);
     }
 
     pub(crate) fn bound_for(&mut self, target: &Arc<Target>) {

@@ -63,6 +63,7 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
         client,
         at,
         slot,
+        kind,
         is_own,
         is_unnamed,
     } = accepted;
@@ -90,7 +91,7 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
                     .map(|()| stream)
             }
             Ok(Shaken::Plain(stream)) => {
-                let plain = Accepted { stream, client, at, slot, is_own, is_unnamed };
+                let plain = Accepted { stream, client, at, slot, kind, is_own, is_unnamed };
                 return Some(Arrived::Plain(plain));
             }
             Ok(Shaken::Failed(error, stream)) => {
@@ -133,6 +134,7 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
         tenure,
         wire: stream.get_ref().0.gauge(),
         cut: Cell::new(None),
+        kind,
     };
     Some(Arrived::Secured(Secured {
         stream,

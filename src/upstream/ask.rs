@@ -70,7 +70,9 @@ pub(crate) async fn ask(
 ) -> Result<Answered, AskError> {
     let end = Instant::now() + limit;
     let request = request(&target.url, path)?;
-    let stream = connect(target, own, limit).await.map_err(AskError::Dial)?;
+    let stream = connect(target, own, limit, None)
+        .await
+        .map_err(AskError::Dial)?;
     let address = stream.address();
     // The connection is closed with the future that drives it.
     let answered = timeout_at(end, async {

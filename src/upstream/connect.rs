@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::dialer::Dialer;
@@ -42,7 +42,8 @@ pub(super) async fn dial(target: &Target, dialer: &Dialer) -> Result<Stream, Dia
     let give_up = Instant::now() + limits.connect_retry_for;
     let mut pause = FIRST_PAUSE;
     loop {
-        match connect(target, &dialer.own, limits.connect_timeout).await {
+        let every = Some(limits.resolve_every);
+        match connect(target, &dialer.own, limits.connect_timeout, every).await {
             Ok(stream) => return Ok(stream.at(place)),
             Err(error @ DialError::Refused(_)) if Instant::now() + pause < give_up => {
                 tracing::debug!(%error, target = %target.url, "trying again");
@@ -60,15 +61,16 @@ pub(crate) async fn probe(
     own: &OwnPorts,
     limit: Duration,
 ) -> Result<Option<SocketAddr>, DialError> {
-    let stream = connect(target, own, limit).await?;
+    let stream = connect(target, own, limit, None).await?;
     Ok(stream.address())
 }
 
-/// One attempt to connect.
+/// One attempt to connect. What a name stood for is good enough for `every`; without that it is asked about now.
 pub(super) async fn connect(
     target: &Target,
     own: &OwnPorts,
     limit: Duration,
+    every: Option<Duration>,
 ) -> Result<Stream, DialError> {
     let deadline = Instant::now() + limit;
     match target.url.endpoint() {
@@ -81,17 +83,24 @@ pub(super) async fn connect(
             Ok(stream)
         }
         Endpoint::Name(name, port) => {
-            let found = timeout_at(deadline, lookup_host((name.as_str(), *port))).await;
-            let addresses: Vec<_> = found
-                .map_err(|_| DialError::Timeout)?
-                .map_err(DialError::Unreachable)?
-                .collect();
+            let known = every.and_then(|every| target.names.last(name, *port, every));
+            let addresses = match known {
+                Some(known) => known,
+                None => timeout_at(deadline, target.names.ask(name, *port))
+                    .await
+                    .map_err(|_| DialError::Timeout)?
+                    .map_err(DialError::Unreachable)?,
+            };
             // What it stood for when it was configured is no promise (DNS rebinding).
             for address in &addresses {
                 refuse_address(address.ip())
                     .map_err(|(reason, why)| DialError::Forbidden(address.ip(), reason, why))?;
             }
-            first(&addresses, own, deadline).await
+            let connected = first(&addresses, own, deadline).await;
+            if connected.is_err() {
+                target.names.doubt();
+            }
+            connected
         }
         Endpoint::Unix(path) if own.contains_path(path) => Err(DialError::Loop),
         Endpoint::Unix(path) => match timeout(limit, UnixStream::connect(path)).await {
@@ -123,6 +132,7 @@ async fn first(
                 // Without it the last part of a request waits for an ACK. It fails only on a dead socket.
                 let _ = stream.set_nodelay(true);
                 Wire::keep_up(&stream);
+                Wire::ask_after(&stream);
                 return Ok(Stream::tcp(stream, *address));
             }
         }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::dialer::Place;
+use crate::places::Place;
 
 /// A connection that is open.
 #[derive(Debug)]

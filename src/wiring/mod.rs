@@ -11,6 +11,7 @@ mod status;
 mod targets;
 mod teller;
 mod tokens;
+mod upkeep;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -29,6 +30,7 @@ use crate::log_filter::LogFilter;
 use crate::logging::Logging;
 use crate::metrics::{Facts, Metrics};
 use crate::phase::Life;
+use crate::places::Places;
 use crate::records::{LogHandle, Policy, Ring, Roll};
 use crate::restrict::Restriction;
 use crate::upstream::{Dialer, Targets};
@@ -138,6 +140,7 @@ impl House {
             metrics: Arc::clone(&self.metrics),
             life: Arc::clone(&self.life),
             gate,
+            requests: Places::new(self.config.limits.capacity.requests),
             crowd: Crowd::new(self.config.limits.max_connections_per_client),
             handshakes: Arc::default(),
             generations,
@@ -212,6 +215,7 @@ fn facts(
         log_dropped: [dropped.success, dropped.error, dropped.audit],
         log_sampled_out: log.sampled_out(),
         upstream_open: dialer.open(),
+        panics: crate::panics::count(),
         started: Some(started),
         ..Facts::default()
     }

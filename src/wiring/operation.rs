@@ -16,7 +16,8 @@ impl Configuration for House {
             in_effect: InEffectView {
                 service_name: config.service_name.clone(),
                 workers: config.workers,
-                max_connections: config.limits.max_connections,
+                max_connections: config.limits.capacity.connections,
+                max_requests: config.limits.capacity.requests,
                 tls_min: match config.certificates.min {
                     MinVersion::Tls12 => "1.2",
                     MinVersion::Tls13 => "1.3",

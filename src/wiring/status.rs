@@ -1,13 +1,16 @@
 //! The sidecar at a glance: where it is in its life, and the numbers that matter.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use portcullis_admin::{
-    Caller, Certificates, Connections, Counts, Latency, Lifecycle, LogDropped, PhaseView,
-    RestrictionView, StatusView, UpstreamConnections,
+    Caller, Certificates, Connections, Counts, DrainView, Latency, Lifecycle, LogDropped,
+    PhaseView, RestrictionView, StatusView, UpstreamConnections,
 };
 
 use super::{House, certificates};
+use crate::census::Tally;
+use crate::drain::Drained;
 use crate::metrics::Totals;
 use crate::phase::Phase;
 use crate::restrict::Restriction;
@@ -37,7 +40,8 @@ impl Lifecycle for House {
             service: self.config.service_name.clone(),
             phase: self.life.phase().word(),
             ready: pending.is_empty(),
-            cut: self.life.cut(),
+            drain: self.drain_view(),
+            cut: self.life.drained().map(Drained::cut),
             pending,
             degraded,
             restrictions: self.restrictions.iter().map(restriction).collect(),
@@ -71,6 +75,23 @@ impl Lifecycle for House {
 }
 
 impl House {
+    fn drain_view(&self) -> Option<DrainView> {
+        let step = self.life.phase().step()?;
+        let left = self.life.cutting_at();
+        let left = left.map(|at| at.saturating_duration_since(Instant::now()));
+        let drained = self.life.drained();
+        let by_kind = |tally: &Tally| tally.each().collect::<BTreeMap<_, _>>();
+        Some(DrainView {
+            step,
+            seconds_left: match drained {
+                None => left.unwrap_or_default().as_secs(),
+                Some(_) => 0,
+            },
+            drained: drained.map(|drained| by_kind(&drained.ends.drained)),
+            cut: drained.map(|drained| by_kind(&drained.ends.cut)),
+        })
+    }
+
     fn counts(&self) -> Counts {
         let (totals, now) = self.metrics.totals();
         let failed = failed(&totals);

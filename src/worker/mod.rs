@@ -1,6 +1,7 @@
 //! A worker: a thread with one current-thread runtime that accepts from its clone of the listeners and owns its connections and
 //! its pool. Nothing on the request path waits for another thread.
 
+mod open;
 mod thread;
 
 use std::cell::{Cell, RefCell};
@@ -19,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::spawn_local;
 
+use crate::census::Book;
 use crate::config::Config;
 use crate::conn::{Conn, Site};
 use crate::connection;
@@ -28,10 +30,12 @@ use crate::http::Watch;
 use crate::listener::{Accepted, Gate, accept};
 use crate::metrics::Metrics;
 use crate::phase::{Life, Phase};
+use crate::places::{Place, Places};
 use crate::records::{self, Policy, Roll};
 use crate::tls;
 use crate::upstream::{Dialer, Multiplex, Pool, Target, Targets};
 
+use open::Open;
 pub(crate) use thread::{End, start};
 
 /// What all workers share: read-only, or atomic.
@@ -44,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) life: Arc<Life>,
     pub(crate) gate: Gate,
+    /// Requests in flight.
+    pub(crate) requests: Places,
     pub(crate) crowd: Crowd,
     /// Handshakes in progress.
     pub(crate) handshakes: Arc<AtomicUsize>,
@@ -89,7 +95,10 @@ pub(crate) struct Worker {
     pub(crate) site: Site,
     target: RefCell<Cache<Arc<ArcSwap<Target>>, Arc<Target>>>,
     gate: Gate,
+    requests: Places,
     open: Cell<usize>,
+    /// How its connections end, once the doors are closed.
+    book: Rc<Book>,
     /// Wakes idle connections when they are to close, and the worker when its last connection has.
     changed: Notify,
 }
@@ -104,6 +113,7 @@ impl Worker {
             metrics,
             life,
             gate,
+            requests,
             crowd,
             handshakes,
             generations: _,
@@ -123,7 +133,7 @@ impl Worker {
             pool: Pool::new(
                 config.limits.pool_idle,
                 config.header_case_kept,
-                config.limits.max_upstream / config.workers / 2,
+                config.limits.capacity.upstream / config.workers / 2,
             ),
             multiplex: Multiplex::default(),
             watch: Watch::new(&config.limits),
@@ -132,7 +142,9 @@ impl Worker {
             site,
             target: RefCell::new(Cache::new(targets.shared())),
             gate,
+            requests,
             open: Cell::new(0),
+            book: Rc::default(),
             changed: Notify::new(),
             config,
             certificates,
@@ -142,6 +154,11 @@ impl Worker {
     /// The target for a request that starts now.
     pub(crate) fn target(&self) -> Arc<Target> {
         Arc::clone(self.target.borrow_mut().load())
+    }
+
+    /// A place among the requests in flight, if there is one.
+    pub(crate) fn admit(&self) -> Option<Place> {
+        self.requests.take()
     }
 
     /// Answers tell clients to come back on a new connection.
@@ -196,10 +213,10 @@ impl Worker {
         accepted: Accepted,
         life: impl FnOnce(Accepted, Rc<Self>) -> F + 'static,
     ) {
-        let open = Open::new(self);
+        let open = Open::new(self, &accepted);
         // The future is made inside the task: made outside and moved in, the task would have room for it twice.
         spawn_local(async move {
-            let worker = Rc::clone(&open.0);
+            let worker = Rc::clone(&open.worker);
             life(accepted, worker).await;
         });
     }
@@ -233,6 +250,7 @@ impl Worker {
             let limit = self.config.limits.pool_idle;
             self.multiplex.sweep(limit, target);
             let idle = self.pool.len() + self.multiplex.idle();
+            self.site.meter.conns.is_alive();
             // A worker that is busy all the time does not sleep, and its last records would wait.
             records::hand_over();
             self.site
@@ -253,25 +271,6 @@ impl Worker {
     async fn until_empty(&self) {
         while self.open.get() > 0 {
             self.changed.notified().await;
-        }
-    }
-}
-
-/// Counts a connection of this worker for as long as it lives.
-struct Open(Rc<Worker>);
-
-impl Open {
-    fn new(worker: &Rc<Worker>) -> Self {
-        worker.open.set(worker.open.get() + 1);
-        Self(Rc::clone(worker))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
-        if self.0.open.get() == 0 {
-            self.0.changed.notify_waiters();
         }
     }
 }

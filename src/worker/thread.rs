@@ -9,11 +9,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_local;
 
 use super::{Doors, Shared, Worker};
+use crate::census::Ends;
 use crate::phase::Phase;
 use crate::records;
 
-/// How a worker ended: the number of connections it had to cut, or none when it failed.
-pub(crate) type End = Option<usize>;
+/// How a worker ended: what became of its connections, or none when it failed.
+pub(crate) type End = Option<Ends>;
 
 /// Starts a worker. When it has ended, however it did, it says so.
 ///
@@ -31,7 +32,7 @@ pub(crate) fn start(
             let mut farewell = Farewell { ended, end: None };
             records::batch();
             match live(shared, doors) {
-                Ok(cut) => farewell.end = Some(cut),
+                Ok(ends) => farewell.end = Some(ends),
                 Err(error) => tracing::error!(%error, number, "a worker failed"),
             }
         })
@@ -51,7 +52,7 @@ impl Drop for Farewell {
     }
 }
 
-fn live(shared: Shared, doors: Doors) -> io::Result<usize> {
+fn live(shared: Shared, doors: Doors) -> io::Result<Ends> {
     let runtime = Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -61,20 +62,22 @@ fn live(shared: Shared, doors: Doors) -> io::Result<usize> {
     let questions = shared.roll.enter();
     let worker = Worker::new(shared);
     let inflight = Rc::clone(&worker.site.inflight);
-    let cut = runtime.block_on(async {
+    let book = Rc::clone(&worker.book);
+    runtime.block_on(async {
         spawn_local(inflight.answer(questions));
         run(worker, doors, generations).await
-    });
+    })?;
     // Dropping the runtime drops what is left: each exchange in it leaves its record as cut.
+    book.begin_cutting();
     drop(runtime);
-    cut
+    Ok(book.ends())
 }
 
 async fn run(
     worker: Rc<Worker>,
     doors: Doors,
     generations: watch::Receiver<u64>,
-) -> io::Result<usize> {
+) -> io::Result<()> {
     let mut accepting = spawn_local(Rc::clone(&worker).accept(doors));
     let sweeping = spawn_local(Rc::clone(&worker).sweep());
     let watching = spawn_local(Rc::clone(&worker.watch).keep());
@@ -87,11 +90,12 @@ async fn run(
         ended = &mut accepting => ended.map_err(io::Error::other)??,
     }
     worker.changed.notify_waiters();
-    let cut = tokio::select! {
-        () = worker.until_empty() => 0,
-        () = worker.site.life.reached(Phase::Cutting) => worker.open.get(),
-    };
+    tokio::select! {
+        () = worker.until_empty() => {}
+        () = worker.site.life.reached(Phase::Cutting) => {}
+    }
     sweeping.abort();
+    worker.site.meter.conns.is_over();
     watching.abort();
-    Ok(cut)
+    Ok(())
 }

@@ -32,6 +32,8 @@ pub struct InEffectView {
     pub workers: usize,
     /// Client connections at once.
     pub max_connections: usize,
+    /// Requests in flight at once.
+    pub max_requests: usize,
     /// The lowest version of TLS.
     pub tls_min: &'static str,
     /// Where HTTPS is.

@@ -17,7 +17,7 @@ pub use certificates::{
 pub use configuration::{ConfigView, InEffectView, LogLevelView, OptionView};
 pub use inflight::{InflightEntry, InflightView};
 pub use status::{
-    Connections, Counts, Latency, LogDropped, PhaseView, RestrictionView, StatusView,
+    Connections, Counts, DrainView, Latency, LogDropped, PhaseView, RestrictionView, StatusView,
     UpstreamConnections,
 };
 pub use target::{CheckedView, Refusal, RollbackView, TargetChange, TargetView, TrialView};

@@ -18,6 +18,9 @@ pub struct StatusView {
     pub phase: &'static str,
     /// Whether `/readyz` says 200.
     pub ready: bool,
+    /// How far the drain is; absent before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainView>,
     /// Connections that had to be cut at the end of the drain; absent before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cut: Option<usize>,
@@ -40,6 +43,22 @@ pub struct StatusView {
     pub certificate: CertificateSummary,
     /// Counters and gauges.
     pub counts: Counts,
+}
+
+/// How far a drain is.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct DrainView {
+    /// `announcing` (not ready, still accepting), `finishing` (accepting no more), `cutting`, or `over`.
+    pub step: &'static str,
+    /// Until what is not finished is cut; 0 where that is over.
+    pub seconds_left: u64,
+    /// Connections that came to their own end since the doors were closed, by kind: `handshake`, `http1`, `http2`, `upgraded`;
+    /// absent until it is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drained: Option<BTreeMap<&'static str, usize>>,
+    /// Those that had to be cut; absent until it is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut: Option<BTreeMap<&'static str, usize>>,
 }
 
 /// Something that the process has given up.

@@ -85,6 +85,13 @@ pub(super) static OPTIONS: &[Opt] = &[
     ),
     opt(
         HEADING,
+        "resolve-every",
+        "DURATION",
+        Some("30s"),
+        "A target's name is resolved again after so long, and when it does not answer; its last good addresses stay while it cannot be",
+    ),
+    opt(
+        HEADING,
         "response-timeout",
         "DURATION",
         Some("60s"),
@@ -151,6 +158,13 @@ pub(super) static OPTIONS: &[Opt] = &[
         "max-connections",
         "N",
         Some("auto"),
-        "Client connections open at once; auto is the lesser of 10000 and what the file descriptor limit leaves",
+        "Client connections open at once; auto is the least of 10000, half of what the file descriptor limit leaves, and what the container's memory limit does",
+    ),
+    opt(
+        HEADING,
+        "max-requests",
+        "N",
+        Some("auto"),
+        "Requests in flight at once, over all connections; more are answered 503 with Retry-After; upgraded connections do not count; auto is the lesser of 10000 and what the container's memory limit leaves",
     ),
 ];

@@ -1,10 +1,13 @@
 //! What a target is: its URL, and what was learnt about it.
 
+mod names;
 mod url;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
+pub(crate) use names::Names;
 pub(crate) use url::{Endpoint, Protocol, TargetUrl};
 
 /// A target in force: its URL and what was learnt while using it.
@@ -18,6 +21,8 @@ pub(crate) struct Target {
     pub(crate) text: Box<str>,
     /// For `localhost`: which loopback answered last; [`NOBODY`] before the first has.
     winner: AtomicU8,
+    /// For a name: what it stands for.
+    pub(super) names: Arc<Names>,
     /// Only counted while it is on trial: it is the one thing about a target that all workers would write.
     tally: Option<Tally>,
 }
@@ -40,6 +45,7 @@ impl Target {
             text: url.to_string().into(),
             url,
             winner: AtomicU8::new(NOBODY),
+            names: Arc::default(),
             tally: None,
         }
     }
@@ -48,6 +54,7 @@ impl Target {
     pub(super) fn settled(&self) -> Self {
         Self {
             winner: AtomicU8::new(self.winner.load(Ordering::Relaxed)),
+            names: Arc::clone(&self.names),
             ..Self::new(self.number, self.url.clone())
         }
     }

@@ -178,6 +178,7 @@ fn facts_of(store: &Store, prefix: &str) -> Vec<PartFacts> {
             .map(|since| now.duration_since(since).unwrap_or_default()),
         is_not_shown: matches!(part.seen, Some(Confirmation::Differs(_))),
         is_mount_dead: part.dead_mount.is_some(),
+        is_watched: part.is_watched,
         reloads: [
             ("published", part.counts.published),
             ("failed", part.counts.failed),

@@ -1,9 +1,14 @@
-//! What the container may use: CPUs, file descriptors.
+//! What the container may use: CPUs, file descriptors, memory.
+
+mod capacity;
+mod memory;
 
 use std::fs;
 use std::thread::available_parallelism;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+pub(crate) use capacity::Capacity;
 
 /// One worker for each CPU the container may use: `available_parallelism` takes the affinity and the cgroup's quota
 /// (v1 and v2), but rounds the quota down; a quota of 1.5 CPUs is worth two workers.
@@ -33,28 +38,11 @@ fn quota() -> Option<f64> {
     )
 }
 
-/// The lesser of 10,000 and what the file descriptors leave: a request needs one for the client and one for the
-/// application, and some are kept for the admin plane, the log and certificates.
-pub(crate) fn max_connections() -> usize {
-    (descriptors() / 2).clamp(1, MOST)
-}
-
-/// What so many client connections leave of the file descriptors: a stream of HTTP/2 may need one of its own for the
-/// application. At least as many as half of them, should the number of clients be a wish rather than a limit.
-pub(crate) fn max_upstream(max_connections: usize) -> usize {
-    let descriptors = descriptors();
-    descriptors
-        .saturating_sub(max_connections)
-        .max(descriptors / 2)
-        .max(1)
-}
-
 /// File descriptors for the data path.
 fn descriptors() -> usize {
     let all = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
-    usize::try_from(all)
-        .unwrap_or(usize::MAX)
-        .saturating_sub(RESERVED)
+    let all = usize::try_from(all).unwrap_or(usize::MAX);
+    all - RESERVED.min(all / 2)
 }
 
 /// Raises the soft limit of file descriptors to the hard one. The soft default of 1024 exists for `select`, which is
@@ -73,5 +61,5 @@ pub(crate) fn raise_descriptor_limit() {
     }
 }
 
+/// For the planes, the log, certificates and what the process itself has open; half of them where there are few.
 const RESERVED: usize = 128;
-const MOST: usize = 10_000;

@@ -1,0 +1,36 @@
+//! A connection of a worker, counted for as long as it lives.
+
+use std::rc::Rc;
+
+use super::Worker;
+use crate::census::SharedKind;
+use crate::listener::Accepted;
+
+/// Counts a connection of this worker for as long as it lives.
+pub(super) struct Open {
+    pub(super) worker: Rc<Worker>,
+    kind: SharedKind,
+}
+
+impl Open {
+    pub(super) fn new(worker: &Rc<Worker>, accepted: &Accepted) -> Self {
+        worker.open.set(worker.open.get() + 1);
+        Self {
+            worker: Rc::clone(worker),
+            kind: Rc::clone(&accepted.kind),
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let worker = &self.worker;
+        if worker.is_closing() {
+            worker.book.ended(self.kind.get());
+        }
+        worker.open.set(worker.open.get() - 1);
+        if worker.open.get() == 0 {
+            worker.changed.notify_waiters();
+        }
+    }
+}
