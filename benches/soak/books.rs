@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::entry::Entry;
 use crate::plan::Plan;
 use crate::tally::Tally;
 use crate::verdict::{self, Outcome, Record};
@@ -28,24 +29,6 @@ pub(crate) struct Ledger {
     /// When each application last ended connections, and whether all of them.
     ended: [Option<Ended>; 2],
     pub(crate) tally: Tally,
-}
-
-/// One open request.
-pub(crate) struct Entry {
-    pub(crate) plan: Plan,
-    began: Instant,
-    /// The applications it may go to, as bits.
-    pub(crate) targets: u8,
-    /// The application has read its head.
-    pub(crate) is_at_app: bool,
-    /// The application was restarted while it worked on it.
-    pub(crate) is_killed: bool,
-    /// An unused connection was ended by the application meanwhile: what may not be sent again can have met that.
-    pub(crate) met_close: bool,
-    /// All connections were: it may have been on one of them, unread.
-    pub(crate) met_restart: bool,
-    outcome: Option<Outcome>,
-    record: Option<Record>,
 }
 
 struct Nameless {
@@ -79,17 +62,7 @@ impl Books {
         let mut ledger = self.lock();
         ledger.last += 1;
         let id = ledger.last;
-        let mut entry = Entry {
-            plan,
-            began: Instant::now(),
-            targets: ledger.in_force | ledger.coming,
-            is_at_app: false,
-            is_killed: false,
-            met_close: false,
-            met_restart: false,
-            outcome: None,
-            record: None,
-        };
+        let mut entry = Entry::new(plan, ledger.in_force | ledger.coming);
         // The sidecar may not have seen yet what happened a moment ago.
         for ended in ledger.ended.iter().flatten() {
             if ended.at.elapsed() < UNSEEN {
@@ -158,7 +131,7 @@ impl Books {
     /// The client at this port will leave one record without a number.
     pub(crate) fn expect_from(&self, port: u16) {
         let mut ledger = self.lock();
-        let nameless = ledger.nameless.entry(port).or_insert(Nameless {
+        let nameless = ledger.nameless.entry(port).or_insert_with(|| Nameless {
             due: 0,
             since: Instant::now(),
         });
@@ -209,6 +182,11 @@ impl Books {
 }
 
 impl Ledger {
+    /// How many are not judged yet.
+    pub(crate) fn open(&self) -> usize {
+        self.open.len()
+    }
+
     fn exchange(&mut self, value: &Value, line: &str) {
         self.tally.exchanges += 1;
         let Some(id) = number(value) else {
@@ -283,27 +261,6 @@ impl Ledger {
         };
         let what = format!("request {id}: {missing}\n    {}", entry.story());
         self.tally.violated(what);
-    }
-}
-
-impl Entry {
-    fn met(&mut self, is_restart: bool) {
-        self.met_close = true;
-        self.met_restart |= is_restart;
-    }
-
-    /// What is known of it, for whoever looks for the fault.
-    fn story(&self) -> String {
-        format!(
-            "{:?}, {} s ago, may go to {:#b}, seen by the application: {}, killed: {}, met a close: {}, a restart: {}",
-            self.plan,
-            self.began.elapsed().as_secs(),
-            self.targets,
-            self.is_at_app,
-            self.is_killed,
-            self.met_close,
-            self.met_restart
-        )
     }
 }
 

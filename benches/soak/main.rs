@@ -11,6 +11,7 @@ mod app;
 mod books;
 mod content;
 mod dial;
+mod entry;
 mod http1;
 mod http2;
 mod leavers;

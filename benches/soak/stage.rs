@@ -115,9 +115,13 @@ async fn load(world: &Arc<World>, rotation: Rotation, options: &Options) -> Vec<
     all.spawn(operator::moves(Arc::clone(world), seeds.fork()));
     all.spawn(rotation.run(Arc::clone(world), seeds.fork()));
     let samples = tokio::spawn(samples::take(Arc::clone(world)));
-    let end = Instant::now() + options.lasts;
+    let (end, mut told) = (Instant::now() + options.lasts, Instant::now());
     while Instant::now() < end && world.sidecar.has_ended().is_none() {
         sleep(Duration::from_millis(100)).await;
+        if told.elapsed() > A_MINUTE {
+            told = Instant::now();
+            tell(world);
+        }
     }
     world.is_over.store(true, Ordering::Relaxed);
     let are_over = async { while all.join_next().await.is_some() {} };
@@ -125,6 +129,16 @@ async fn load(world: &Arc<World>, rotation: Rotation, options: &Options) -> Vec<
         world.violated(format!("a client is not over {PATIENCE:?} after the load"));
     }
     samples.await.unwrap_or_default()
+}
+
+/// Who waits for hours wants to see that it lives.
+#[expect(clippy::print_stdout, reason = "it is for whoever waits")]
+fn tell(world: &World) {
+    let ledger = world.books.lock();
+    let (judged, open) = (ledger.tally.total(), ledger.open());
+    let (rss, _) = world.sidecar.size().unwrap_or_default();
+    let violations = ledger.tally.violation_count;
+    println!("{judged} requests judged, {open} open, {violations} violations, RSS {rss} KiB");
 }
 
 /// As many requests are counted as there are records, and none was dropped.
@@ -193,6 +207,7 @@ fn not_well(world: &World, what: &str) -> String {
     format!("{what}; its own log ends with\n    {}", last.join("\n    "))
 }
 
+const A_MINUTE: Duration = Duration::from_secs(60);
 /// After the start, before the baseline.
 const SETTLES: Duration = Duration::from_secs(1);
 /// For everybody to end, and for the sidecar.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::books::Entry;
+use crate::entry::Entry;
 use crate::plan::{Fate, Kind, Wire};
 
 /// How it ended for the client.

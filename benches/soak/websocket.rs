@@ -113,7 +113,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
         let most = if rng.u8(..4) == 0 { 16_000 } else { 200 };
         let message = Message::binary(content.next(rng.usize(1..most)).unwrap_or_default());
         socket.send(message.clone()).await?;
-        let back = socket.next().await.ok_or(Failure::ended())??;
+        let back = socket.next().await.ok_or_else(Failure::ended)??;
         if back != message {
             return Err(Failure::Wrong(format!("what came back is {back:?}")));
         }
@@ -123,8 +123,8 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
         return Ok(());
     }
     socket.close(None).await?;
-    let bye = socket.next().await.ok_or(Failure::ended())??;
-    bye.is_close().then_some(()).ok_or(Failure::ended())
+    let bye = socket.next().await.ok_or_else(Failure::ended)??;
+    bye.is_close().then_some(()).ok_or_else(Failure::ended)
 }
 
 fn app<B>(agreed: &Response<B>) -> Result<usize, Failure> {
