@@ -1,6 +1,6 @@
-"""End to end: what goes wrong around the sidecar. Files, clocks, descriptors, memory, threads, networks, resolvers and signals are
-broken on purpose, with strace, faketime, nftables, namespaces and limits of the system; here what the others stand on, files of
-certificates, and clocks. Each check has a sidecar of its own."""
+"""End to end: what goes wrong around the sidecar. Files, clocks, descriptors, memory, threads, networks, resolvers and
+signals are broken on purpose, with strace, faketime, nftables, namespaces and limits of the system; here what the
+others stand on, files of certificates, and clocks. Each check has a sidecar of its own."""
 
 import asyncio
 import collections
@@ -50,6 +50,19 @@ def without_capabilities():
     if os.geteuid() != 0:
         return ()
     return is_permitted("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--")
+
+
+# What a container's own cgroup says, version 1 and 2.
+SMALL = """
+mount -t tmpfs tmpfs /sys/fs/cgroup && mkdir /sys/fs/cgroup/memory &&
+echo 67108864 | tee /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes >/sys/fs/cgroup/memory/told &&
+exec "$@"
+"""
+
+
+def in_64_mebibytes():
+    """Starts something where it has so much memory, by what it is told."""
+    return is_permitted("unshare", "-m", "sh", "-c", SMALL, "sh")
 
 
 def traced(stage, name, *injections, on=()):

@@ -1,4 +1,5 @@
-"""End to end: an application that is not there, in all the ways in which it can be away. Each check has a sidecar of its own."""
+"""End to end: an application that is not there, in all the ways in which it can be away. Each check has a sidecar of
+its own."""
 
 import collections
 import contextlib

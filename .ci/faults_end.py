@@ -1,4 +1,5 @@
-"""End to end: the end and the beginning of the process, under load and at the wrong moment. Each check has a sidecar of its own."""
+"""End to end: the end and the beginning of the process, under load and at the wrong moment. Each check has a sidecar of
+its own."""
 
 import contextlib
 import os

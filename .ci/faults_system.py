@@ -1,5 +1,5 @@
-"""End to end: what the system does not give: descriptors, memory, CPU, parts of the kernel, a place to write to. Each check has a
-sidecar of its own."""
+"""End to end: what the system does not give: descriptors, memory, CPU, parts of the kernel, a place to write to. Each
+check has a sidecar of its own."""
 
 import collections
 import contextlib
@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from certificates import Mounted, running
-from faults import Held, ends, is_alive, is_permitted, pid_of, said, samples, traced
+from faults import Held, ends, in_64_mebibytes, is_alive, is_permitted, pid_of, said, samples, traced
 from limits import counted, is_answered_in_time, trusting
 from props import BINARY, Answer, Checks, Process, Skipped, expect, free_port, run, told, until
 from protocols import BOTH, body_of
@@ -122,13 +122,7 @@ def _(stage):
 
 @check("in a container of 64 MiB fewer than 10,000 connections are let in by default")
 def _(stage):
-    script = """
-mount -t tmpfs tmpfs /sys/fs/cgroup && mkdir /sys/fs/cgroup/memory &&
-echo 67108864 | tee /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes >/sys/fs/cgroup/memory/told &&
-exec "$@"
-"""
-    under = is_permitted("unshare", "-m", "sh", "-c", script, "sh")
-    with running(stage, "small", stage.public, under=under) as own:
+    with running(stage, "small", stage.public, under=in_64_mebibytes()) as own:
         most = own.plane("admin", "/config").json()["in_effect"]["max_connections"]
         if own.metric("process_max_fds") < 15_000:
             raise Skipped("the limit follows from file descriptors here")

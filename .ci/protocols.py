@@ -109,11 +109,11 @@ class Site:
 
 
 @contextlib.contextmanager
-def fronted(stage, name, page, *arguments):
+def fronted(stage, name, page, *arguments, **more):
     """An app of this page, and a sidecar in front of it."""
     app = Site(page)
     try:
-        with running(stage, name, stage.public, *arguments, target=app.url) as own:
+        with running(stage, name, stage.public, *arguments, target=app.url, **more) as own:
             yield own, app
     finally:
         app.server.shutdown()

@@ -346,6 +346,44 @@ async fn a_deleted_secret_changes_nothing_and_one_made_again_is_followed() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_gone_changes_nothing_is_told_once_and_measured() {
+    let app = hello("hi").await;
+    let ca = Ca::new();
+    let (old, new) = (ca.leaf(), ca.leaf());
+    let secret = Secret::empty();
+    let (certificate, key) = (secret.file("tls.crt"), secret.file("tls.key"));
+    fs::write(&certificate, &old.certificate).unwrap();
+    fs::write(&key, &old.key).unwrap();
+    let mut command = running();
+    command.arg("--target").arg(app.to_string());
+    command.arg("--cert-dir").arg(secret.path());
+    let sidecar = Sidecar::spawn(command, ca, old, secret).await;
+    sidecar.ready().await;
+    fs::remove_file(&key).unwrap();
+    let differs = async || {
+        let metrics = sidecar.probe("/metrics").await.text();
+        let sample = metrics
+            .lines()
+            .find(|line| line.starts_with("portcullis_certificate_disk_differs{"))?;
+        let seconds: f64 = sample.rsplit(' ').next()?.parse().ok()?;
+        (seconds > 0.0).then_some(())
+    };
+    eventually("the loss is measured", differs).await;
+    assert_eq!(sidecar.probe("/readyz").await.status, 200);
+    assert_eq!(Client::h1(&sidecar).get("/").await.status, 200);
+    let failed = "portcullis_certificate_reloads_total{result=\"failed\"}";
+    assert_eq!(sidecar.metric(failed).await, 1);
+    let log = sidecar.log();
+    let told = log
+        .lines()
+        .filter(|line| line.contains("tls.key") && line.contains("WARN"));
+    assert_eq!(told.count(), 1, "{log}");
+    fs::write(&certificate, &new.certificate).unwrap();
+    fs::write(&key, &new.key).unwrap();
+    sidecar.published(2).await;
+}
+
+#[tokio::test]
 async fn links_are_followed_to_where_the_files_are() {
     let app = hello("hi").await;
     let ca = Ca::new();

@@ -294,10 +294,16 @@ async fn a_bad_ca_bundle_or_crl_is_refused_and_the_old_trust_kept() {
     let stranger = Ca::named("client CA");
     let ended = ca.crl(&[], OffsetDateTime::now_utc() - Duration::hours(1));
     let half = &crl[..crl.len() / 2];
+    // One that is whole, and one that is none: half a trust is no trust.
+    let one_bad = format!(
+        "{}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        ca.pem
+    );
     for (bundle, list, reason) in [
         ("", &*crl, "empty_ca"),
         ("no PEM at all", &*crl, "empty_ca"),
         (&ca.pem[..ca.pem.len() / 2], &*crl, "malformed"),
+        (&*one_bad, &*crl, "malformed"),
         (&*ca.pem, "garbage", "malformed"),
         (&*ca.pem, "", "malformed"),
         (&*ca.pem, half, "malformed"),

@@ -297,3 +297,36 @@ async fn a_conversation_goes_on_word_by_word_and_a_client_that_leaves_is_noticed
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_conversation_goes_on_through_the_drain_to_its_end() {
+    let (address, _over) = application().await;
+    let limits = ["--drain-timeout", "1m"];
+    let sidecar = Sidecar::start(format!("h2c://{address}"), &limits).await;
+    let mut client = client(&sidecar).await;
+    let (say, words) = mpsc::unbounded_channel::<Bytes>();
+    let words = stream::unfold(words, |mut words| async {
+        Some((words.recv().await?, words))
+    });
+    let talk = client
+        .streaming(Request::new(words), path("Streaming"), Plain)
+        .await
+        .unwrap();
+    let mut replies = talk.into_inner();
+    say.send(word("before")).unwrap();
+    assert_eq!(replies.message().await.unwrap().unwrap(), "before");
+    sidecar.signal(rustix::process::Signal::TERM);
+    eventually("it finishes", async || {
+        sidecar
+            .log()
+            .contains("finishing what is in flight")
+            .then_some(())
+    })
+    .await;
+    say.send(word("after")).unwrap();
+    assert_eq!(replies.message().await.unwrap().unwrap(), "after");
+    drop(say);
+    assert!(replies.message().await.unwrap().is_none());
+    let ended = sidecar.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}

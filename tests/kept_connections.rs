@@ -204,3 +204,26 @@ async fn what_comes_behind_a_response_never_gets_into_the_next() {
         assert_eq!(connections.load(Ordering::Relaxed), 2, "{what}");
     }
 }
+
+#[tokio::test]
+async fn a_kept_connection_that_the_application_resets_costs_no_request() {
+    let (app, connections) = counting(|mut talk, number| async move {
+        while talk.head().await?.is_some() {
+            talk.answer("200 OK", b"x").await?;
+            if number == 1 {
+                // Idle, and reset.
+                talk.stream.set_zero_linger()?;
+                return Ok(());
+            }
+        }
+        Ok(())
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &["--workers", "1"]).await;
+    let client = Client::h1(&sidecar);
+    assert_eq!(client.get("/first").await.status, 200);
+    for number in 0..3 {
+        assert_eq!(client.get(&format!("/{number}")).await.status, 200);
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 2);
+}

@@ -169,6 +169,27 @@ async fn a_response_that_stops_is_cut_and_the_application_is_blamed() {
 }
 
 #[tokio::test]
+async fn a_response_that_drips_is_as_long_as_it_takes() {
+    let app = App::scripted(|mut talk| async move {
+        talk.head().await?;
+        talk.say(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n")
+            .await?;
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            talk.say(b"x").await?;
+        }
+        Ok(())
+    })
+    .await;
+    // In all it takes twice as long as either.
+    let limits = ["--stall-timeout", "500ms", "--response-timeout", "500ms"];
+    let sidecar = Sidecar::start(&app, &limits).await;
+    let answer = Client::h1(&sidecar).get("/").await;
+    assert_eq!((answer.status, answer.text().len()), (200, 20));
+    assert_eq!(sidecar.exchange("/").await["reason"], "");
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_read_is_cut_and_lets_go_of_the_application() {
     let (app, mut ended) = endless().await;
     let sidecar = Sidecar::start(&app, &["--stall-timeout", "500ms"]).await;

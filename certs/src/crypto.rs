@@ -13,9 +13,15 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 ///
 /// Its default groups offer the post-quantum hybrid X25519MLKEM768. A rustls server follows the client's order of
 /// groups, so the hybrid is used by every client that prefers it. Suites and groups are those of Mozilla's *intermediate*
-/// profile (and, with TLS 1.3 alone, of *modern*).
+/// profile (and, with TLS 1.3 alone, of *modern*), the cheapest of the equally strong first: a server's order counts.
 pub fn provider() -> Arc<CryptoProvider> {
-    Arc::new(crypto::aws_lc_rs::default_provider())
+    let mut provider = crypto::aws_lc_rs::default_provider();
+    // The sort is stable: what is not said here stays in rustls' order.
+    provider.cipher_suites.sort_by_key(|suite| {
+        let name = suite.suite().as_str().unwrap_or_default();
+        !name.contains("AES_128_GCM")
+    });
+    Arc::new(provider)
 }
 
 /// A key that can sign. It is borrowed, so that its owner can wipe it.

@@ -81,6 +81,8 @@ impl Policy {
         // Tickets only: the default cache is one mutex that all workers would share.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Arc::new(Tickets::new(&self.tickets, fingerprint, verifier.clone()));
+        // All suites are equally strong; scanners take it for a fault all the same when clients choose.
+        config.ignore_client_order = true;
         // rustls sends two by default; one is what a client uses, and each costs a seal and bytes on the wire.
         config.send_tls13_tickets = 1;
         Ok(Made {

@@ -124,8 +124,8 @@ impl fmt::Display for Bound {
 const OF_ITS_OWN: u64 = 32 << 20;
 /// An idle connection takes about 10 KiB, one in its handshake about 30 KiB.
 const A_CONNECTION: u64 = 32 << 10;
-/// A response whose client does not read takes from 34 KiB (HTTP/2 with a shut window) to about 220 KiB (HTTP/1).
-const A_REQUEST: u64 = 128 << 10;
+/// A response whose client does not read takes from 34 KiB (HTTP/2 with a shut window) to about 240 KiB (HTTP/1).
+const A_REQUEST: u64 = 256 << 10;
 const FEWEST_CONNECTIONS: usize = 64;
 const FEWEST_REQUESTS: usize = 32;
 const MOST: usize = 10_000;
@@ -152,11 +152,11 @@ mod tests {
         assert_eq!(hold(1 << 20, None, None), (10_000, 10_000, Bound::Enough));
         assert_eq!(hold(1000, None, None), (500, 10_000, Bound::Descriptors));
         let mebi = |count: u64| Some(count << 20);
-        assert_eq!(hold(1 << 20, mebi(64), None), (512, 128, Bound::Memory));
-        assert_eq!(hold(1 << 20, mebi(128), None), (1536, 384, Bound::Memory));
+        assert_eq!(hold(1 << 20, mebi(64), None), (512, 64, Bound::Memory));
+        assert_eq!(hold(1 << 20, mebi(128), None), (1536, 192, Bound::Memory));
         assert_eq!(
             hold(1 << 20, mebi(1024), None),
-            (10_000, 3968, Bound::Enough)
+            (10_000, 1984, Bound::Enough)
         );
         assert_eq!(hold(1 << 20, mebi(16), None), (64, 32, Bound::Memory));
     }
@@ -165,7 +165,7 @@ mod tests {
     fn a_wish_is_kept_as_far_as_there_are_descriptors() {
         assert_eq!(
             hold(1 << 20, Some(64 << 20), Some(5000)),
-            (5000, 128, Bound::Wish)
+            (5000, 64, Bound::Wish)
         );
         assert_eq!(
             hold(100, None, Some(1000)),

@@ -8,8 +8,9 @@ use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
 use super::certificates::PartFacts;
+use super::gauges::Gauges;
 use super::histogram::Exemplars;
-use super::meter::{Gauges, Meter, Totals};
+use super::meter::{Meter, Totals};
 use super::process;
 use super::snapshot::{Snapshot, unix};
 

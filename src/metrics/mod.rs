@@ -3,6 +3,7 @@
 
 mod certificates;
 mod expose;
+mod gauges;
 mod histogram;
 mod meter;
 mod process;
@@ -10,5 +11,5 @@ mod snapshot;
 
 pub(crate) use certificates::PartFacts;
 pub(crate) use expose::{Facts, Metrics};
-pub(crate) use meter::Counted;
+pub(crate) use gauges::Counted;
 pub(crate) use meter::{ExchangeFacts, HandshakeFacts, Meter, Totals};

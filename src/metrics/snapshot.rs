@@ -10,8 +10,9 @@ use prometheus_client::registry::Unit;
 
 use super::certificates;
 use super::expose::Facts;
+use super::gauges::Gauges;
 use super::histogram::{BUCKETS, Histogram};
-use super::meter::{Gauges, METHODS, Totals};
+use super::meter::{METHODS, Totals};
 use crate::failure::Reason;
 
 /// The sums of one scrape.
