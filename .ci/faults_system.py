@@ -217,6 +217,21 @@ def _(stage):
     return f"{len(lacking)} calls unknown, made {injected} times; {len(refused)} not permitted"
 
 
+@check("when the kernel forgets what it has cached, the sidecar still reads what it needs of itself under Landlock")
+def _(stage):
+    forget = Path("/proc/sys/vm/drop_caches")
+    if not os.access(forget, os.W_OK):
+        raise Skipped("caches cannot be dropped here")
+    with running(stage, "forgotten", stage.public, target=stage.second.url) as own:
+        expect(own.metric("process_open_fds") > 0, "before")
+        # A folder of /proc that nobody holds gets another inode when it is looked at again.
+        for what in ("2", "3"):
+            forget.write_text(what)
+        expect(own.metric("process_open_fds") > 0, "nothing is read of /proc/self any more")
+        own.sidecar.signal(signal.SIGHUP)
+        until(5, "it has looked", lambda: "portcullis_plaintext_bypass 1" in own.plane("probe", "/metrics").body)
+
+
 def goes_on(own):
     """It does what it is there for, and ends as it should."""
     for option in BOTH:

@@ -13,7 +13,7 @@ import time
 from certificates import running
 from faults import Held, in_64_mebibytes, is_alive
 from limits import counted, is_answered_in_time, trusting
-from props import Checks, expect, from_debian, run, told, until
+from props import BINARY, Checks, expect, from_debian, run, told, until
 from protocols import fronted
 from records import in_memory
 
@@ -70,6 +70,8 @@ def half_of(port, number):
 @check("in 64 MiB handshakes in a flood, idle connections and readers who do not read stay under the limit; others go on")
 def _(stage):
     under = in_64_mebibytes()
+    said = run(*under, BINARY, "check").stdout
+    expect("512 connections of clients" in said and "a memory limit of 64 MiB" in said, said)
     context = trusting(stage)
 
     def page(ask):

@@ -16,7 +16,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::census::Kind;
+use crate::census::Presence;
 use crate::config::{self, Config};
 use crate::conn::{Conn, Site, TlsFacts};
 use crate::metrics::{ExchangeFacts, Metrics};
@@ -88,7 +88,7 @@ impl Bench {
             tenure: Tenure::default(),
             wire: Gauge::default(),
             cut: Cell::new(None),
-            kind: Rc::new(Cell::new(Kind::Http1)),
+            presence: Presence::new(),
         };
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_static("shop.example:8443"));

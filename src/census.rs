@@ -18,8 +18,31 @@ pub(crate) enum Kind {
     Upgraded,
 }
 
-/// The kind of one connection, known to whoever counts it and to whoever changes it.
-pub(crate) type SharedKind = Rc<Cell<Kind>>;
+/// What is known of one connection to whoever counts it, and told by whoever serves it.
+#[derive(Debug)]
+pub(crate) struct Presence {
+    kind: Cell<Kind>,
+    was_cut: Cell<bool>,
+}
+
+impl Presence {
+    pub(crate) fn new() -> Rc<Self> {
+        Rc::new(Self {
+            kind: Cell::new(Kind::Handshake),
+            was_cut: Cell::new(false),
+        })
+    }
+
+    /// From now on it is one of these.
+    pub(crate) fn becomes(&self, kind: Kind) {
+        self.kind.set(kind);
+    }
+
+    /// Something on it was not let come to its own end.
+    pub(crate) fn was_cut(&self) {
+        self.was_cut.set(true);
+    }
+}
 
 /// Connections by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,9 +66,10 @@ pub(crate) struct Book {
 
 impl Book {
     /// A connection has ended.
-    pub(crate) fn ended(&self, kind: Kind) {
+    pub(crate) fn ended(&self, one: &Presence) {
+        let kind = one.kind.get();
         let mut ends = self.ends.get();
-        let tally = if self.is_cutting.get() {
+        let tally = if self.is_cutting.get() || one.was_cut.get() {
             &mut ends.cut
         } else {
             &mut ends.drained

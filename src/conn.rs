@@ -10,7 +10,7 @@ use http::HeaderValue;
 use http::uri::Authority;
 use portcullis_certs::Generation;
 
-use crate::census::SharedKind;
+use crate::census::Presence;
 use crate::failure::Reason;
 use crate::metrics::Meter;
 use crate::phase::Life;
@@ -57,7 +57,7 @@ pub(crate) struct Conn {
     /// Why it was cut, if it was.
     pub cut: Cell<Option<Reason>>,
     /// What it is counted as.
-    pub kind: SharedKind,
+    pub presence: Rc<Presence>,
 }
 
 /// A client with a verified certificate.

@@ -37,7 +37,7 @@ async fn serve_secured(secured: Secured, worker: Rc<Worker>) {
         slot: _slot,
     } = secured;
     let _open = Counted::new(&worker.site.meter.conns.open);
-    conn.kind.set(match protocol {
+    conn.presence.becomes(match protocol {
         Protocol::Http1 => Kind::Http1,
         Protocol::Http2 => Kind::Http2,
     });
@@ -81,11 +81,11 @@ async fn serve_plain(accepted: Accepted, worker: Rc<Worker>, door: Door) {
         client,
         is_unnamed,
         slot: _slot,
-        kind,
+        presence,
         ..
     } = accepted;
     let _open = Counted::new(&worker.site.meter.conns.open);
-    kind.set(Kind::Http1);
+    presence.becomes(Kind::Http1);
     let conn = Conn {
         site: worker.site.clone(),
         client,
@@ -97,7 +97,7 @@ async fn serve_plain(accepted: Accepted, worker: Rc<Worker>, door: Door) {
         tenure: Tenure::default(),
         wire: stream.gauge(),
         cut: Cell::default(),
-        kind,
+        presence,
     };
     let next = {
         let worker = Rc::clone(&worker);

@@ -1,6 +1,5 @@
 //! Binding, and an accept loop that cannot die.
 
-use std::cell::Cell;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
@@ -11,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
-use crate::census::{Kind, SharedKind};
+use crate::census::Presence;
 use crate::crowd::Seat;
 use crate::own_dials::OwnDials;
 use crate::places::{Place, Places};
@@ -25,7 +24,7 @@ pub(crate) struct Accepted {
     pub(crate) at: Instant,
     pub(crate) slot: Slot,
     /// What it is counted as.
-    pub(crate) kind: SharedKind,
+    pub(crate) presence: Rc<Presence>,
     /// It is the sidecar itself that looks at what it serves.
     pub(crate) is_own: bool,
     /// A load balancer has passed it on, and not said for whom.
@@ -171,7 +170,7 @@ pub(crate) async fn accept(
             client,
             at: Instant::now(),
             slot,
-            kind: Rc::new(Cell::new(Kind::Handshake)),
+            presence: Presence::new(),
             is_own,
             is_unnamed: false,
         });

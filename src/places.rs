@@ -29,9 +29,11 @@ impl Places {
 
     /// A place, if one is free.
     pub(crate) fn take(&self) -> Option<Place> {
-        let before = self.taken.fetch_add(1, Ordering::Relaxed);
-        let place = Place(Arc::clone(&self.taken));
-        (before < self.most).then_some(place)
+        let next = |taken| (taken < self.most).then_some(taken + 1);
+        let taken = self
+            .taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        taken.is_ok().then(|| Place(Arc::clone(&self.taken)))
     }
 }
 

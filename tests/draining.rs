@@ -4,7 +4,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::support::{App, Client, PATIENCE, Sidecar, eventually, h2_get, read_until, running};
 
@@ -104,7 +104,13 @@ async fn a_websocket_that_does_not_answer_the_close_frame_is_cut_before_the_dead
     assert_eq!(bye, BYE);
     let record = sidecar.exchange("/chat").await;
     assert_eq!(record["reason"], "drain_cut");
-    sidecar.ended().await;
+    let ended = sidecar.ended().await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("cut_by_kind=1 upgraded"),
+        "{}",
+        ended.stderr
+    );
 }
 
 #[tokio::test]
@@ -161,7 +167,7 @@ async fn slow() -> (Arc<Notify>, App) {
 
 #[tokio::test]
 async fn a_response_that_streams_goes_on_through_the_drain_to_its_end() {
-    let go_on = Arc::new(Notify::new());
+    let go_on = Arc::new(Semaphore::new(0));
     let script = Arc::clone(&go_on);
     let app = App::scripted(move |mut talk| {
         let go_on = Arc::clone(&script);
@@ -169,7 +175,7 @@ async fn a_response_that_streams_goes_on_through_the_drain_to_its_end() {
             talk.head().await?;
             talk.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
                 .await?;
-            go_on.notified().await;
+            go_on.acquire().await.unwrap().forget();
             talk.say(b"4\r\nrest\r\n0\r\n\r\n").await
         }
     })
@@ -188,8 +194,7 @@ async fn a_response_that_streams_goes_on_through_the_drain_to_its_end() {
     .await;
     sidecar.signal(Signal::TERM);
     finishing(&sidecar).await;
-    // Both wait.
-    go_on.notify_waiters();
+    go_on.add_permits(2);
     let mut rest = Vec::new();
     h1.read_to_end(&mut rest).await.unwrap();
     assert_eq!(rest, b"4\r\nrest\r\n0\r\n\r\n");

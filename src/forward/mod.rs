@@ -100,6 +100,10 @@ fn deliver(
     if is_endless(&source, &head.headers) {
         exchange.progress().exempt_request();
         exchange.progress().exempt_response();
+        // It gives its place back to those that come and go.
+        if let Some(place) = worker.let_last() {
+            exchange.takes(place);
+        }
     }
     exchange.respond(head.status);
     // The application's version is its own business; an old one must not cost the client its connection.

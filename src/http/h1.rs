@@ -70,7 +70,7 @@ where
             Ended::Close(mut back) => return close(back.stream()).await,
             Ended::Linger(mut back) => return Box::pin(linger(back.stream())).await,
             Ended::Upgraded(back, tunnel) => {
-                conn.kind.set(Kind::Upgraded);
+                conn.presence.becomes(Kind::Upgraded);
                 return Box::pin(tunnel.run(back.into_rewound())).await;
             }
             Ended::Cut => return,

@@ -103,4 +103,4 @@ impl<'a> Waiting<'a> {
 }
 
 /// For the first request on a connection that was made while the doors were being closed.
-const NEWCOMER: Duration = Duration::from_millis(500);
+const NEWCOMER: Duration = Duration::from_secs(1);

@@ -79,6 +79,13 @@ impl Metrics {
         (totals, gauges)
     }
 
+    /// Threads that stand still.
+    pub(crate) fn blocked(&self) -> usize {
+        let meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        let blocked = meters.iter().filter(|meter| meter.conns.is_blocked());
+        blocked.count()
+    }
+
     /// OpenMetrics 1.0.
     pub(crate) fn openmetrics(&self) -> String {
         let (samples, exemplars) = self.samples();

@@ -57,7 +57,7 @@ impl Conns {
         self.alive.store(0, Ordering::Relaxed);
     }
 
-    fn is_blocked(&self) -> bool {
+    pub(super) fn is_blocked(&self) -> bool {
         match self.alive.load(Ordering::Relaxed) {
             0 => false,
             at => now().saturating_sub(at) >= BLOCKED,

@@ -2,6 +2,7 @@
 //! userspace-api/landlock). Best effort: an older kernel enforces what it knows of it.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use ::landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, LandlockStatus, NetPort, PathBeneath, PathFd,
@@ -33,6 +34,11 @@ impl Plan {
         }
     }
 
+    /// Whether everything is allowed, because what is needed can only be found at the root.
+    fn is_wide(&self) -> bool {
+        self.files.iter().any(|rule| rule.path == Path::new("/"))
+    }
+
     pub(crate) fn apply(&self) -> Restriction {
         match self.enforce() {
             Ok(status) => self.told(&status),
@@ -50,6 +56,7 @@ impl Plan {
             ruleset = ruleset.handle_access(AccessNet::ConnectTcp)?;
         }
         let mut created = ruleset.create()?.no_new_privs(false);
+        let mut held = Vec::new();
         for rule in &self.files {
             // What went away meanwhile cannot be allowed.
             let Ok(path) = PathFd::new(&rule.path) else {
@@ -57,8 +64,11 @@ impl Plan {
             };
             let is_file = rule.path.is_file();
             let access = rights(rule.usage, is_file);
-            created = created.add_rule(PathBeneath::new(path, access))?;
+            created = created.add_rule(PathBeneath::new(&path, access))?;
+            held.push(path);
         }
+        // A rule is about an inode, and procfs makes a new one for a folder that nobody holds.
+        let _ = HELD.set(held);
         // Nobody listens any more; the sidecar's looks at itself bind a port that the system picks.
         created = created.add_rule(NetPort::new(0, AccessNet::BindTcp))?;
         for port in self.connect.iter().flatten() {
@@ -83,6 +93,9 @@ impl Plan {
             "files by a list, no listener at a port of choice"
         };
         match status.ruleset {
+            RulesetStatus::FullyEnforced if self.is_wide() => {
+                Restriction::new(NAME, State::Partial, format!("{what} ({version}); {WIDE}"))
+            }
             RulesetStatus::FullyEnforced => {
                 Restriction::new(NAME, State::On, format!("{what} ({version})"))
             }
@@ -116,6 +129,10 @@ fn rights(usage: Use, is_file: bool) -> BitFlags<AccessFs> {
         Use::Remove => AccessFs::RemoveFile | AccessFs::RemoveDir | AccessFs::ReadDir,
     }
 }
+
+const WIDE: &str = "a folder at the root was not there yet, so the root itself is on the list; mount it before the start, or use one further down";
+/// For the life of the process.
+static HELD: OnceLock<Vec<PathFd>> = OnceLock::new();
 
 pub(super) const NAME: &str = "landlock";
 /// Linux 6.12. Of what came later nothing is needed.

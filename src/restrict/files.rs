@@ -80,6 +80,9 @@ fn secrets(config: &Config) -> Vec<PathBuf> {
 /// Where a file that is replaced may be read from: its folder and the folder that is in, because a folder may be replaced as a
 /// whole; by its name, and by where that leads now.
 fn homes(file: &Path) -> Vec<PathBuf> {
+    if file.parent() == Some(Path::new("/")) {
+        return existing(file).into_iter().collect();
+    }
     let mut homes: Vec<PathBuf> = folders(file)
         .map(|folder| match folder.parent() {
             // To grant the root would be to grant everything.
@@ -101,6 +104,9 @@ fn folders(file: &Path) -> impl Iterator<Item = PathBuf> {
         .parent()
         .and_then(|folder| std::fs::canonicalize(folder).ok());
     let named = absolute.parent().map(Path::to_owned);
+    // One that leads to what is not there yet, too.
+    let leads = || std::fs::read_link(&absolute).ok();
+    let real = real.or_else(|| Some(absolute.parent()?.join(leads()?)));
     let behind = real.and_then(|real| real.parent().map(Path::to_owned));
     [named, real_folder, behind].into_iter().flatten()
 }
@@ -189,8 +195,13 @@ mod tests {
     }
 
     #[test]
-    fn the_root_is_never_allowed_for_a_folder_that_is_there() {
-        let rules = of("--cert /etc/tls.crt --key /etc/tls.key --log-file /tmp/access.log");
+    fn the_root_is_never_allowed_for_what_is_there() {
+        let rules = of("--cert /etc/hosts --key /etc/passwd --log-file /tmp/access.log");
+        assert!(!rules.iter().any(|rule| rule.path == Path::new("/")));
+        // A file at the root is allowed alone.
+        let rules = of("--ticket-seed /proc");
+        assert!(has(&rules, Path::new("/proc"), Use::Read), "{rules:?}");
+        let rules = of("--log-file /tmp/access.log");
         assert!(!rules.iter().any(|rule| rule.path == Path::new("/")));
         assert!(has(&rules, Path::new("/tmp"), Use::Write), "{rules:?}");
         assert!(!has(&rules, Path::new("/etc/resolv.conf"), Use::Read));

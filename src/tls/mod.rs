@@ -63,7 +63,7 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
         client,
         at,
         slot,
-        kind,
+        presence,
         is_own,
         is_unnamed,
     } = accepted;
@@ -91,7 +91,7 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
                     .map(|()| stream)
             }
             Ok(Shaken::Plain(stream)) => {
-                let plain = Accepted { stream, client, at, slot, kind, is_own, is_unnamed };
+                let plain = Accepted { stream, client, at, slot, presence, is_own, is_unnamed };
                 return Some(Arrived::Plain(plain));
             }
             Ok(Shaken::Failed(error, stream)) => {
@@ -101,6 +101,7 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
             Err(_) => Err((Reason::HandshakeTimeout, TOO_SLOW.to_owned())),
         },
         () = place.given_away() => Err((Reason::HandshakesFull, GAVE_WAY.to_owned())),
+        // No exchange is lost by that: it does not count as cut.
         () = worker.given_up() => Err((Reason::DrainCut, GIVEN_UP.to_owned())),
     };
     drop((handshaking, place));
@@ -134,7 +135,7 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
         tenure,
         wire: stream.get_ref().0.gauge(),
         cut: Cell::new(None),
-        kind,
+        presence,
     };
     Some(Arrived::Secured(Secured {
         stream,

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::dialer::Dialer;
 use super::stream::Stream;
-use super::target::{Endpoint, Target};
+use super::target::{Endpoint, Last, NameError, Target};
 use super::targets::{OwnPorts, refuse_address};
 use crate::failure::Reason;
 use crate::wire::Wire;
@@ -83,19 +83,7 @@ pub(super) async fn connect(
             Ok(stream)
         }
         Endpoint::Name(name, port) => {
-            let known = every.and_then(|every| target.names.last(name, *port, every));
-            let addresses = match known {
-                Some(known) => known,
-                None => timeout_at(deadline, target.names.ask(name, *port))
-                    .await
-                    .map_err(|_| DialError::Timeout)?
-                    .map_err(DialError::Unreachable)?,
-            };
-            // What it stood for when it was configured is no promise (DNS rebinding).
-            for address in &addresses {
-                refuse_address(address.ip())
-                    .map_err(|(reason, why)| DialError::Forbidden(address.ip(), reason, why))?;
-            }
+            let addresses = resolve(target, (name, *port), limit, every).await?;
             let connected = first(&addresses, own, deadline).await;
             if connected.is_err() {
                 target.names.doubt();
@@ -108,6 +96,37 @@ pub(super) async fn connect(
             Ok(Err(error)) => Err(sort(error)),
             Ok(Ok(stream)) => Ok(Stream::unix(stream)),
         },
+    }
+}
+
+/// What a name stands for: known, or asked for now, where half of the time is left for the connection.
+async fn resolve(
+    target: &Target,
+    (name, port): (&str, u16),
+    limit: Duration,
+    every: Option<Duration>,
+) -> Result<Vec<SocketAddr>, DialError> {
+    let names = &target.names;
+    let last = every.map_or(Last::Unknown, |every| {
+        names.last(name, port, every, refuse_address)
+    });
+    let (limit, fallback) = match last {
+        Last::Good(known) => return Ok(known),
+        Last::Doubted(known) => (limit / 2, Some(known)),
+        Last::Unknown => (limit, None),
+    };
+    let asked = timeout(limit, names.ask(name, port, refuse_address)).await;
+    let found = match asked {
+        Err(_) => Err(DialError::Timeout),
+        Ok(Err(NameError::Unresolved(error))) => Err(DialError::Unreachable(error)),
+        Ok(Err(NameError::Forbidden(ip, reason, why))) => {
+            Err(DialError::Forbidden(ip, reason, why))
+        }
+        Ok(Ok(found)) => Ok(found),
+    };
+    match (found, fallback) {
+        (Err(_), Some(known)) => Ok(known),
+        (found, _) => found,
     }
 }
 

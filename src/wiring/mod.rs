@@ -141,6 +141,7 @@ impl House {
             life: Arc::clone(&self.life),
             gate,
             requests: Places::new(self.config.limits.capacity.requests),
+            endless: Places::new(self.config.limits.capacity.connections),
             crowd: Crowd::new(self.config.limits.max_connections_per_client),
             handshakes: Arc::default(),
             generations,

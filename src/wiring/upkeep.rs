@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::House;
+use super::certificates::ADMIN_PLANE;
 
 impl House {
     /// Looks again and again, and tells what has become of it.
@@ -27,7 +28,7 @@ impl House {
                 );
             }
             ended = now;
-            let are_blocked = self.metrics.totals().1.blocked;
+            let are_blocked = self.metrics.blocked();
             if are_blocked > blocked {
                 tracing::error!(
                     workers = are_blocked,
@@ -41,24 +42,21 @@ impl House {
     }
 
     fn ended_certificates(&self) -> BTreeSet<String> {
-        let stores = [Some(&self.certificates), self.entry.certificates.as_ref()];
-        stores
-            .into_iter()
-            .flatten()
-            .flat_map(|store| ended(store))
-            .collect()
+        let mut all: BTreeSet<_> = ended(&self.certificates).collect();
+        let own = self.entry.certificates.iter();
+        all.extend(own.flat_map(|store| ended(store).map(|part| format!("{ADMIN_PLANE}{part}"))));
+        all
     }
 }
 
 /// The parts whose leaf's time is over.
-fn ended(store: &Store) -> Vec<String> {
+fn ended(store: &Store) -> impl Iterator<Item = String> + use<> {
     let now = OffsetDateTime::now_utc();
-    let accounts = store.accounts(now).into_iter();
-    let over = accounts.filter(|part| {
+    let over = store.accounts(now).into_iter().filter(move |part| {
         let leaf = part.served.as_ref().and_then(|bundle| bundle.chain.first());
         leaf.is_some_and(|leaf| leaf.not_after < now)
     });
-    over.map(|part| part.part.to_string()).collect()
+    over.map(|part| part.part.to_string())
 }
 
 const LOOK: Duration = Duration::from_secs(1);

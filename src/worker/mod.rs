@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) gate: Gate,
     /// Requests in flight.
     pub(crate) requests: Places,
+    /// Responses that may last for ever.
+    pub(crate) endless: Places,
     pub(crate) crowd: Crowd,
     /// Handshakes in progress.
     pub(crate) handshakes: Arc<AtomicUsize>,
@@ -96,6 +98,8 @@ pub(crate) struct Worker {
     target: RefCell<Cache<Arc<ArcSwap<Target>>, Arc<Target>>>,
     gate: Gate,
     requests: Places,
+    /// Event streams and RPCs, which last as long as connections do.
+    endless: Places,
     open: Cell<usize>,
     /// How its connections end, once the doors are closed.
     book: Rc<Book>,
@@ -114,6 +118,7 @@ impl Worker {
             life,
             gate,
             requests,
+            endless,
             crowd,
             handshakes,
             generations: _,
@@ -143,6 +148,7 @@ impl Worker {
             target: RefCell::new(Cache::new(targets.shared())),
             gate,
             requests,
+            endless,
             open: Cell::new(0),
             book: Rc::default(),
             changed: Notify::new(),
@@ -159,6 +165,11 @@ impl Worker {
     /// A place among the requests in flight, if there is one.
     pub(crate) fn admit(&self) -> Option<Place> {
         self.requests.take()
+    }
+
+    /// A place among the responses that may last for ever, if there is one.
+    pub(crate) fn let_last(&self) -> Option<Place> {
+        self.endless.take()
     }
 
     /// Answers tell clients to come back on a new connection.

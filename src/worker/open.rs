@@ -3,13 +3,13 @@
 use std::rc::Rc;
 
 use super::Worker;
-use crate::census::SharedKind;
+use crate::census::Presence;
 use crate::listener::Accepted;
 
 /// Counts a connection of this worker for as long as it lives.
 pub(super) struct Open {
     pub(super) worker: Rc<Worker>,
-    kind: SharedKind,
+    presence: Rc<Presence>,
 }
 
 impl Open {
@@ -17,7 +17,7 @@ impl Open {
         worker.open.set(worker.open.get() + 1);
         Self {
             worker: Rc::clone(worker),
-            kind: Rc::clone(&accepted.kind),
+            presence: Rc::clone(&accepted.presence),
         }
     }
 }
@@ -26,7 +26,7 @@ impl Drop for Open {
     fn drop(&mut self) {
         let worker = &self.worker;
         if worker.is_closing() {
-            worker.book.ended(self.kind.get());
+            worker.book.ended(&self.presence);
         }
         worker.open.set(worker.open.get() - 1);
         if worker.open.get() == 0 {

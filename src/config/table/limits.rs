@@ -165,6 +165,6 @@ pub(super) static OPTIONS: &[Opt] = &[
         "max-requests",
         "N",
         Some("auto"),
-        "Requests in flight at once, over all connections; more are answered 503 with Retry-After; upgraded connections do not count; auto is the lesser of 10000 and what the container's memory limit leaves",
+        "Requests in flight at once, over all connections; more are answered 503 with Retry-After; event streams and gRPC count only until their response has begun, upgraded connections not at all; auto is the lesser of 10000 and what the container's memory limit leaves",
     ),
 ];

@@ -20,7 +20,7 @@ pub(super) static OPTIONS: &[Opt] = &[
     switch(
         HEADING,
         "target-locked",
-        "The target stays as it is configured: the admin plane refuses to change it, and where the kernel can (Landlock), the process can connect to no other port",
+        "The target stays as it is configured: the admin plane refuses to change it, and where the kernel can (Landlock), the process makes TCP connections to no other port but its own (and 53, for a target with a name)",
     ),
     opt(
         HEADING,

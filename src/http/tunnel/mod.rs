@@ -99,8 +99,11 @@ impl Tunnel {
                     // Both have said that they will say no more (RFC 6455, section 7.1.1).
                     (up.read_whole, down.read_whole) = (true, true);
                     cx.waker().wake_by_ref();
-                } else if !down.read_whole && expired(&mut echo, ECHO, 0, cx) {
-                    return Poll::Ready(Some(Reason::DrainCut));
+                }
+                // Whoever has more to say then has had the time for it.
+                if expired(&mut echo, ECHO, 0, cx) {
+                    let is_told = up.is_closed() && down.is_over;
+                    return Poll::Ready((!is_told).then_some(Reason::DrainCut));
                 }
             }
             if downstream.poll_gone(cx).is_ready() {
@@ -127,7 +130,12 @@ impl Tunnel {
         }
         match ended {
             None => exchange.finish(),
-            Some(reason) => exchange.fail(reason),
+            Some(reason) => {
+                if reason == Reason::DrainCut {
+                    exchange.conn().presence.was_cut();
+                }
+                exchange.fail(reason);
+            }
         }
     }
 }

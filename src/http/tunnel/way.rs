@@ -94,7 +94,7 @@ impl Way {
     /// Takes the place of what is held, where it may.
     fn takes_leave(&mut self) -> bool {
         let is_between = self.frames.as_ref().is_some_and(Frames::is_between);
-        let now = self.goodbye == Goodbye::Due && is_between;
+        let now = self.goodbye == Goodbye::Due && is_between && !self.read_whole;
         if now {
             self.held = Bytes::from_static(GOING_AWAY);
             self.goodbye = Goodbye::Said;

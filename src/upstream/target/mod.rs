@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-pub(crate) use names::Names;
+pub(crate) use names::{Last, NameError, Names};
 pub(crate) use url::{Endpoint, Protocol, TargetUrl};
 
 /// A target in force: its URL and what was learnt while using it.
