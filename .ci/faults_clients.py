@@ -274,7 +274,7 @@ def linked(stage, name):
 def _(stage):
     size = 400 << 10
     body = body_of(stage, "narrow-body", size)
-    with linked(stage, "slow") as (pod, host, ip):
+    with linked(stage, "one-mbit") as (pod, host, ip):
         tc = from_debian(stage.folder, "iproute2", "tc")
         narrow = "qdisc add dev pod0 root tbf rate 1mbit burst 16kb latency 300ms"
         if (done := run(*pod.inside, tc, *narrow.split())).returncode != 0:
@@ -282,16 +282,16 @@ def _(stage):
         port = free_port()
         serve = ("-m", "http.server", port, "--bind", "127.0.0.1", "--directory", stage.folder)
         command = [*pod.inside, sys.executable, *serve]
-        app = Process("slow-app", command, {}, stage.folder)
+        app = Process("one-mbit-app", command, {}, stage.folder)
         flags = ("--stall-timeout", "3s", "--response-timeout", "3s", "--handshake-timeout", "5s")
         target = f"http://127.0.0.1:{port}"
-        with running(stage, "slow", stage.public, *flags, target=target, under=pod.inside) as own:
+        with running(stage, "one-mbit", stage.public, *flags, target=target, under=pod.inside) as own:
             until(10, "the app is up", lambda: asks(pod, own, path="/narrow-body").status == 200)
             before, began, most = memory_of(own), time.monotonic(), 0
             url = f"https://localhost:{own.port}/narrow-body"
             common = ("curl", "-sS", "--cacert", own.secret.ca, "--resolve", f"localhost:{own.port}:{ip}")
             clients = [
-                Process(f"slow-{option}", [*host.inside, *common, option, url], {}, stage.folder) for option in BOTH
+                Process(f"one-mbit-{option}", [*host.inside, *common, option, url], {}, stage.folder) for option in BOTH
             ]
             while any(client.child.poll() is None for client in clients):
                 most = max(most, memory_of(own))

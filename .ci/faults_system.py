@@ -311,7 +311,7 @@ def _(stage):
 
 @check("it runs as any user without capabilities on a root that is read only, with no /tmp, no home and no /etc/passwd")
 def _(stage):
-    root = stage.folder / "root"
+    root = stage.folder / "bare-root"
     root.mkdir()
     folders = [path for path in ("/usr", "/lib", "/lib64", "/bin") if Path(path).exists()]
     # As in an image made from scratch: what a dynamic binary needs, the Secret, and nothing that can be written.

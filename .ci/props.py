@@ -367,6 +367,9 @@ class Sidecar(Process):
     """`portcullis`, and what it says about itself."""
 
     def __init__(self, name, binary, arguments, env, folder):
+        # Another one of that name may have written there before.
+        before = folder / f"{name}.stderr"
+        self.skipped = before.stat().st_size if before.exists() else 0
         super().__init__(name, [binary, *arguments], env, folder)
         line = until(15, f"{name} says that it is listening", self.listening)
         self.address = dict(re.findall(r"\b(https|redirect|admin|probe)=(\S+)", line))
@@ -375,7 +378,7 @@ class Sidecar(Process):
     def listening(self):
         if self.child.poll() is not None:
             raise Ended(f"{self.name} ended with {self.child.returncode} before it was listening\n{self.tail()}")
-        lines = self.stderr.read_text(errors="replace").splitlines(keepends=True)
+        lines = self.stderr.read_bytes()[self.skipped:].decode(errors="replace").splitlines(keepends=True)
         return next((line for line in lines if "listening" in line and line.endswith("\n")), None)
 
     def port_of(self, listener):

@@ -154,6 +154,37 @@ async fn a_websocket_over_http2_is_bridged_to_an_application_of_http1() {
 }
 
 #[tokio::test]
+async fn a_websocket_over_http2_is_told_1001_in_the_drain_and_is_no_straggler() {
+    let sidecar = Sidecar::start(echo().await, &["--drain-timeout", "1m"]).await;
+    let mut h2 = hyper_h2(&sidecar).await;
+    let response = opens(&mut h2, "/chat").await;
+    let upgraded = hyper::upgrade::on(response).await.unwrap();
+    let stream = TokioIo::new(upgraded);
+    let mut socket = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
+    socket.send(Message::text("hello")).await.unwrap();
+    assert_eq!(
+        socket.next().await.unwrap().unwrap().to_text().unwrap(),
+        "hello"
+    );
+    sidecar.signal(rustix::process::Signal::TERM);
+    let bye = socket.next().await.unwrap().unwrap();
+    let Message::Close(Some(said)) = bye else {
+        panic!("{bye:?}");
+    };
+    assert_eq!(u16::from(said.code), 1001);
+    // The answer leaves when the socket is asked for more, which there is none of.
+    while let Some(Ok(_)) = socket.next().await {}
+    drop((socket, h2));
+    let ended = sidecar.ended().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("drained_by_kind=1 http2"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[tokio::test]
 async fn a_websocket_goes_to_an_application_of_http2_from_either_kind_of_client() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
