@@ -313,7 +313,7 @@ def _(stage):
         until(5, "it is blind", lambda: "polling every" in said(own))
 
         def watched(one):
-            return {line.rpartition(" ")[2] for line in samples(one, "portcullis_certificate_watched")}
+            return {line.rpartition(" ")[2] for line in samples(one, "certificate_watched")}
 
         until(5, "it says so", lambda: watched(own) == {"0.0"})
         until(5, "the other says so", lambda: watched(other) == {"1.0"})
