@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::Level;
 use tracing_subscriber::Layer;
@@ -98,11 +98,14 @@ impl Logging {
 
     /// Writes what is queued; waits a second at most.
     pub fn flush(self) {
-        let lost = self.records.flush(LAST_WRITE);
+        let end = Instant::now() + LAST_WRITE;
+        let lost = self.records.flush(LAST_WRITE.mul_f32(0.8));
         if lost > 0 {
             tracing::warn!(lost, "records were not written: nobody reads them");
         }
-        self.own.flush(LAST_WRITE / 4);
+        // What the records have left of it, which is most.
+        self.own
+            .flush(end.saturating_duration_since(Instant::now()));
     }
 }
 
@@ -141,4 +144,4 @@ fn dropped_lines(lost: Counts, write: Write<'_>) {
     write(format!("{lost} lines of this log were dropped because nobody read it\n").as_bytes());
 }
 
-const LAST_WRITE: Duration = Duration::from_millis(800);
+const LAST_WRITE: Duration = Duration::from_secs(1);
