@@ -9,7 +9,8 @@ use crate::listener::Accepted;
 /// Counts a connection of this worker for as long as it lives.
 pub(super) struct Open {
     pub(super) worker: Rc<Worker>,
-    presence: Rc<Presence>,
+    /// The sidecar's own look at itself is nobody's connection.
+    presence: Option<Rc<Presence>>,
 }
 
 impl Open {
@@ -17,7 +18,7 @@ impl Open {
         worker.open.set(worker.open.get() + 1);
         Self {
             worker: Rc::clone(worker),
-            presence: Rc::clone(&accepted.presence),
+            presence: (!accepted.is_own).then(|| Rc::clone(&accepted.presence)),
         }
     }
 }
@@ -25,8 +26,8 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         let worker = &self.worker;
-        if worker.is_closing() {
-            worker.book.ended(&self.presence);
+        if let (Some(presence), true) = (&self.presence, worker.is_closing()) {
+            worker.book.ended(presence);
         }
         worker.open.set(worker.open.get() - 1);
         if worker.open.get() == 0 {
