@@ -199,11 +199,7 @@ fn wish(text: &str) -> Result<Option<usize>, String> {
 }
 
 fn auto(text: &str, found: impl Fn() -> usize) -> Result<usize, String> {
-    if text == "auto" {
-        Ok(found())
-    } else {
-        parse::count(text).map_err(|error| format!("{error}, nor auto"))
-    }
+    Ok(wish(text)?.unwrap_or_else(found))
 }
 
 fn port(text: &str) -> Result<u16, String> {
