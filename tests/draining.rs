@@ -6,16 +6,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, Semaphore};
 
-use crate::support::{App, Client, PATIENCE, Sidecar, eventually, h2_get, read_until, running};
-
-/// Waits until it accepts no more.
-async fn finishing(sidecar: &Sidecar) {
-    eventually("it finishes", async || {
-        let log = sidecar.log();
-        log.contains("finishing what is in flight").then_some(())
-    })
-    .await;
-}
+use crate::support::{
+    App, Client, PATIENCE, Sidecar, eventually, h2_get, read_until, running, slow,
+};
 
 const AGREED: &[u8] =
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
@@ -50,7 +43,7 @@ async fn a_websocket_is_told_1001_between_two_frames_and_ends_in_order() {
     stream.write_all(ASKS).await.unwrap();
     read_until(&mut stream, b"\x81\x04ha").await.unwrap();
     sidecar.signal(Signal::TERM);
-    finishing(&sidecar).await;
+    sidecar.finishing().await;
     go_on.notify_one();
     let mut rest = [0; 6];
     stream.read_exact(&mut rest).await.unwrap();
@@ -115,7 +108,8 @@ async fn a_websocket_that_does_not_answer_the_close_frame_is_cut_before_the_dead
 
 #[tokio::test]
 async fn the_steps_of_a_drain_are_seen_in_the_status() {
-    let (go_on, app) = slow().await;
+    let go_on = Arc::new(Notify::new());
+    let app = slow(&go_on).await;
     let delays = ["--drain-delay", "2s", "--drain-timeout", "1h"];
     let sidecar = Sidecar::start(&app, &delays).await;
     assert_eq!(sidecar.admin("/status").await.json().get("drain"), None);
@@ -147,24 +141,6 @@ async fn the_steps_of_a_drain_are_seen_in_the_status() {
     assert_eq!(sidecar.ended().await.code, Some(0));
 }
 
-/// An application that answers when it is told to.
-async fn slow() -> (Arc<Notify>, App) {
-    let go_on = Arc::new(Notify::new());
-    let script = Arc::clone(&go_on);
-    let app = App::scripted(move |mut talk| {
-        let go_on = Arc::clone(&script);
-        async move {
-            while talk.head().await?.is_some() {
-                go_on.notified().await;
-                talk.answer("200 OK", b"x").await?;
-            }
-            Ok(())
-        }
-    })
-    .await;
-    (go_on, app)
-}
-
 #[tokio::test]
 async fn a_response_that_streams_goes_on_through_the_drain_to_its_end() {
     let go_on = Arc::new(Semaphore::new(0));
@@ -193,7 +169,7 @@ async fn a_response_that_streams_goes_on_through_the_drain_to_its_end() {
     })
     .await;
     sidecar.signal(Signal::TERM);
-    finishing(&sidecar).await;
+    sidecar.finishing().await;
     go_on.add_permits(2);
     let mut rest = Vec::new();
     h1.read_to_end(&mut rest).await.unwrap();
@@ -219,7 +195,7 @@ async fn who_was_let_in_before_the_door_closed_is_answered() {
         .unwrap();
     read_until(&mut used, b"hi").await.unwrap();
     sidecar.signal(Signal::TERM);
-    finishing(&sidecar).await;
+    sidecar.finishing().await;
     // One that has been used and is idle goes at once, one that is new has a moment.
     new.write_all(b"GET /new HTTP/1.1\r\nHost: a\r\n\r\n")
         .await

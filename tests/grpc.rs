@@ -259,6 +259,22 @@ async fn all_four_kinds_of_calls_go_through_with_metadata_and_status() {
     );
 }
 
+/// Opens a call in which both sides speak: what says a word, and the replies.
+async fn conversation(
+    sidecar: &Sidecar,
+) -> (mpsc::UnboundedSender<Bytes>, tonic::Streaming<Bytes>) {
+    let mut client = client(sidecar).await;
+    let (say, words) = mpsc::unbounded_channel::<Bytes>();
+    let words = stream::unfold(words, |mut words| async {
+        Some((words.recv().await?, words))
+    });
+    let talk = client
+        .streaming(Request::new(words), path("Streaming"), Plain)
+        .await
+        .unwrap();
+    (say, talk.into_inner())
+}
+
 #[tokio::test]
 async fn a_conversation_goes_on_word_by_word_and_a_client_that_leaves_is_noticed() {
     let (address, mut over) = application().await;
@@ -268,16 +284,7 @@ async fn a_conversation_goes_on_word_by_word_and_a_client_that_leaves_is_noticed
         &["--response-timeout", "100ms"],
     )
     .await;
-    let mut client = client(&sidecar).await;
-    let (say, words) = mpsc::unbounded_channel::<Bytes>();
-    let words = stream::unfold(words, |mut words| async {
-        Some((words.recv().await?, words))
-    });
-    let talk = client
-        .streaming(Request::new(words), path("Streaming"), Plain)
-        .await
-        .unwrap();
-    let mut replies = talk.into_inner();
+    let (say, mut replies) = conversation(&sidecar).await;
     for text in ["one", "two", "three"] {
         say.send(word(text)).unwrap();
         assert_eq!(replies.message().await.unwrap().unwrap(), text);
@@ -303,26 +310,11 @@ async fn a_conversation_goes_on_through_the_drain_to_its_end() {
     let (address, _over) = application().await;
     let limits = ["--drain-timeout", "1m"];
     let sidecar = Sidecar::start(format!("h2c://{address}"), &limits).await;
-    let mut client = client(&sidecar).await;
-    let (say, words) = mpsc::unbounded_channel::<Bytes>();
-    let words = stream::unfold(words, |mut words| async {
-        Some((words.recv().await?, words))
-    });
-    let talk = client
-        .streaming(Request::new(words), path("Streaming"), Plain)
-        .await
-        .unwrap();
-    let mut replies = talk.into_inner();
+    let (say, mut replies) = conversation(&sidecar).await;
     say.send(word("before")).unwrap();
     assert_eq!(replies.message().await.unwrap().unwrap(), "before");
     sidecar.signal(rustix::process::Signal::TERM);
-    eventually("it finishes", async || {
-        sidecar
-            .log()
-            .contains("finishing what is in flight")
-            .then_some(())
-    })
-    .await;
+    sidecar.finishing().await;
     say.send(word("after")).unwrap();
     assert_eq!(replies.message().await.unwrap().unwrap(), "after");
     drop(say);

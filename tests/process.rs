@@ -6,26 +6,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 
 use crate::support::{
-    App, Client, Ended, Secret, Sidecar, eventually, h2_get, hello, portcullis, read_answer,
+    Client, Ended, Secret, Sidecar, eventually, h2_get, hello, portcullis, read_answer, slow,
 };
-
-/// Answers `/slow` when told to.
-async fn slow(go_on: &Arc<Notify>) -> App {
-    let go_on = Arc::clone(go_on);
-    App::scripted(move |mut talk| {
-        let go_on = Arc::clone(&go_on);
-        async move {
-            while let Some(head) = talk.head().await? {
-                if head.contains("/slow") {
-                    go_on.notified().await;
-                }
-                talk.answer("200 OK", b"finished").await?;
-            }
-            Ok(())
-        }
-    })
-    .await
-}
 
 #[tokio::test]
 async fn on_sigterm_readiness_goes_and_requests_in_flight_finish() {
@@ -133,13 +115,7 @@ async fn a_second_signal_cuts_what_is_left_and_says_so() {
     })
     .await;
     sidecar.signal(Signal::TERM);
-    eventually("it finishes", async || {
-        sidecar
-            .log()
-            .contains("finishing what is in flight")
-            .then_some(())
-    })
-    .await;
+    sidecar.finishing().await;
     sidecar.signal(Signal::INT);
     let ended = sidecar.ended().await;
     assert_eq!(ended.code, Some(1));

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 
@@ -121,6 +122,24 @@ pub(crate) async fn hello(text: &'static str) -> App {
             talk.answer("200 OK", text.as_bytes()).await?;
         }
         Ok(())
+    })
+    .await
+}
+
+/// Answers each request; one for `/slow` when it is told to.
+pub(crate) async fn slow(go_on: &Arc<Notify>) -> App {
+    let go_on = Arc::clone(go_on);
+    App::scripted(move |mut talk| {
+        let go_on = Arc::clone(&go_on);
+        async move {
+            while let Some(head) = talk.head().await? {
+                if head.contains("/slow") {
+                    go_on.notified().await;
+                }
+                talk.answer("200 OK", b"finished").await?;
+            }
+            Ok(())
+        }
     })
     .await
 }

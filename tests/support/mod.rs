@@ -7,7 +7,7 @@ mod pki;
 mod sidecar;
 mod wait;
 
-pub(crate) use app::{App, Talk, hello};
+pub(crate) use app::{App, Talk, hello, slow};
 pub(crate) use client::{Answer, Client, H2, h2_get, read_answer, read_until, send};
 pub(crate) use pki::{Ca, Leaf, Secret, tomorrow};
 pub(crate) use sidecar::{Ended, Sidecar, portcullis, running};

@@ -210,6 +210,15 @@ impl Sidecar {
         self.stderr.lock().unwrap().join("\n")
     }
 
+    /// Waits until a drain accepts no more.
+    pub(crate) async fn finishing(&self) {
+        eventually("it finishes", async || {
+            let log = self.log();
+            log.contains("finishing what is in flight").then_some(())
+        })
+        .await;
+    }
+
     /// Waits for a record on stdout.
     pub(crate) async fn record(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         eventually(&format!("a record: {what}"), async || {
