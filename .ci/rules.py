@@ -1,0 +1,242 @@
+"""What schemas miss: rules for the objects of one manifest, seen together. `broken(documents, minor)` tells all that does
+not hold on Kubernetes 1.`minor`, as sentences."""
+
+import re
+
+SIDECAR = "portcullis"
+DRAIN_DELAY, DRAIN_TIMEOUT = 5, 20
+WORDS = {
+    "restartPolicy": {"Always", "OnFailure", "Never"},
+    "imagePullPolicy": {"Always", "IfNotPresent", "Never"},
+    "protocol": {"TCP", "UDP", "SCTP"},
+    "policyTypes": {"Ingress", "Egress"},
+    "whenUnsatisfiable": {"DoNotSchedule", "ScheduleAnyway"},
+    "externalTrafficPolicy": {"Cluster", "Local"},
+}
+SERVICE_TYPES = {"ClusterIP", "NodePort", "LoadBalancer"}
+# From these versions on, without a feature gate.
+NATIVE_SIDECARS, SLEEP_HANDLER = 29, 30
+NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+
+def broken(documents, minor):
+    told = []
+    for document in documents:
+        where = f"{document['kind']} {document['metadata']['name']}"
+        told += [f"{where}: {sentence}" for sentence in about(document, documents, minor)]
+    return told
+
+
+def about(document, documents, minor):
+    yield from words(document)
+    if not NAME.fullmatch(document["metadata"]["name"]):
+        yield "this is no name"
+    kind = document["kind"]
+    if pod := pod_of(document):
+        claims = [each["metadata"]["name"] for each in document["spec"].get("volumeClaimTemplates", [])]
+        yield from about_pod(pod, minor, claims)
+        if kind != "Pod":
+            yield from about_selector(document)
+    if kind == "Service":
+        yield from about_service(document, documents)
+    if kind == "NetworkPolicy":
+        yield from about_policy(document, documents)
+    if kind in ("PodDisruptionBudget", "NetworkPolicy", "PodMonitor"):
+        wanted = (document["spec"].get("selector") or document["spec"].get("podSelector"))["matchLabels"]
+        pods = [labels_of(each) for each in documents if pod_of(each) and not is_hook(each)]
+        if pods and not any(wanted.items() <= labels.items() for labels in pods):
+            yield f"it means no pod: {wanted}"
+    if kind == "HorizontalPodAutoscaler":
+        target = document["spec"]["scaleTargetRef"]
+        found = [each for each in documents if (each["kind"], each["metadata"]["name"]) == (target["kind"], target["name"])]
+        if not found or "replicas" in found[0]["spec"]:
+            yield f"{target} is not there, or has a number of replicas of its own"
+
+
+def words(part):
+    """Misspelt words, anywhere."""
+    if isinstance(part, list):
+        for each in part:
+            yield from words(each)
+    if isinstance(part, dict):
+        for key, value in part.items():
+            for word in value if isinstance(value, list) else [value]:
+                if key in WORDS and isinstance(word, str) and word not in WORDS[key]:
+                    yield f"{key}: {word}"
+            yield from words(value)
+
+
+def is_hook(document):
+    return "helm.sh/hook" in document["metadata"].get("annotations", {})
+
+
+def pod_of(document):
+    """The pod that this object is or makes."""
+    spec = document.get("spec", {})
+    return spec if document["kind"] == "Pod" else spec.get("template", {}).get("spec")
+
+
+def labels_of(document):
+    made = document if document["kind"] == "Pod" else document["spec"]["template"]
+    return made["metadata"].get("labels", {})
+
+
+def about_selector(document):
+    wanted = document["spec"]["selector"]["matchLabels"]
+    if not wanted.items() <= labels_of(document).items():
+        yield f"its selector {wanted} does not match its own pods"
+    if any("version" in key or "chart" in key for key in wanted):
+        yield f"its selector changes with a version, and is immutable: {wanted}"
+
+
+def sidecar_of(pod):
+    containers = [*pod.get("initContainers", []), *pod["containers"]]
+    return next((each for each in containers if each["name"] == SIDECAR), None)
+
+
+def settings(container):
+    return {each["name"]: each.get("value") for each in container.get("env", [])}
+
+
+def about_pod(pod, minor, claims):
+    containers = [*pod.get("initContainers", []), *pod["containers"]]
+    for container in containers:
+        yield from (f"container {container['name']}: {told}" for told in about_container(container, pod))
+    if pod.get("enableServiceLinks", True) or pod.get("automountServiceAccountToken", True):
+        yield "Service links or a token of the API server reach the containers"
+    volumes = claims + [each["name"] for each in pod.get("volumes", [])]
+    used = {mount["name"] for each in containers for mount in each.get("volumeMounts", [])}
+    if sorted(volumes) != sorted(used):
+        yield f"volumes {volumes}, of which {sorted(used)} are mounted"
+    if sidecar := sidecar_of(pod):
+        yield from about_sidecar(sidecar, pod, minor)
+        yield from about_end(sidecar, pod, minor)
+
+
+def about_container(container, pod):
+    own, of_pod = container.get("securityContext", {}), pod.get("securityContext", {})
+    both = {**of_pod, **own}
+    # Without a group of its own a user runs with group 0.
+    if not both.get("runAsUser") or not both.get("runAsGroup") or both.get("runAsNonRoot") is not True:
+        yield "user and group are not both set, or are root"
+    if both.get("seccompProfile", {}).get("type") != "RuntimeDefault":
+        yield "no seccomp profile"
+    if own.get("capabilities") != {"drop": ["ALL"]} or own.get("allowPrivilegeEscalation") is not False:
+        yield "capabilities, or a way to them"
+    if own.get("readOnlyRootFilesystem") is not True:
+        yield "its root can be written to"
+    for kind in ("ports", "env", "volumeMounts"):
+        names = [each.get("mountPath", each.get("name")) for each in container.get(kind, [])]
+        if len(names) != len(set(names)):
+            yield f"the same twice in {kind}"
+    if any("subPath" in mount or "subPathExpr" in mount for mount in container.get("volumeMounts", [])):
+        yield "a mount with subPath, which never changes"
+    for name in ("startupProbe", "livenessProbe", "readinessProbe"):
+        if "httpGet" in container.get(name, {}) and not isinstance(container[name]["httpGet"]["port"], int):
+            yield f"the port of {name} is a name"
+
+
+def about_sidecar(sidecar, pod, minor):
+    is_native = sidecar in pod.get("initContainers", [])
+    if is_native and (sidecar.get("restartPolicy") != "Always" or minor < NATIVE_SIDECARS):
+        yield "as an init container the sidecar must have restartPolicy: Always, and Kubernetes 1.29"
+    if not is_native and "restartPolicy" in sidecar:
+        yield "a container has no restartPolicy"
+    if is_native and any("restartPolicy" in each for each in pod["initContainers"][: pod["initContainers"].index(sidecar)]):
+        yield "another sidecar starts first"
+    scratch = {each["name"] for each in pod.get("volumes", []) if "emptyDir" in each}
+    if not all(mount.get("readOnly") or mount["name"] in scratch for mount in sidecar.get("volumeMounts", [])):
+        yield "the sidecar can write to what is mounted"
+    ports = {each["name"]: each["containerPort"] for each in sidecar["ports"]}
+    if not {"https", "probe"} <= set(ports) <= {"https", "probe", "redirect"}:
+        yield f"ports of the sidecar: {ports}"
+    asked = {name: sidecar.get(f"{name}Probe", {}).get("httpGet") for name in ("startup", "liveness", "readiness")}
+    wanted = {name: {"path": path, "port": ports["probe"]} for name, path in (
+        ("startup", "/livez"), ("liveness", "/livez"), ("readiness", "/readyz"))}
+    if asked != wanted:
+        yield f"the sidecar's probes ask {asked}"
+    for app in pod["containers"]:
+        for name in ("startupProbe", "livenessProbe", "readinessProbe"):
+            http = app.get(name, {}).get("httpGet", {}) if app is not sidecar else {}
+            # /app waits for the application for 5 s.
+            if http.get("path") == "/app" and (
+                    http["port"] != ports["probe"] or not settings(sidecar).get("PORTCULLIS_APP_HEALTH")
+                    or app[name].get("timeoutSeconds", 1) <= 5):
+                yield f"{name} of {app['name']} asks for what is not there, or not long enough"
+
+
+def seconds(text):
+    found = re.fullmatch(r"(\d+)s?", str(text))
+    return int(found[1]) if found else None
+
+
+def pre_stop_of(app):
+    """For how long this container is kept after the pod's end has begun, or None."""
+    hook = app.get("lifecycle", {}).get("preStop", {})
+    if "sleep" in hook:
+        return hook["sleep"]["seconds"]
+    command = hook.get("exec", {}).get("command", [])
+    return int(command[1]) if command[:1] == ["sleep"] else None
+
+
+def about_end(sidecar, pod, minor):
+    """The pod's end: who is there for how long."""
+    said, grace = settings(sidecar), pod.get("terminationGracePeriodSeconds", 30)
+    delay = seconds(said.get("PORTCULLIS_DRAIN_DELAY", DRAIN_DELAY))
+    drained = delay + seconds(said.get("PORTCULLIS_DRAIN_TIMEOUT", DRAIN_TIMEOUT)) + 1
+    if seconds(said.get("PORTCULLIS_GRACE_PERIOD")) != grace:
+        yield f"the sidecar is told of another grace period than {grace} s"
+    if grace < drained:
+        yield f"a drain takes {drained} s, and the pod has {grace}"
+    hook = sidecar.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command")
+    if sidecar in pod.get("initContainers", []) and hook != ["portcullis", "drain"]:
+        yield "a native sidecar hears of the end when the app has gone: it needs the preStop hook `portcullis drain`"
+    for app in (each for each in pod["containers"] if each is not sidecar):
+        stays = pre_stop_of(app)
+        if stays is not None and not delay <= stays < grace:
+            yield f"{app['name']} stays for {stays} s: at least {delay}, less than {grace}"
+        if "sleep" in app.get("lifecycle", {}).get("preStop", {}) and minor < SLEEP_HANDLER:
+            yield "the sleep handler is there from 1.30 on"
+    if not any(pre_stop_of(each) is not None or (each.get("lifecycle") or {}).get("preStop") for each in pod["containers"]
+               if each is not sidecar):
+        yield "no container waits for the drain"
+
+
+def ports_of(labels, documents):
+    """Ports by name of the sidecars in pods with these labels."""
+    for document in documents:
+        pod = pod_of(document)
+        if pod and labels.items() <= labels_of(document).items() and sidecar_of(pod):
+            return {each["name"]: each["containerPort"] for each in sidecar_of(pod)["ports"]}
+    return None
+
+
+def about_service(service, documents):
+    spec = service["spec"]
+    if spec.get("type", "ClusterIP") not in SERVICE_TYPES:
+        yield f"type {spec['type']}"
+    ports = ports_of(spec["selector"], documents)
+    if ports is None:
+        yield "it leads to no sidecar"
+        return
+    # By number: names of a native sidecar's ports are not found before 1.32 (kubernetes#127958).
+    opened = {ports["https"], ports.get("redirect")}
+    if not all(isinstance(each["targetPort"], int) and each["targetPort"] in opened for each in spec["ports"]):
+        yield f"it leads elsewhere than to the ports of TLS and redirect: {spec['ports']}"
+
+
+def about_policy(policy, documents):
+    ports = ports_of(policy["spec"]["podSelector"]["matchLabels"], documents)
+    if ports is None:
+        return
+    if policy["spec"].get("policyTypes") != ["Ingress"]:
+        yield "it is not about what comes in, or about more"
+    opened = {ports["https"], ports.get("redirect")}
+    for rule in policy["spec"].get("ingress", []):
+        numbers = {each["port"] for each in rule.get("ports", [])}
+        if not numbers:
+            yield "a rule opens all ports"
+        elif not numbers <= opened and not (numbers == {ports["probe"]} and rule.get("from")):
+            yield f"it opens {numbers} to {rule.get('from') or 'everybody'}"
+    if ports["https"] not in {each["port"] for rule in policy["spec"].get("ingress", []) for each in rule.get("ports", [])}:
+        yield "it closes the TLS port"

@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+"""The table of values in the chart's README, from their schema and their defaults: writes it anew when it is run."""
+
+import json
+import re
+from pathlib import Path
+
+import yaml
+
+CHART = Path(__file__).resolve().parent.parent / "helm/portcullis"
+MARKS = ("<!-- values: begin -->", "<!-- values: end -->")
+
+
+def tree(schema, before=""):
+    """Path and schema of every value, from the outside in."""
+    for name, part in schema.get("properties", {}).items():
+        yield before + name, part
+        yield from tree(part, f"{before}{name}.")
+        if isinstance(part.get("items"), dict):
+            yield from tree(part["items"], f"{before}{name}[].")
+
+
+def default_of(defaults, path):
+    found = defaults
+    for key in path.split("."):
+        if not isinstance(found, dict) or key not in found:
+            return ""
+        found = found[key]
+    text = json.dumps(found, separators=(", ", ": "))
+    return f"`{text}`" if len(text) <= 60 else "see values.yaml"
+
+
+def table():
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    rows = ["| value | default | |", "|---|---|---|"]
+    for path, part in tree(schema):
+        # Of what has parts of its own, the parts are what can be set; options are those of the sidecar.
+        if "properties" in part and path != "options" or path.startswith("options.") or "[]" in path:
+            continue
+        # What is another chart's or Helm's.
+        if path in ("global", "enabled"):
+            continue
+        said = re.sub(r"\s+", " ", part["description"]).replace("|", "\\|").replace("<", "\\<")
+        rows.append(f"| `{path}` | {default_of(defaults, path)} | {said} |")
+    return "\n".join(rows)
+
+
+def main():
+    readme = CHART / "README.md"
+    before, rest = readme.read_text().split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    readme.write_text(f"{before}{MARKS[0]}\n{table()}\n{MARKS[1]}{after}")
+
+
+if __name__ == "__main__":
+    main()
