@@ -49,6 +49,12 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Nothing is probed or read before the answer: who says nothing is not waited for as long as for a change.
+    pub(super) fn soon(self) -> Self {
+        let patience = PATIENCE;
+        Self { patience, ..self }
+    }
+
     /// Asks for another kind of answer.
     pub(super) fn accept(self, accept: &'static str) -> Self {
         Self { accept, ..self }

@@ -55,7 +55,8 @@ pub(super) async fn run(
     out: &mut impl Write,
 ) -> Result<(), Trouble> {
     let began = Instant::now();
-    let request = Request::change(Method::POST, "/drain");
+    // As a preStop hook it takes its time from the pod's end.
+    let request = Request::change(Method::POST, "/drain").soon();
     let asking = client::ask(errand.plane, &request);
     let said = match asked.wait {
         None => asking.await?,
@@ -264,6 +265,23 @@ mod tests {
             let (ended, _) = outcome("drain --wait --color never", answers).await;
             assert_eq!(ended, Err(Trouble::Negative("not so".to_owned())));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sidecar_that_says_nothing_does_not_hold_up_the_end_of_its_pod() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let plane = Plane::at(silent.local_addr().unwrap());
+        let errand = Errand {
+            plane: &plane,
+            output: Output::Json,
+        };
+        let trouble = run(errand, Asked { wait: None }, &mut Vec::new()).await;
+        let trouble = trouble.unwrap_err();
+        assert_eq!(trouble.code(), 4);
+        assert!(
+            trouble.to_string().ends_with("nothing for 5 s"),
+            "{trouble}"
+        );
     }
 
     #[test]
