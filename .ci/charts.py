@@ -270,7 +270,7 @@ def _(stage):
     notes = done.stdout.partition("NOTES:")[2]
     for words in (
         "create secret tls shop-portcullis-tls", "rollout status deployment/shop-portcullis",
-        "curl --cacert ca.crt --connect-to ::localhost:8443 https://shop-portcullis:8443/",
+        "curl --retry 5 --retry-all-errors --cacert ca.crt --connect-to ::localhost:8443 https://shop-portcullis:8443/",
         "exec deployment/shop-portcullis -c portcullis -- portcullis logs",
     ):
         expect(words in notes and len(notes.splitlines()) <= 16, f"{words!r} is not in", notes)

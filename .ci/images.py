@@ -57,6 +57,6 @@ def _(stage):
     expect(ours["Entrypoint"] == ["/usr/local/bin/portcullis"] and ours["Cmd"] == ["run"], ours)
     labels = ours["Labels"]
     expect(labels[f"{label}version"] == VERSION and labels[f"{label}licenses"] == "Apache-2.0", labels)
-    known = run("git", "cat-file", "-t", labels[f"{label}revision"], cwd=CHECKOUT)
+    known = run("git", "cat-file", "-t", labels[f"{label}revision"].removesuffix("-dirty"), cwd=CHECKOUT)
     expect(known.stdout.strip() == "commit" and labels[f"{label}created"].endswith("Z"), labels)
     expect(app["StopSignal"] == "SIGKILL" and "StopSignal" not in ours, ours, app)

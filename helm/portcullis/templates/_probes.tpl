@@ -15,7 +15,9 @@ There may be none: with app.healthPath "" and no handler of their own.
   {{- if or $probe.httpGet $probe.tcpSocket $probe.exec $probe.grpc -}}
     {{- $_ := set $probes (printf "%sProbe" $name) $probe -}}
   {{- else if and $probe $.Values.app.healthPath -}}
-    {{- $ask := dict "httpGet" (dict "path" "/app" "port" (int $.Values.ports.probe)) -}}
+    {{- /* Else an app that hangs would be kept for its preStop before it is started anew. */ -}}
+    {{- $ask := dict "httpGet" (dict "path" "/app" "port" (int $.Values.ports.probe))
+      "terminationGracePeriodSeconds" (add1 (int $.Values.app.shutdownSeconds)) -}}
     {{- $_ := set $probes (printf "%sProbe" $name) (merge dict $ask $probe) -}}
   {{- end -}}
 {{- end -}}

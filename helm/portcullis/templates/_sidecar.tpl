@@ -75,6 +75,8 @@ livenessProbe:
     path: /livez
     port: {{ int .Values.ports.probe }}
   timeoutSeconds: 5
+  # Who is killed for not being alive has no time to drain.
+  terminationGracePeriodSeconds: 5
 readinessProbe:
   httpGet:
     path: /readyz
@@ -196,7 +198,12 @@ volumeMounts:
   (list "PORTCULLIS_DRAIN_TIMEOUT" (printf "%ds" (int .Values.drain.timeoutSeconds)))
   (list "PORTCULLIS_GRACE_PERIOD" (printf "%ss" (include "portcullis.gracePeriodSeconds" .)))) -}}
 {{- $extra := dict -}}
-{{- range .Values.sidecar.extraEnv }}{{ $_ := set $extra .name true }}{{ end -}}
+{{- range .Values.sidecar.extraEnv -}}
+  {{- if has .name (list "PORTCULLIS_LISTEN" "PORTCULLIS_TARGET" "PORTCULLIS_SERVICE_NAME" "PORTCULLIS_CERT_DIR" "PORTCULLIS_ADMIN" "PORTCULLIS_PROBE" "PORTCULLIS_REDIRECT") -}}
+    {{- printf "sidecar.extraEnv has %s, which the chart sets itself: use its own value for it" .name | fail -}}
+  {{- end -}}
+  {{- $_ := set $extra .name true -}}
+{{- end -}}
 {{- range $env -}}
 {{- if hasKey $extra (first .) -}}
   {{- printf "sidecar.extraEnv has %s, which the chart sets itself: use its own value for it" (first .) | fail -}}
@@ -216,6 +223,12 @@ volumeMounts:
 {{- with .Values.clientAuth -}}
   {{- if and .exemptPaths (ne .mode "required") -}}
     {{- printf "clientAuth.exemptPaths goes with clientAuth.mode required, and it is %s: all paths are open without a certificate then" .mode | fail -}}
+  {{- end -}}
+  {{- range $name := list "ca" "crl" -}}
+    {{- $source := get $.Values.clientAuth $name -}}
+    {{- if and $source.secret $source.configMap -}}
+      {{- printf "clientAuth.%s is to come from a Secret and from a ConfigMap: name one of them" $name | fail -}}
+    {{- end -}}
   {{- end -}}
   {{- if ne .mode "off" -}}
     {{- $_ := set $options "allow-san" .allowSans -}}
@@ -251,5 +264,13 @@ volumeMounts:
     {{- printf "%s and %s are both %s, in one pod: change one of them" (get $taken $port) $name $port | fail -}}
   {{- end -}}
   {{- $_ := set $taken $port $name -}}
+{{- end -}}
+{{- with .Values.service -}}
+{{- if and (int $.Values.ports.redirect) (eq (int .port) (int .redirectPort)) -}}
+  {{- printf "service.port and service.redirectPort are both %d: change one of them, or set ports.redirect to 0" (int .port) | fail -}}
+{{- end -}}
+{{- if and .nodePort (eq (int .nodePort) (int .redirectNodePort)) -}}
+  {{- printf "service.nodePort and service.redirectNodePort are both %d: change one of them" (int .nodePort) | fail -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
