@@ -534,6 +534,10 @@ def _(stage):
         expect(operator(own).asks(*command).returncode == 0, command)
         own.sidecar.kill()
         expect(operator(own).asks(*command).returncode != 0, command)
+    # The key that its comments make can be read by the image's user, who is not who made it.
+    typed = "\n".join(re.findall(r"^# {3}((?:mkdir|openssl|chmod|  -addext) .*)$", path.read_text(), re.MULTILINE))
+    made = run("sh", "-euc", typed, cwd=stage.folder)
+    expect(made.returncode == 0 and (stage.folder / "examples/certs/tls.key").stat().st_mode & 0o004, typed, told(made))
     # Its own comments promise no file that is not there.
     for name in re.findall(r"context: (\S+)", path.read_text()):
         expect((path.parent / name).is_dir(), name)

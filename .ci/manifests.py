@@ -5,6 +5,8 @@ import copy
 import functools
 import json
 import shutil
+import tempfile
+from pathlib import Path
 
 import jsonschema
 import yaml
@@ -97,7 +99,8 @@ class Mounted:
     """Files of the right kind in place of what is mounted below /etc/portcullis."""
 
     def __init__(self, stage):
-        self.stage, self.folder = stage, stage.folder / "mounted"
+        # Each has a folder of its own: some are asked about at the same time.
+        self.stage, self.folder = stage, Path(tempfile.mkdtemp(dir=stage.folder))
 
     def at(self, option, text):
         """The value of an option, with other paths: each leads to a file or folder that is there."""
@@ -195,6 +198,8 @@ MISTAKES = (
     (lambda m: sidecar(m)["readinessProbe"]["httpGet"].update(path="/livez"), "probes ask"),
     (lambda m: app(m)["livenessProbe"]["httpGet"].update(port="probe"), "is a name"),
     (lambda m: app(m)["livenessProbe"].update(timeoutSeconds=1), "not long enough"),
+    (lambda m: app(m)["livenessProbe"].pop("terminationGracePeriodSeconds"), "app has its preStop before"),
+    (lambda m: sidecar(m)["livenessProbe"].pop("terminationGracePeriodSeconds"), "portcullis has its preStop before"),
     (lambda m: sidecar(m)["ports"].append({"name": "admin", "containerPort": 9901}), "ports of the sidecar"),
     (lambda m: spec(m).pop("enableServiceLinks"), "Service links"),
     (lambda m: spec(m).update(terminationGracePeriodSeconds=40), "told of another grace period"),

@@ -155,6 +155,13 @@ def about_sidecar(sidecar, pod, minor):
         ("startup", "/livez"), ("liveness", "/livez"), ("readiness", "/readyz"))}
     if asked != wanted:
         yield f"the sidecar's probes ask {asked}"
+    grace = pod.get("terminationGracePeriodSeconds", 30)
+    for each in (sidecar, *pod["containers"]):
+        # preStop is run then, too: what hangs would be kept for a whole drain. The sidecar's is short until it has started.
+        for name in ("livenessProbe",) if each is sidecar else ("startupProbe", "livenessProbe"):
+            probe = each.get(name, {})
+            if each.get("lifecycle") and "httpGet" in probe and probe.get("terminationGracePeriodSeconds", grace) >= grace:
+                yield f"{each['name']} has its preStop before it is started anew by {name}"
     for app in pod["containers"]:
         for name in ("startupProbe", "livenessProbe", "readinessProbe"):
             http = app.get(name, {}).get("httpGet", {}) if app is not sidecar else {}
