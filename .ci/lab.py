@@ -15,11 +15,10 @@ import tarfile
 import threading
 from pathlib import Path
 
-from props import CHECKOUT, Process, Skipped, expect, run, told, until
+from props import CHECKOUT, VERSION, Process, Skipped, expect, run, told, until
 
 RUST_IMAGE = re.search(r"^ARG RUST_IMAGE=(\S+)", (CHECKOUT / "Dockerfile").read_text(), re.MULTILINE)[1]
 NODE_IMAGE = re.search(r"^ARG NODE_IMAGE=(\S+)", (CHECKOUT / "examples/legacy-app/Dockerfile").read_text(), re.MULTILINE)[1]
-VERSION = re.search(r'^version = "(.+)"', (CHECKOUT / "Cargo.toml").read_text(), re.MULTILINE)[1]
 PORTCULLIS, LEGACY_APP = f"localhost/portcullis:{VERSION}", "localhost/legacy-app:1.0.0"
 DEBIAN = {"podman": "podman", "runc": "runc", "netavark": "netavark", "nft": "nftables", "ip": "iproute2", "make": "make"}
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")

@@ -153,16 +153,23 @@ def _(stage):
     return f"{len(names)} manifests"
 
 
-def spec(manifest):
-    return next(rules.pod_of(each) for each in manifest if each["kind"] == "Deployment")
-
-
-def deployment(manifest):
-    return next(each for each in manifest if each["kind"] == "Deployment")
+def one(manifest, kind):
+    """The only document of a kind."""
+    found = [document for document in manifest if document["kind"] == kind]
+    expect(len(found) == 1, f"{len(found)} of {kind}")
+    return found[0]
 
 
 def of_kind(manifest, kind):
-    return next(each for each in manifest if each["kind"] == kind)["spec"]
+    return one(manifest, kind)["spec"]
+
+
+def deployment(manifest):
+    return one(manifest, "Deployment")
+
+
+def spec(manifest):
+    return rules.pod_of(deployment(manifest))
 
 
 def sidecar(manifest):

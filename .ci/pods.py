@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import charts
 import rules
-from kubelet import Pod, changed, containers, leaf, one, policy
-from manifests import plain
+from kubelet import Pod, changed, containers, leaf, policy
+from manifests import one, plain
 from props import CLEAN, Answer, Authority, Checks, Process, expect, from_debian, run, told, until
 
 NAME = "shop.example"

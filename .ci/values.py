@@ -11,17 +11,17 @@ CHART = Path(__file__).resolve().parent.parent / "helm/portcullis"
 MARKS = ("<!-- values: begin -->", "<!-- values: end -->")
 
 
-def tree(schema, before=""):
+def tree(part_of, before=""):
     """Path and schema of every value, from the outside in."""
-    for name, part in schema.get("properties", {}).items():
+    for name, part in part_of.get("properties", {}).items():
         yield before + name, part
         yield from tree(part, f"{before}{name}.")
         if isinstance(part.get("items"), dict):
             yield from tree(part["items"], f"{before}{name}[].")
 
 
-def default_of(defaults, path):
-    found = defaults
+def default_of(values, path):
+    found = values
     for key in path.split("."):
         if not isinstance(found, dict) or key not in found:
             return ""
@@ -30,11 +30,18 @@ def default_of(defaults, path):
     return f"`{text}`" if len(text) <= 60 else "see values.yaml"
 
 
+def schema():
+    return json.loads((CHART / "values.schema.json").read_text())
+
+
+def defaults():
+    return yaml.safe_load((CHART / "values.yaml").read_text())
+
+
 def table():
-    schema = json.loads((CHART / "values.schema.json").read_text())
-    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    values = defaults()
     rows = ["| value | default | |", "|---|---|---|"]
-    for path, part in tree(schema):
+    for path, part in tree(schema()):
         # Of what has parts of its own, the parts are what can be set; options are those of the sidecar.
         if "properties" in part and path != "options" or path.startswith("options.") or "[]" in path:
             continue
@@ -42,7 +49,7 @@ def table():
         if path in ("global", "enabled"):
             continue
         said = re.sub(r"\s+", " ", part["description"]).replace("|", "\\|").replace("<", "\\<")
-        rows.append(f"| `{path}` | {default_of(defaults, path)} | {said} |")
+        rows.append(f"| `{path}` | {default_of(values, path)} | {said} |")
     return "\n".join(rows)
 
 

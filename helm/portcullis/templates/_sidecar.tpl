@@ -197,17 +197,14 @@ volumeMounts:
   (list "PORTCULLIS_DRAIN_DELAY" (printf "%ds" (int .Values.drain.delaySeconds)))
   (list "PORTCULLIS_DRAIN_TIMEOUT" (printf "%ds" (int .Values.drain.timeoutSeconds)))
   (list "PORTCULLIS_GRACE_PERIOD" (printf "%ss" (include "portcullis.gracePeriodSeconds" .)))) -}}
-{{- $extra := dict -}}
+{{- $owned := list "PORTCULLIS_LISTEN" "PORTCULLIS_TARGET" "PORTCULLIS_SERVICE_NAME" "PORTCULLIS_CERT_DIR" "PORTCULLIS_ADMIN" "PORTCULLIS_PROBE" "PORTCULLIS_REDIRECT" -}}
+{{- range $env }}{{ $owned = append $owned (first .) }}{{ end -}}
 {{- range .Values.sidecar.extraEnv -}}
-  {{- if has .name (list "PORTCULLIS_LISTEN" "PORTCULLIS_TARGET" "PORTCULLIS_SERVICE_NAME" "PORTCULLIS_CERT_DIR" "PORTCULLIS_ADMIN" "PORTCULLIS_PROBE" "PORTCULLIS_REDIRECT") -}}
-    {{- printf "sidecar.extraEnv has %s, which the chart sets itself: use its own value for it" .name | fail -}}
-  {{- end -}}
-  {{- $_ := set $extra .name true -}}
+{{- if has .name $owned -}}
+  {{- printf "sidecar.extraEnv has %s, which the chart sets itself: use its own value for it" .name | fail -}}
 {{- end -}}
-{{- range $env -}}
-{{- if hasKey $extra (first .) -}}
-  {{- printf "sidecar.extraEnv has %s, which the chart sets itself: use its own value for it" (first .) | fail -}}
-{{- end }}
+{{- end -}}
+{{- range $env }}
 - name: {{ first . }}
   value: {{ last . | toString | quote }}
 {{- end -}}
