@@ -48,6 +48,7 @@ mod failure;
 mod forward;
 mod headers;
 mod http;
+mod kubernetes;
 mod listener;
 mod log_filter;
 mod machine;

@@ -1,0 +1,3 @@
+//! Injection: a sidecar for what is already there, by a command over a manifest or by an admission webhook.
+
+pub(crate) mod change;
