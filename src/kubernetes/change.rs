@@ -33,9 +33,12 @@ pub(crate) struct Path(pub(crate) Vec<Step>);
 impl Path {
     /// The place one step further in.
     pub(crate) fn to(&self, step: impl Into<Step>) -> Self {
-        let mut steps = self.0.clone();
-        steps.push(step.into());
-        Self(steps)
+        self.to_step(step.into())
+    }
+
+    /// The place one step further in.
+    pub(crate) fn to_step(&self, step: Step) -> Self {
+        Self(self.0.iter().cloned().chain([step]).collect())
     }
 
     /// The place of `inner`, which is told from here on.

@@ -1,3 +1,7 @@
 //! Injection: a sidecar for what is already there, by a command over a manifest or by an admission webhook.
 
 pub(crate) mod change;
+mod manifest;
+mod record;
+mod writing;
+mod yaml;
