@@ -1,7 +1,20 @@
 //! Injection: a sidecar for what is already there, by a command over a manifest or by an admission webhook.
+//!
+//! ```text
+//!  manifest ─► stream ─► pod, service, around ─► changes ─► writing ─► manifest, notes
+//!               yaml      settings                 │         yaml, record
+//!  AdmissionReview ─► webhook ─► pod, service ─────┴──────► JSON Patch
+//! ```
 
-pub(crate) mod change;
+mod change;
+mod commands;
+mod inject;
 mod manifest;
+mod pod;
 mod record;
+mod settings;
+mod stream;
 mod writing;
 mod yaml;
+
+pub use commands::{commands, inject, uninject};

@@ -1,0 +1,199 @@
+//! A whole manifest: what is done to each of its objects, and the text that comes out.
+
+use serde_json::Value;
+
+use super::around;
+use super::change::{Mistake, Note, Path};
+use super::manifest::template;
+use super::pod::{self, App, Hints, Owner, Patch};
+use super::service::{self, Bare, Labels, MovedService, Protected};
+use super::settings::Given;
+use super::stream::{self, Part, Remark, title};
+use super::writing::{Wanted, write};
+
+/// What came out.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// The manifest.
+    pub(crate) text: String,
+    /// What was done, and what there is to know about it, in the order of the manifest.
+    pub(crate) remarks: Vec<Remark>,
+}
+
+/// The manifest with a sidecar for each pod, and the Services that lead to it.
+///
+/// # Errors
+/// All mistakes of all objects.
+pub(crate) fn inject(text: &str, given: &Given) -> Result<Outcome, Vec<Remark>> {
+    let parts = stream::read(text)?;
+    let mut plan = Plan { given, wanted: parts.iter().map(|_| Vec::new()).collect(), ..Plan::new(&parts) };
+    plan.look();
+    plan.pods();
+    plan.services();
+    plan.surroundings();
+    plan.write()
+}
+
+/// The manifest without what `inject` did to it.
+///
+/// # Errors
+/// All that is wrong with it.
+pub(crate) fn uninject(text: &str) -> Result<Outcome, Vec<Remark>> {
+    let parts = stream::read(text)?;
+    let mut remarks: Vec<_> = parts.iter().flat_map(Part::leftovers).collect();
+    if !parts.iter().any(|part| part.was_injected) {
+        remarks.push(about_all("nothing here was injected"));
+    }
+    let text = parts.iter().map(|part| &*part.bare.text).collect();
+    Ok(Outcome { text, remarks })
+}
+
+fn about_all(text: &str) -> Remark {
+    Remark { line: 1, column: 1, text: text.to_owned() }
+}
+
+/// A pod, or a template of pods.
+struct Pod {
+    part: usize,
+    object: Path,
+    template: Path,
+    owner: Owner,
+    protected: Option<Protected>,
+}
+
+struct Plan<'a> {
+    parts: &'a [Part],
+    given: &'a Given,
+    pods: Vec<Pod>,
+    bare: Vec<Bare>,
+    moved: Vec<MovedService>,
+    wanted: Vec<Vec<Wanted>>,
+    remarks: Vec<Remark>,
+    mistakes: Vec<Remark>,
+}
+
+impl<'a> Plan<'a> {
+    fn objects(&self) -> impl Iterator<Item = (usize, Path, &'a Value)> + use<'a> {
+        let parts = self.parts.iter().enumerate();
+        parts.flat_map(|(number, part)| {
+            let found = part.bare.objects().into_iter();
+            found.filter_map(move |path| Some((number, path.clone(), path.of(&part.bare.value)?)))
+        })
+    }
+
+    /// Which pods there are, and what they serve.
+    fn look(&mut self) {
+        for (part, object, value) in self.objects() {
+            let Some(inner) = template(value) else { continue };
+            let Some(pod) = inner.of(value) else { continue };
+            let (owner, template) = (owner(value), object.join(&inner));
+            let protected = match pod::app(pod, &owner, self.given) {
+                Ok(Some(app)) => Some(protected(value, pod, app)),
+                Ok(None) => {
+                    self.bare.push(bare(value, pod));
+                    None
+                }
+                // They are told when it is patched.
+                Err(_) => None,
+            };
+            self.pods.push(Pod { part, object, template, owner, protected });
+        }
+        if self.pods.is_empty() {
+            self.remarks.push(about_all("there is no pod here, and no template of pods"));
+        }
+    }
+
+    fn pods(&mut self) {
+        for pod in std::mem::take(&mut self.pods) {
+            let part = &self.parts[pod.part];
+            let template = pod.template.of(&part.bare.value).unwrap_or(&Value::Null);
+            let hints = Hints { public_port: pod.protected.as_ref().and_then(|pod| self.public_port(pod)) };
+            match pod::patch(template, &pod.owner, self.given, &hints) {
+                Ok(Patch::Injected(injected)) => {
+                    let done = done(&injected.app);
+                    self.remarks.push(part.remark(&pod.object, &pod.object, &Path::default(), &done));
+                    self.note(&pod.object, pod.part, &pod.template, &injected.notes);
+                    let (at, changes) = (pod.template.clone(), injected.changes);
+                    self.wanted[pod.part].push(Wanted { at, changes });
+                }
+                Ok(Patch::Left(note)) => self.note(&pod.object, pod.part, &pod.template, &[note]),
+                Err(mistakes) => self.mistaken(&pod.object, pod.part, &pod.template, &mistakes),
+            }
+            self.pods.push(pod);
+        }
+    }
+
+    fn public_port(&self, pod: &Protected) -> Option<u16> {
+        let namespace = pod.namespace.as_deref();
+        let mut services = self.objects().filter(|(_, _, value)| is_service(value));
+        services.find_map(|(_, _, value)| {
+            service::public_port(value, namespace, &pod.labels, pod.port, &pod.names)
+        })
+    }
+
+    fn protected(&self) -> Vec<Protected> {
+        self.pods.iter().filter_map(|pod| pod.protected.clone()).collect()
+    }
+
+    fn services(&mut self) {
+        let protected = self.protected();
+        for (part, object, value) in self.objects() {
+            if !is_service(value) {
+                continue;
+            }
+            match service::patch(value, &protected, &self.bare) {
+                Ok(moved) => {
+                    self.note(&object, part, &object, &moved.notes);
+                    self.moved.extend(moved.service);
+                    if !moved.changes.is_empty() {
+                        self.wanted[part].push(Wanted { at: object, changes: moved.changes });
+                    }
+                }
+                Err(mistakes) => self.mistaken(&object, part, &object, &mistakes),
+            }
+        }
+    }
+
+    fn surroundings(&mut self) {
+        let protected = self.protected();
+        for (part, object, value) in self.objects() {
+            let notes = around::notes(value, &protected, &self.moved);
+            self.note(&object, part, &object, &notes);
+        }
+    }
+
+    fn note(&mut self, object: &Path, part: usize, from: &Path, notes: &[Note]) {
+        let part = &self.parts[part];
+        let remarks = notes.iter().map(|note| part.remark(object, from, &note.at, &note.text));
+        self.remarks.extend(remarks);
+    }
+
+    fn mistaken(&mut self, object: &Path, part: usize, from: &Path, mistakes: &[Mistake]) {
+        let part = &self.parts[part];
+        let remarks = mistakes.iter().map(|one| part.remark(object, from, &one.at, &one.text));
+        self.mistakes.extend(remarks);
+    }
+
+    fn write(mut self) -> Result<Outcome, Vec<Remark>> {
+        let mut text = String::new();
+        for (part, wanted) in self.parts.iter().zip(&self.wanted) {
+            if wanted.is_empty() {
+                text.push_str(&part.bare.text);
+                continue;
+            }
+            match write(&part.bare, wanted) {
+                Ok(new) => text.push_str(&new),
+                Err(trouble) => self.mistakes.push(part.trouble(&trouble)),
+            }
+        }
+        if !self.mistakes.is_empty() {
+            self.mistakes.sort();
+            return Err(self.mistakes);
+        }
+        self.remarks.extend(self.parts.iter().flat_map(Part::leftovers));
+        // Those of one place stay in the order they were made in.
+        self.remarks.sort_by_key(|remark| (remark.line, remark.column));
+        let remarks = self.remarks;
+        Ok(Outcome { text, remarks })
+    }
+}
