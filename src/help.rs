@@ -46,11 +46,12 @@ fn list(text: &mut String, heading: &str, commands: &[&Command]) {
 }
 
 /// Commands that are not there are not listed.
-const GROUPS: [(&str, &[&str]); 3] = [
+const GROUPS: [(&str, &[&str]); 4] = [
     ("Serve:", &["run", "demo"]),
+    ("Look, without asking a running sidecar:", &["check"]),
     (
-        "Look, without asking a running sidecar:",
-        &["check", "inject"],
+        "Add the sidecar to Kubernetes manifests, and take it out again:",
+        &["inject", "uninject"],
     ),
     (
         "Ask or change a running sidecar (over its admin plane, also by kubectl exec):",
@@ -70,10 +71,12 @@ const WIDTH: usize = 9;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config, operator};
+    use crate::{config, kubernetes, operator};
 
     fn help() -> String {
-        let command = config::command().subcommands(operator::commands());
+        let command = config::command()
+            .subcommands(kubernetes::commands())
+            .subcommands(operator::commands());
         grouped(command).render_help().to_string()
     }
 
@@ -84,7 +87,7 @@ mod tests {
         assert!(
             place("\n  run ") < place("\n  check ") && place("\n  check ") < place("\n  status ")
         );
-        for name in ["demo", "logs", "target", "certs", "log-level", "drain"] {
+        for name in ["demo", "inject", "uninject", "logs", "target", "certs", "log-level", "drain"] {
             place(&format!("\n  {name} "));
         }
         assert!(!help.contains("Others:"), "{help}");

@@ -9,19 +9,23 @@ use portcullis::addresses::Addresses;
 use portcullis::app::{self, End};
 use portcullis::config::{self, Config, Raw, Reading};
 use portcullis::logging::Logging;
-use portcullis::{check, demo, help, operator, restrict};
+use portcullis::{check, demo, help, kubernetes, operator, restrict};
 
 // Cheaper than the system's by a tenth on the request path; the choice is measured again when everything is in place.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let command = config::command().subcommands(operator::commands());
+    let command = config::command()
+        .subcommands(kubernetes::commands())
+        .subcommands(operator::commands());
     let matches = help::grouped(command).get_matches();
     match matches.subcommand() {
         Some(("run", matches)) => run(matches),
         Some(("demo", matches)) => show(matches),
         Some(("check", matches)) => explain(matches),
+        Some(("inject", matches)) => kubernetes::inject(matches),
+        Some(("uninject", matches)) => kubernetes::uninject(matches),
         Some(("status", matches)) => operator::status(matches),
         Some(("logs", matches)) => operator::logs(matches),
         Some(("target", matches)) => operator::target(matches),

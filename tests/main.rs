@@ -48,6 +48,8 @@ mod kept_connections;
 mod layering;
 /// What old applications need to understand new clients.
 mod legacy;
+/// Manifests with the sidecar put in, and taken out again.
+mod injection;
 /// Waits, sizes and numbers that have a limit, and what happens beyond it.
 mod limits;
 /// Numbers that are true, and as many series as there are kinds of things.

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::around;
+
 use super::change::{Mistake, Note, Path};
-use super::manifest::template;
+use super::manifest::{owner, template};
 use super::pod::{self, App, Hints, Owner, Patch};
 use super::service::{self, Bare, Labels, MovedService, Protected};
 use super::settings::Given;
@@ -26,7 +26,16 @@ pub(crate) struct Outcome {
 /// All mistakes of all objects.
 pub(crate) fn inject(text: &str, given: &Given) -> Result<Outcome, Vec<Remark>> {
     let parts = stream::read(text)?;
-    let mut plan = Plan { given, wanted: parts.iter().map(|_| Vec::new()).collect(), ..Plan::new(&parts) };
+    let mut plan = Plan {
+        parts: &parts,
+        given,
+        pods: Vec::new(),
+        bare: Vec::new(),
+        moved: Vec::new(),
+        wanted: parts.iter().map(|_| Vec::new()).collect(),
+        remarks: Vec::new(),
+        mistakes: Vec::new(),
+    };
     plan.look();
     plan.pods();
     plan.services();
@@ -50,6 +59,34 @@ pub(crate) fn uninject(text: &str) -> Result<Outcome, Vec<Remark>> {
 
 fn about_all(text: &str) -> Remark {
     Remark { line: 1, column: 1, text: text.to_owned() }
+}
+
+fn is_service(object: &Value) -> bool {
+    object.get("kind").and_then(Value::as_str) == Some("Service")
+}
+
+fn namespace(object: &Value) -> Option<String> {
+    object.pointer("/metadata/namespace").and_then(Value::as_str).map(str::to_owned)
+}
+
+fn labels(pod: &Value) -> Labels {
+    let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    pod::labels(pod).map(own).collect()
+}
+
+fn protected(object: &Value, pod: &Value, app: App) -> Protected {
+    let App { port, names, https, others, .. } = app;
+    let (who, namespace, labels) = (title(object), namespace(object), labels(pod));
+    Protected { who, namespace, labels, port, names, https, others }
+}
+
+fn bare(object: &Value, pod: &Value) -> Bare {
+    Bare { who: title(object), namespace: namespace(object), labels: labels(pod) }
+}
+
+fn done(app: &App) -> String {
+    let App { container, port, https, .. } = app;
+    format!("a sidecar takes TLS at port {https}, in front of port {port} of container {container}")
 }
 
 /// A pod, or a template of pods.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::change::{Path, Step};
+use super::pod::Owner;
 use super::yaml::{self, Node, Trouble};
 
 /// One document of a stream.
@@ -85,6 +86,18 @@ pub(crate) fn template(object: &Value) -> Option<Path> {
         _ => return None,
     };
     Some(Path(path.iter().copied().map(Step::from).collect()))
+}
+
+/// What the pods of an object are of.
+pub(crate) fn owner(object: &Value) -> Owner {
+    let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
+    let kind = text("/kind").unwrap_or_default();
+    let made = text("/metadata/generateName").map(|name| name.trim_end_matches('-'));
+    Owner {
+        kind: kind.to_owned(),
+        name: text("/metadata/name").or(made).map(str::to_owned),
+        is_job: matches!(kind, "Job" | "CronJob"),
+    }
 }
 
 /// Where the documents of a stream are: all of it, so that they make the stream again when they are put together.

@@ -11,6 +11,8 @@ mod commands;
 mod inject;
 mod manifest;
 mod pod;
+#[cfg(test)]
+mod properties;
 mod record;
 mod settings;
 mod stream;
