@@ -87,7 +87,16 @@ mod tests {
         assert!(
             place("\n  run ") < place("\n  check ") && place("\n  check ") < place("\n  status ")
         );
-        for name in ["demo", "inject", "uninject", "logs", "target", "certs", "log-level", "drain"] {
+        for name in [
+            "demo",
+            "inject",
+            "uninject",
+            "logs",
+            "target",
+            "certs",
+            "log-level",
+            "drain",
+        ] {
             place(&format!("\n  {name} "));
         }
         assert!(!help.contains("Others:"), "{help}");

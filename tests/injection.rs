@@ -10,8 +10,12 @@ use crate::support::portcullis;
 
 /// Manifests that can be injected, with how many.
 fn manifests(folder: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests").join(folder);
-    let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/manifests")
+        .join(folder);
+    let files = fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().path());
     let mut files: Vec<_> = files.filter(|path| path.is_file()).collect();
     files.sort();
     assert!(files.len() > 5, "{files:?}");
@@ -41,7 +45,11 @@ fn run(command: &str, arguments: &[&str], manifest: &[u8]) -> Output {
 }
 
 fn injected(manifest: &[u8], arguments: &[&str]) -> Output {
-    let arguments: Vec<_> = ["--tls-secret", "app-tls"].iter().chain(arguments).copied().collect();
+    let arguments: Vec<_> = ["--tls-secret", "app-tls"]
+        .iter()
+        .chain(arguments)
+        .copied()
+        .collect();
     run("inject", &arguments, manifest)
 }
 
@@ -65,7 +73,12 @@ fn is_golden(path: &Path, kind: &str, found: &[u8]) {
 fn manifests_of_all_shapes_come_out_as_they_were_read_before() {
     for path in manifests("") {
         let done = injected(&fs::read(&path).unwrap(), &[]);
-        assert_eq!(done.status.code(), Some(0), "{path:?}: {}", text(&done.stderr));
+        assert_eq!(
+            done.status.code(),
+            Some(0),
+            "{path:?}: {}",
+            text(&done.stderr)
+        );
         is_golden(&path, "injected", &done.stdout);
         is_golden(&path, "notes", &done.stderr);
     }
@@ -90,7 +103,12 @@ fn twice_is_once_and_what_was_put_in_is_taken_out_byte_for_byte() {
 fn what_cannot_be_injected_is_told_with_its_place_and_nothing_is_printed() {
     for path in manifests("cannot") {
         let done = injected(&fs::read(&path).unwrap(), &[]);
-        assert_eq!(done.status.code(), Some(2), "{path:?}: {}", text(&done.stderr));
+        assert_eq!(
+            done.status.code(),
+            Some(2),
+            "{path:?}: {}",
+            text(&done.stderr)
+        );
         assert_eq!(text(&done.stdout), "", "{path:?}");
         is_golden(&path, "told", &done.stderr);
     }
@@ -101,8 +119,15 @@ fn a_diff_is_shown_in_place_of_the_manifest() {
     let path = &manifests("")[0];
     let done = injected(&fs::read(path).unwrap(), &["--diff", "--quiet"]);
     let shown = text(&done.stdout);
-    assert!(shown.starts_with("--- stdin\n+++ stdin (new)\n@@ "), "{shown}");
-    assert!(shown.contains("\n+          image: portcullis:") || shown.contains("+    image: portcullis:"), "{shown}");
+    assert!(
+        shown.starts_with("--- stdin\n+++ stdin (new)\n@@ "),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("\n+          image: portcullis:")
+            || shown.contains("+    image: portcullis:"),
+        "{shown}"
+    );
     assert_eq!(text(&done.stderr), "");
 }
 
@@ -117,10 +142,17 @@ fn flags_have_twins_in_the_environment_and_mistakes_are_told_all_at_once() {
     assert_eq!(wrong.status.code(), Some(2));
     let told = text(&wrong.stderr);
     assert_eq!(told.lines().count(), 3, "{told}");
-    for part in ["--https-port: \"443\"", "--mode: \"both\"", "PORTCULLIS_PRE_STOP: \"never\""] {
+    for part in [
+        "--https-port: \"443\"",
+        "--mode: \"both\"",
+        "PORTCULLIS_PRE_STOP: \"never\"",
+    ] {
         assert!(told.contains(part), "{told}");
     }
-    let missing = portcullis().args(["inject", "-f", "/nowhere/app.yaml"]).output().unwrap();
+    let missing = portcullis()
+        .args(["inject", "-f", "/nowhere/app.yaml"])
+        .output()
+        .unwrap();
     assert_eq!(missing.status.code(), Some(1));
     assert!(text(&missing.stderr).contains("reading /nowhere/app.yaml"));
 }

@@ -40,6 +40,8 @@ mod h2c;
 mod handshake;
 /// What is sent to be read in two ways, by clients and by applications, row by row.
 mod hostile;
+/// Manifests with the sidecar put in, and taken out again.
+mod injection;
 /// Expect, 100 and 103, and answers that come early.
 mod interim;
 /// Connections to the application that are kept, and go stale.
@@ -48,8 +50,6 @@ mod kept_connections;
 mod layering;
 /// What old applications need to understand new clients.
 mod legacy;
-/// Manifests with the sidecar put in, and taken out again.
-mod injection;
 /// Waits, sizes and numbers that have a limit, and what happens beyond it.
 mod limits;
 /// Numbers that are true, and as many series as there are kinds of things.

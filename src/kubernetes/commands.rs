@@ -39,10 +39,18 @@ fn with_common(command: Command) -> Command {
         .value_name("FILE")
         .required(true)
         .help("The manifest, YAML or JSON, of any number of objects; - is stdin");
-    let switch = |name, help| Arg::new(name).long(name).help(help).action(ArgAction::SetTrue);
+    let switch = |name, help| {
+        Arg::new(name)
+            .long(name)
+            .help(help)
+            .action(ArgAction::SetTrue)
+    };
     command.args([
         file,
-        switch("diff", "Print what is changed, as a unified diff, and not the manifest"),
+        switch(
+            "diff",
+            "Print what is changed, as a unified diff, and not the manifest",
+        ),
         switch("quiet", "Say nothing on stderr but mistakes"),
     ])
 }
@@ -85,7 +93,9 @@ fn convert(
     matches: &ArgMatches,
     made: impl FnOnce(&str) -> Result<Outcome, Vec<Remark>>,
 ) -> ExitCode {
-    let name = matches.get_one::<String>("filename").map_or("-", |name| name);
+    let name = matches
+        .get_one::<String>("filename")
+        .map_or("-", |name| name);
     let text = match read(name) {
         Ok(text) => text,
         Err(error) => {
@@ -95,7 +105,8 @@ fn convert(
     };
     let place = if name == "-" { "stdin" } else { name };
     let lines = |remarks: &[Remark]| -> Vec<String> {
-        let line = |Remark { line, column, text }: &Remark| format!("{place}:{line}:{column}: {text}");
+        let line =
+            |Remark { line, column, text }: &Remark| format!("{place}:{line}:{column}: {text}");
         remarks.iter().map(line).collect()
     };
     match made(&text) {
@@ -103,7 +114,11 @@ fn convert(
             if !matches.get_flag("quiet") {
                 tell(&lines(&outcome.remarks));
             }
-            let out = if matches.get_flag("diff") { difference(place, &text, &outcome.text) } else { outcome.text };
+            let out = if matches.get_flag("diff") {
+                difference(place, &text, &outcome.text)
+            } else {
+                outcome.text
+            };
             print(&out)
         }
         // Nothing on stdout: what reads it would take half of it for all.
@@ -116,7 +131,11 @@ fn convert(
 
 fn read(name: &str) -> io::Result<String> {
     let mut bytes = Vec::new();
-    let found: Box<dyn Read> = if name == "-" { Box::new(io::stdin()) } else { Box::new(File::open(name)?) };
+    let found: Box<dyn Read> = if name == "-" {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(name)?)
+    };
     found.take(MAX_INPUT + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_INPUT {
         return Err(io::Error::other("more than 32 MiB; give it in parts"));
@@ -125,7 +144,10 @@ fn read(name: &str) -> io::Result<String> {
 }
 
 fn difference(name: &str, old: &str, new: &str) -> String {
-    TextDiff::from_lines(old, new).unified_diff().header(name, &format!("{name} (new)")).to_string()
+    TextDiff::from_lines(old, new)
+        .unified_diff()
+        .header(name, &format!("{name} (new)"))
+        .to_string()
 }
 
 fn print(text: &str) -> ExitCode {
@@ -143,7 +165,10 @@ fn print(text: &str) -> ExitCode {
 
 /// A line each on stderr. A closed stderr leaves nobody to tell.
 fn tell(lines: &[String]) {
-    let lines: String = lines.iter().map(|line| format!("portcullis: {line}\n")).collect();
+    let lines: String = lines
+        .iter()
+        .map(|line| format!("portcullis: {line}\n"))
+        .collect();
     let _ = io::stderr().write_all(lines.as_bytes());
 }
 

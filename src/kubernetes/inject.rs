@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-
+use super::around;
 use super::change::{Mistake, Note, Path};
 use super::manifest::{owner, template};
 use super::pod::{self, App, Hints, Owner, Patch};
@@ -58,7 +58,11 @@ pub(crate) fn uninject(text: &str) -> Result<Outcome, Vec<Remark>> {
 }
 
 fn about_all(text: &str) -> Remark {
-    Remark { line: 1, column: 1, text: text.to_owned() }
+    Remark {
+        line: 1,
+        column: 1,
+        text: text.to_owned(),
+    }
 }
 
 fn is_service(object: &Value) -> bool {
@@ -66,7 +70,10 @@ fn is_service(object: &Value) -> bool {
 }
 
 fn namespace(object: &Value) -> Option<String> {
-    object.pointer("/metadata/namespace").and_then(Value::as_str).map(str::to_owned)
+    object
+        .pointer("/metadata/namespace")
+        .and_then(Value::as_str)
+        .map(str::to_owned)
 }
 
 fn labels(pod: &Value) -> Labels {
@@ -75,17 +82,40 @@ fn labels(pod: &Value) -> Labels {
 }
 
 fn protected(object: &Value, pod: &Value, app: App) -> Protected {
-    let App { port, names, https, others, .. } = app;
+    let App {
+        port,
+        names,
+        https,
+        others,
+        ..
+    } = app;
     let (who, namespace, labels) = (title(object), namespace(object), labels(pod));
-    Protected { who, namespace, labels, port, names, https, others }
+    Protected {
+        who,
+        namespace,
+        labels,
+        port,
+        names,
+        https,
+        others,
+    }
 }
 
 fn bare(object: &Value, pod: &Value) -> Bare {
-    Bare { who: title(object), namespace: namespace(object), labels: labels(pod) }
+    Bare {
+        who: title(object),
+        namespace: namespace(object),
+        labels: labels(pod),
+    }
 }
 
 fn done(app: &App) -> String {
-    let App { container, port, https, .. } = app;
+    let App {
+        container,
+        port,
+        https,
+        ..
+    } = app;
     format!("a sidecar takes TLS at port {https}, in front of port {port} of container {container}")
 }
 
@@ -121,7 +151,9 @@ impl<'a> Plan<'a> {
     /// Which pods there are, and what they serve.
     fn look(&mut self) {
         for (part, object, value) in self.objects() {
-            let Some(inner) = template(value) else { continue };
+            let Some(inner) = template(value) else {
+                continue;
+            };
             let Some(pod) = inner.of(value) else { continue };
             let (owner, template) = (owner(value), object.join(&inner));
             let protected = match pod::app(pod, &owner, self.given) {
@@ -133,10 +165,17 @@ impl<'a> Plan<'a> {
                 // They are told when it is patched.
                 Err(_) => None,
             };
-            self.pods.push(Pod { part, object, template, owner, protected });
+            self.pods.push(Pod {
+                part,
+                object,
+                template,
+                owner,
+                protected,
+            });
         }
         if self.pods.is_empty() {
-            self.remarks.push(about_all("there is no pod here, and no template of pods"));
+            self.remarks
+                .push(about_all("there is no pod here, and no template of pods"));
         }
     }
 
@@ -144,11 +183,18 @@ impl<'a> Plan<'a> {
         for pod in std::mem::take(&mut self.pods) {
             let part = &self.parts[pod.part];
             let template = pod.template.of(&part.bare.value).unwrap_or(&Value::Null);
-            let hints = Hints { public_port: pod.protected.as_ref().and_then(|pod| self.public_port(pod)) };
+            let hints = Hints {
+                public_port: pod.protected.as_ref().and_then(|pod| self.public_port(pod)),
+            };
             match pod::patch(template, &pod.owner, self.given, &hints) {
                 Ok(Patch::Injected(injected)) => {
                     let done = done(&injected.app);
-                    self.remarks.push(part.remark(&pod.object, &pod.object, &Path::default(), &done));
+                    self.remarks.push(part.remark(
+                        &pod.object,
+                        &pod.object,
+                        &Path::default(),
+                        &done,
+                    ));
                     self.note(&pod.object, pod.part, &pod.template, &injected.notes);
                     let (at, changes) = (pod.template.clone(), injected.changes);
                     self.wanted[pod.part].push(Wanted { at, changes });
@@ -169,7 +215,10 @@ impl<'a> Plan<'a> {
     }
 
     fn protected(&self) -> Vec<Protected> {
-        self.pods.iter().filter_map(|pod| pod.protected.clone()).collect()
+        self.pods
+            .iter()
+            .filter_map(|pod| pod.protected.clone())
+            .collect()
     }
 
     fn services(&mut self) {
@@ -183,7 +232,10 @@ impl<'a> Plan<'a> {
                     self.note(&object, part, &object, &moved.notes);
                     self.moved.extend(moved.service);
                     if !moved.changes.is_empty() {
-                        self.wanted[part].push(Wanted { at: object, changes: moved.changes });
+                        self.wanted[part].push(Wanted {
+                            at: object,
+                            changes: moved.changes,
+                        });
                     }
                 }
                 Err(mistakes) => self.mistaken(&object, part, &object, &mistakes),
@@ -201,13 +253,17 @@ impl<'a> Plan<'a> {
 
     fn note(&mut self, object: &Path, part: usize, from: &Path, notes: &[Note]) {
         let part = &self.parts[part];
-        let remarks = notes.iter().map(|note| part.remark(object, from, &note.at, &note.text));
+        let remarks = notes
+            .iter()
+            .map(|note| part.remark(object, from, &note.at, &note.text));
         self.remarks.extend(remarks);
     }
 
     fn mistaken(&mut self, object: &Path, part: usize, from: &Path, mistakes: &[Mistake]) {
         let part = &self.parts[part];
-        let remarks = mistakes.iter().map(|one| part.remark(object, from, &one.at, &one.text));
+        let remarks = mistakes
+            .iter()
+            .map(|one| part.remark(object, from, &one.at, &one.text));
         self.mistakes.extend(remarks);
     }
 
@@ -227,9 +283,11 @@ impl<'a> Plan<'a> {
             self.mistakes.sort();
             return Err(self.mistakes);
         }
-        self.remarks.extend(self.parts.iter().flat_map(Part::leftovers));
+        self.remarks
+            .extend(self.parts.iter().flat_map(Part::leftovers));
         // Those of one place stay in the order they were made in.
-        self.remarks.sort_by_key(|remark| (remark.line, remark.column));
+        self.remarks
+            .sort_by_key(|remark| (remark.line, remark.column));
         let remarks = self.remarks;
         Ok(Outcome { text, remarks })
     }

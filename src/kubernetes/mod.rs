@@ -6,6 +6,7 @@
 //!  AdmissionReview ─► webhook ─► pod, service ─────┴──────► JSON Patch
 //! ```
 
+mod around;
 mod change;
 mod commands;
 mod inject;
@@ -14,6 +15,7 @@ mod pod;
 #[cfg(test)]
 mod properties;
 mod record;
+mod service;
 mod settings;
 mod stream;
 mod writing;

@@ -40,8 +40,14 @@ impl Writer<'_> {
     fn between(&mut self, column: usize) {
         match self.tape.of(12) {
             1 => self.out.push_str(self.feed),
-            2 => self.out.push_str(&format!("{}# - a: comment{}", " ".repeat(column), self.feed)),
-            3 => self.out.push_str(&format!("{}#{}", " ".repeat(column + 2), self.feed)),
+            2 => self.out.push_str(&format!(
+                "{}# - a: comment{}",
+                " ".repeat(column),
+                self.feed
+            )),
+            3 => self
+                .out
+                .push_str(&format!("{}#{}", " ".repeat(column + 2), self.feed)),
             4 => self.out.push_str(&format!("# left{}", self.feed)),
             _ => {}
         }
@@ -63,7 +69,8 @@ impl Writer<'_> {
     fn flow(&mut self, value: &Value) {
         match value {
             Value::Object(map) => {
-                self.out.push_str(if self.tape.sometimes() { "{" } else { "{ " });
+                self.out
+                    .push_str(if self.tape.sometimes() { "{" } else { "{ " });
                 for (number, (key, value)) in map.iter().enumerate() {
                     if number > 0 {
                         self.out.push_str(", ");
@@ -72,7 +79,12 @@ impl Writer<'_> {
                     self.out.push_str(": ");
                     self.flow(value);
                 }
-                self.out.push_str(if !map.is_empty() && self.tape.sometimes() { ", }" } else { " }" });
+                self.out
+                    .push_str(if !map.is_empty() && self.tape.sometimes() {
+                        ", }"
+                    } else {
+                        " }"
+                    });
             }
             Value::Array(items) => {
                 self.out.push('[');
@@ -90,7 +102,8 @@ impl Writer<'_> {
 
     /// Behind a colon or a dash.
     fn below(&mut self, value: &Value, column: usize, is_item: bool) {
-        let is_empty = value.as_object().is_some_and(Map::is_empty) || value.as_array().is_some_and(Vec::is_empty);
+        let is_empty = value.as_object().is_some_and(Map::is_empty)
+            || value.as_array().is_some_and(Vec::is_empty);
         if let Some((name, _)) = self.anchors.iter().find(|(_, meant)| meant == value)
             && self.tape.sometimes()
         {
@@ -102,7 +115,11 @@ impl Writer<'_> {
             self.out.push_str(&format!(" &{name}"));
             self.anchors.push((name, value.clone()));
         }
-        let anchored = self.out.lines().last().is_some_and(|line| line.contains('&'));
+        let anchored = self
+            .out
+            .lines()
+            .last()
+            .is_some_and(|line| line.contains('&'));
         match value {
             Value::Object(map) if !is_empty && self.tape.of(6) != 1 => {
                 if is_item && !anchored {
@@ -115,7 +132,11 @@ impl Writer<'_> {
             Value::Array(items) if !is_empty && self.tape.of(6) != 1 => {
                 self.feed();
                 // At the column of the key, as kubectl writes it, or further in.
-                let inner = if is_item || self.tape.of(2) == 1 { column } else { column - 2 };
+                let inner = if is_item || self.tape.of(2) == 1 {
+                    column
+                } else {
+                    column - 2
+                };
                 self.items(items, inner);
             }
             Value::Null if !is_item && self.tape.of(2) == 1 => self.feed(),
@@ -143,7 +164,11 @@ impl Writer<'_> {
             if let (Some(text), 1) = (value.as_str(), self.tape.of(9)) {
                 let kept = ["|", "|-", "|+", ">-"][usize::from(self.tape.of(4))];
                 // With strip the value is the text; with the others a line feed more, which is no matter to injection.
-                self.out.push_str(&format!(" {kept}{feed}{}{text}{feed}", " ".repeat(column + 2), feed = self.feed));
+                self.out.push_str(&format!(
+                    " {kept}{feed}{}{text}{feed}",
+                    " ".repeat(column + 2),
+                    feed = self.feed
+                ));
                 if self.tape.sometimes() {
                     self.out.push_str(self.feed);
                 }
@@ -199,7 +224,10 @@ fn template(tape: &mut Tape<'_>) -> Value {
     }
     let mut spec = json!({"containers": [app]});
     if tape.of(3) == 1 {
-        spec["containers"].as_array_mut().unwrap().insert(tape.of(2).into(), json!({"name": "log", "image": "log:1"}));
+        spec["containers"]
+            .as_array_mut()
+            .unwrap()
+            .insert(tape.of(2).into(), json!({"name": "log", "image": "log:1"}));
     }
     match tape.of(4) {
         1 => spec["initContainers"] = json!([{"name": "first", "image": "x:1"}]),
@@ -243,8 +271,10 @@ fn object(tape: &mut Tape<'_>) -> Value {
             pod
         }
         4 => json!({"apiVersion": "v1", "kind": "List", "items": [object(tape), object(tape)]}),
-        _ => json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"selector": {"app": "web"},
-            "ports": [{"name": "http", "port": 80, "targetPort": "http"}, {"name": "x", "port": 81}]}}),
+        _ => {
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"selector": {"app": "web"},
+            "ports": [{"name": "http", "port": 80, "targetPort": "http"}, {"name": "x", "port": 81}]}})
+        }
     }
 }
 
@@ -253,7 +283,12 @@ fn stream(choices: &[u8]) -> String {
     let (shape, style) = choices.split_at(choices.len() / 3);
     let mut shape = Tape(shape.iter());
     let tape = Tape(style.iter());
-    let mut writer = Writer { tape, out: String::new(), anchors: Vec::new(), feed: "\n" };
+    let mut writer = Writer {
+        tape,
+        out: String::new(),
+        anchors: Vec::new(),
+        feed: "\n",
+    };
     if writer.tape.sometimes() {
         writer.feed = "\r\n";
     }
@@ -328,7 +363,12 @@ fn what_is_generated_is_yaml_and_takes_many_shapes() {
             let document = document.unwrap_or_else(|trouble| panic!("{}:\n{text}", trouble.text));
             seen.insert(document.value["kind"].to_string());
         }
-        seen.extend(["*a", "&a", "\r\n", "{ ", "|+"].iter().filter(|word| text.contains(**word)).map(ToString::to_string));
+        seen.extend(
+            ["*a", "&a", "\r\n", "{ ", "|+"]
+                .iter()
+                .filter(|word| text.contains(**word))
+                .map(ToString::to_string),
+        );
     }
     assert_eq!(seen.len(), 11, "{seen:?}");
 }

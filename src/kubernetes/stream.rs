@@ -46,17 +46,26 @@ pub(crate) fn read(text: &str) -> Result<Vec<Part>, Vec<Remark>> {
             Err(trouble) => {
                 let (line, column) = line_of(text, trouble.at);
                 let line = lines + line;
-                remarks.push(Remark { line, column, text: trouble.text });
+                remarks.push(Remark {
+                    line,
+                    column,
+                    text: trouble.text,
+                });
             }
         }
         lines += text.matches('\n').count();
     }
-    if remarks.is_empty() { Ok(parts) } else { Err(remarks) }
+    if remarks.is_empty() {
+        Ok(parts)
+    } else {
+        Err(remarks)
+    }
 }
 
 fn part(text: &str, lines: usize) -> Result<Part, Trouble> {
     let given = Document::read(text.to_owned())?;
-    let (mut bare, mut notes, mut was_injected) = (Document::read(text.to_owned())?, Vec::new(), false);
+    let (mut bare, mut notes, mut was_injected) =
+        (Document::read(text.to_owned())?, Vec::new(), false);
     for holder in holders(&given) {
         let object = holder.of(&bare.value).unwrap_or(&Value::Null);
         let record = record::of(object).map_err(|text| Trouble {
@@ -70,7 +79,13 @@ fn part(text: &str, lines: usize) -> Result<Part, Trouble> {
             was_injected = true;
         }
     }
-    Ok(Part { lines, given, bare, notes, was_injected })
+    Ok(Part {
+        lines,
+        given,
+        bare,
+        notes,
+        was_injected,
+    })
 }
 
 /// What may have a record: templates of pods, and objects that are none.
@@ -91,14 +106,22 @@ impl Part {
         let inside = Path(place.0.get(object.0.len()..).unwrap_or_default().to_vec());
         let separator = if inside.0.is_empty() { "" } else { ": " };
         let text = format!("{who}{separator}{inside}: {text}");
-        Remark { line: self.lines + line, column, text }
+        Remark {
+            line: self.lines + line,
+            column,
+            text,
+        }
     }
 
     /// A remark about the document.
     pub(crate) fn trouble(&self, trouble: &Trouble) -> Remark {
         let (line, column) = line_of(&self.bare.text, trouble.at);
         let text = trouble.text.clone();
-        Remark { line: self.lines + line, column, text }
+        Remark {
+            line: self.lines + line,
+            column,
+            text,
+        }
     }
 
     /// What could not be taken out.

@@ -1,0 +1,121 @@
+//! What the annotations of a Service ask for.
+
+use serde_json::Value;
+
+use super::super::change::{Mistake, Path};
+use super::ports::Target;
+
+const PREFIX: &str = "portcullis.dev/";
+pub(super) const INJECT: &str = "inject";
+pub(super) const INJECTED: &str = "injected";
+pub(super) const TARGET_PORT: &str = "target-port";
+pub(super) const HTTPS_PORT: &str = "https-port";
+const KNOWN: [&str; 4] = [INJECT, INJECTED, TARGET_PORT, HTTPS_PORT];
+
+/// The sidecar's port where nobody says another.
+pub(super) const HTTPS: u16 = 8443;
+
+/// What they say.
+#[derive(Debug, Default)]
+pub(super) struct Settings {
+    /// The Service was moved already.
+    pub(super) is_injected: bool,
+    /// The Service is to be left alone.
+    pub(super) is_disabled: bool,
+    /// Where the ports that are to be moved lead to.
+    pub(super) target: Option<Target>,
+    /// Where they are to lead to.
+    pub(super) https: Option<u16>,
+}
+
+/// The place of one.
+pub(super) fn place(name: &str) -> Path {
+    let key = format!("{PREFIX}{name}");
+    all().to(&*key)
+}
+
+pub(super) fn all() -> Path {
+    Path::default().to("metadata").to("annotations")
+}
+
+pub(super) fn read(service: &Value) -> Result<Settings, Vec<Mistake>> {
+    let (mut settings, mut mistakes) = (Settings::default(), Vec::new());
+    let entries = service["metadata"]["annotations"].as_object();
+    for (key, value) in entries.into_iter().flatten() {
+        let Some(name) = key.strip_prefix(PREFIX) else {
+            continue;
+        };
+        let taken = match value.as_str() {
+            Some(text) => take(name, text, &mut settings),
+            None => Err("the value of an annotation is a string: put it into quotes".to_owned()),
+        };
+        if let Err(text) = taken {
+            let at = place(name);
+            mistakes.push(Mistake { at, text });
+        }
+    }
+    if mistakes.is_empty() && settings.https.is_some() && settings.target.is_none() {
+        let at = place(HTTPS_PORT);
+        let text = format!("it needs {PREFIX}{TARGET_PORT}, which says what is to be moved there");
+        mistakes.push(Mistake { at, text });
+    }
+    if mistakes.is_empty() {
+        Ok(settings)
+    } else {
+        Err(mistakes)
+    }
+}
+
+fn take(name: &str, value: &str, settings: &mut Settings) -> Result<(), String> {
+    match name {
+        INJECT => {
+            settings.is_disabled = match value {
+                "enabled" => false,
+                "disabled" => true,
+                _ => return Err(format!("{value:?} is neither enabled nor disabled")),
+            }
+        }
+        INJECTED => settings.is_injected = true,
+        TARGET_PORT => settings.target = Some(target(value)?),
+        HTTPS_PORT => settings.https = Some(https(value)?),
+        _ => return Err(unknown(name)),
+    }
+    Ok(())
+}
+
+/// A number, or what may be the name of a port.
+fn target(value: &str) -> Result<Target, String> {
+    if let Ok(number @ 1..) = value.parse() {
+        return Ok(Target::Number(number));
+    }
+    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if value.len() <= 15 && value.chars().all(is_name) && value.contains(char::is_alphabetic) {
+        return Ok(Target::Name(value.to_owned()));
+    }
+    Err(format!("{value:?} is neither a port's number nor its name"))
+}
+
+fn https(value: &str) -> Result<u16, String> {
+    match value.parse() {
+        Ok(number @ 1024..) => Ok(number),
+        _ => Err(format!("{value:?} is not a port from 1024 to 65535")),
+    }
+}
+
+fn unknown(name: &str) -> String {
+    let near = KNOWN
+        .into_iter()
+        .filter(|known| *known != INJECTED)
+        .map(|known| (strsim::damerau_levenshtein(known, name), known))
+        .min()
+        .filter(|(distance, _)| *distance <= 3);
+    match near {
+        Some((_, near)) => {
+            format!("there is no such annotation; did you mean {PREFIX}{near}?")
+        }
+        None => format!(
+            "a Service has no such annotation, but {PREFIX}{INJECT}, {PREFIX}{TARGET_PORT} and {PREFIX}{HTTPS_PORT}; \
+             what is about the sidecar belongs to the pod template"
+        ),
+    }
+}
