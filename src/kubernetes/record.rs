@@ -44,8 +44,11 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    fn of(change: &Change, was: Option<String>) -> Self {
-        let at = trail(&change.at, &change.value);
+    fn of(object: &Value, change: &Change, was: Option<String>) -> Self {
+        let at = match change.edit {
+            Edit::Add => added(object, change),
+            Edit::Replace => trail(object, &change.at),
+        };
         let mut of = Vec::new();
         own(&change.value, &at, &mut of);
         let is_one = of == [at.clone()];
@@ -65,6 +68,20 @@ impl Done {
         } else {
             &self.of
         }
+    }
+}
+
+/// The trail of what is not there yet: what is at its place moves on.
+fn added(object: &Value, change: &Change) -> String {
+    match change.at.0.split_last() {
+        Some((Step::Item(_), list)) if name(&change.value).is_some() => {
+            let list = trail(object, &Path(list.to_vec()));
+            format!(
+                "{list}/[{}]",
+                escaped(name(&change.value).unwrap_or_default())
+            )
+        }
+        _ => trail(object, &change.at),
     }
 }
 
@@ -95,14 +112,34 @@ fn escaped(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
-/// A place as a JSON Pointer, in which an item that is added says its name, `[portcullis]`: others may come before it.
-fn trail(path: &Path, value: &Value) -> String {
-    match (path.0.split_last(), name(value)) {
-        (Some((Step::Item(_), list)), Some(name)) => {
-            format!("{}/[{name}]", Path(list.to_vec()).pointer())
+fn unescaped(part: &str) -> String {
+    part.replace("~1", "/").replace("~0", "~")
+}
+
+/// A place in an object as a JSON Pointer, in which items of lists go by their names, `[portcullis]`, where they have one:
+/// others may come before them.
+fn trail(object: &Value, path: &Path) -> String {
+    let (mut here, mut trail) = (Some(object), String::new());
+    for step in &path.0 {
+        let item = match step {
+            Step::Item(item) => here.and_then(|list| only_name(list, *item)),
+            Step::Key(_) => None,
+        };
+        match (item, step) {
+            (Some(name), _) => trail.push_str(&format!("/[{}]", escaped(name))),
+            (None, Step::Key(key)) => trail.push_str(&format!("/{}", escaped(key))),
+            (None, Step::Item(item)) => trail.push_str(&format!("/{item}")),
         }
-        _ => path.pointer(),
+        here = here.and_then(|value| Path(vec![step.clone()]).of(value));
     }
+    trail
+}
+
+/// The name of an item that no other of the list has.
+fn only_name(list: &Value, item: usize) -> Option<&str> {
+    let wanted = name(list.get(item)?)?;
+    let items = list.as_array()?.iter();
+    (items.filter(|item| name(item) == Some(wanted)).count() == 1).then_some(wanted)
 }
 
 /// The place that a trail leads to in a document, from `root` on.
@@ -112,14 +149,14 @@ pub(crate) fn follow(root: &Node, from: &Path, trail: &str) -> Option<Path> {
         let step = match &node.body {
             Body::List { items, .. } => Step::Item(match part.strip_prefix('[') {
                 Some(named) => {
-                    let named = named.strip_suffix(']')?;
+                    let named = unescaped(named.strip_suffix(']')?);
                     items.iter().position(|item| {
-                        item.entry("name").and_then(|entry| entry.value.text()) == Some(named)
+                        item.entry("name").and_then(|entry| entry.value.text()) == Some(&*named)
                     })?
                 }
                 None => part.parse().ok()?,
             }),
-            _ => Step::Key(part.replace("~1", "/").replace("~0", "~")),
+            _ => Step::Key(unescaped(part)),
         };
         node = node.step(&step)?;
         path = path.to_step(step);
@@ -160,10 +197,10 @@ pub(crate) fn seal(
     // Of the annotation only the place counts.
     for change in changes.iter().chain([&seat(object, json!("…"))]) {
         match change.edit {
-            Edit::Add => record.added.push(Done::of(change, None)),
+            Edit::Add => record.added.push(Done::of(object, change, None)),
             Edit::Replace => record
                 .replaced
-                .push(Done::of(change, Some(was(&change.at)))),
+                .push(Done::of(object, change, Some(was(&change.at)))),
         }
     }
     let text = serde_json::to_string(&record).unwrap_or_default();

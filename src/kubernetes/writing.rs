@@ -430,6 +430,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_a_named_item_is_found_behind_new_ones() {
+        let text = "a:\n- name: x\n  b: 1\n";
+        let new = changed(
+            text,
+            vec![
+                Change::replace(path("/a/0/b"), 2),
+                Change::add(path("/a/0/c"), 3),
+            ],
+        )
+        .unwrap();
+        let touched = new.replace("- name: x", "- name: y\n  b: 2\n  c: 3\n- name: x");
+        assert_eq!(
+            erased(&touched).0,
+            "a:\n- name: y\n  b: 2\n  c: 3\n- name: x\n  b: 1\n"
+        );
+    }
+
+    #[test]
     fn what_others_added_or_changed_since_stays() {
         let text = "a: []\nb: 1\n";
         let new = changed(

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::{
-    ClientAuth, Given, INJECT, INJECTED, PREFIX, Settings, annotation, find, how, parse, said,
-    unknown,
+    Given, INJECT, INJECTED, PREFIX, Settings, annotation, find, how, parse, said, unknown,
 };
 use crate::kubernetes::change::{Mistake, Path};
 
@@ -95,7 +94,7 @@ impl Reading {
 
     /// What has no effect would look like protection. A default for all pods is none for one that says off itself.
     fn needs_client_auth(&mut self, given: &Given) {
-        if self.settings.client_auth != ClientAuth::Off || self.annotated_wrongly("client-auth") {
+        if self.settings.asks_clients() || self.annotated_wrongly("client-auth") {
             return;
         }
         let is_said = given.names.contains("client-auth") || self.annotated.contains("client-auth");

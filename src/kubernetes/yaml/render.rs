@@ -138,7 +138,7 @@ pub(super) fn in_order(map: &Map<String, Value>) -> Vec<(&String, &Value)> {
 }
 
 const STEP: usize = 2;
-const ORDER: [&str; 29] = [
+const ORDER: [&str; 38] = [
     "name",
     "image",
     "imagePullPolicy",
@@ -166,6 +166,15 @@ const ORDER: [&str; 29] = [
     "securityContext",
     "runAsNonRoot",
     "runAsUser",
+    "runAsGroup",
+    "readOnlyRootFilesystem",
+    "allowPrivilegeEscalation",
+    "capabilities",
+    "seccompProfile",
     "secret",
+    "secretName",
+    "defaultMode",
     "volumeMounts",
+    "mountPath",
+    "readOnly",
 ];

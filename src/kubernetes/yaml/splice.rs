@@ -17,13 +17,22 @@ pub(crate) struct Splice {
     text: String,
     /// How far in it is: of two at the same byte the inner one comes first.
     depth: usize,
+    /// It puts something new there: behind a value that is replaced, which may be nothing.
+    adds: bool,
     /// It takes away whole lines.
     takes_lines: bool,
 }
 
 /// A text with all edits made, which do not overlap.
 pub(crate) fn apply(text: &str, mut splices: Vec<Splice>) -> String {
-    splices.sort_by_key(|splice| (splice.at.start, splice.at.end, Reverse(splice.depth)));
+    splices.sort_by_key(|splice| {
+        (
+            splice.at.start,
+            splice.at.end,
+            splice.adds,
+            Reverse(splice.depth),
+        )
+    });
     let (mut out, mut done) = (String::with_capacity(text.len()), 0);
     for splice in &splices {
         out.push_str(text.get(done..splice.at.start).unwrap_or_default());
@@ -60,6 +69,7 @@ pub(crate) fn change(text: &str, root: &Node, change: &Change) -> Result<Splice,
         text: feeds(text, &new),
         depth: parent.len() + 1,
         takes_lines: false,
+        adds: change.edit == Edit::Add,
     })
 }
 
@@ -102,6 +112,7 @@ pub(crate) fn take(text: &str, root: &Node, path: &Path) -> Option<Splice> {
         text: String::new(),
         depth: parent.len() + 1,
         takes_lines,
+        adds: false,
     })
 }
 
@@ -123,6 +134,7 @@ pub(crate) fn put(root: &Node, path: &Path, text: &str) -> Option<Splice> {
         text,
         depth: parent.len() + 1,
         takes_lines: false,
+        adds: false,
     })
 }
 
