@@ -15,9 +15,7 @@ mod volumes;
 use serde_json::Value;
 
 use super::change::{Change, Mistake, Note, Path};
-use super::settings::{
-    Given, INJECT, INJECTED, Mode, Settings, annotation, is_disabled, read, said,
-};
+use super::settings::{Given, Mode, Settings};
 use ending::Ending;
 use probes::Probes;
 use shape::Pod;
@@ -412,78 +410,129 @@ mod tests {
         })
     }
 
-    /// A map of these keys, each of which may be missing, and may be something else.
-    fn map(keys: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedStrategy<Value> {
-        let key = |(key, value): (&'static str, BoxedStrategy<Value>)| {
+    /// A map of these keys: the first ones are there, each of the others may be, and may be null.
+    fn map(sure: Vec<Key>, keys: Vec<Key>) -> BoxedStrategy<Value> {
+        let named = |(key, value): Key, odds: (u32, u32)| {
             let value = prop_oneof![
                 8 => value.prop_map(Some),
-                2 => Just(None),
-                1 => Just(Some(Value::Null)),
-                1 => anything().prop_map(Some),
+                odds.0 => Just(None),
+                odds.1 => Just(Some(Value::Null)),
             ];
             value.prop_map(move |value| value.map(|value| (key.to_owned(), value)))
         };
-        let keys: Vec<_> = keys.into_iter().map(key).collect();
-        keys.prop_map(|keys| Value::Object(keys.into_iter().flatten().collect()))
-            .boxed()
+        let sure = sure.into_iter().map(|key| named(key, (0, 0)));
+        let keys = keys.into_iter().map(|key| named(key, (3, 1)));
+        let all: Vec<_> = sure.chain(keys).collect();
+        let map = |keys: Vec<Option<_>>| Value::Object(keys.into_iter().flatten().collect());
+        all.prop_map(map).boxed()
     }
 
-    fn list(item: BoxedStrategy<Value>) -> BoxedStrategy<Value> {
-        prop::collection::vec(item, 0..3)
-            .prop_map(Value::from)
-            .boxed()
+    type Key = (&'static str, BoxedStrategy<Value>);
+
+    fn list(item: BoxedStrategy<Value>, least: usize) -> BoxedStrategy<Value> {
+        let items = prop::collection::vec(item, least..4);
+        items.prop_map(Value::from).boxed()
     }
 
-    fn one_of(values: Vec<Value>) -> BoxedStrategy<Value> {
-        prop::sample::select(values).boxed()
+    fn one_of<const N: usize>(values: [Value; N]) -> BoxedStrategy<Value> {
+        prop::sample::select(values.to_vec()).boxed()
     }
 
-    /// Something like a template.
-    fn template() -> impl Strategy<Value = Value> {
-        let number = || one_of([80, 8080, 9902].map(Value::from).to_vec());
-        let get = map(vec![
-            ("path", one_of(vec![json!("/"), json!("/a")])),
-            ("port", number()),
-        ]);
-        let probe = map(vec![("httpGet", get)]);
-        let hook = one_of(vec![
+    fn container() -> BoxedStrategy<Value> {
+        let number = || one_of([80, 8080].map(Value::from));
+        let path = one_of(["/", "/a", ""].map(Value::from));
+        let get = map(vec![("port", number())], vec![("path", path)]);
+        let probe = map(vec![], vec![("httpGet", get)]);
+        let hook = one_of([
             json!({ "sleep": { "seconds": 3 } }),
             json!({ "exec": { "command": ["sh", "-c", "sleep 3"] } }),
+            json!({ "exec": { "command": ["true"] } }),
             json!({}),
         ]);
-        let container = map(vec![
-            ("name", one_of(vec![json!("app"), json!("log")])),
-            (
-                "ports",
-                list(map(vec![
-                    ("containerPort", number()),
-                    ("name", one_of(vec![json!("http")])),
-                ])),
-            ),
-            ("livenessProbe", probe.clone()),
-            ("readinessProbe", probe),
-            ("lifecycle", map(vec![("preStop", hook)])),
-        ]);
-        let spec = map(vec![
-            ("containers", list(container.clone())),
-            ("initContainers", list(container)),
-            (
-                "volumes",
-                list(map(vec![("name", one_of(vec![json!("data")]))])),
-            ),
-            (
-                "terminationGracePeriodSeconds",
-                one_of(vec![json!(0), json!(30), json!(600)]),
-            ),
-        ]);
-        let annotations = map(vec![(
-            "portcullis.dev/mode",
-            one_of(vec![json!("classic")]),
-        )]);
-        map(vec![
-            ("metadata", map(vec![("annotations", annotations)])),
-            ("spec", spec),
-        ])
+        let name = one_of(["http", "https", "probe"].map(Value::from));
+        let port = map(vec![("containerPort", number())], vec![("name", name)]);
+        map(
+            vec![("name", one_of(["app", "log"].map(Value::from)))],
+            vec![
+                ("ports", list(port, 0)),
+                ("startupProbe", probe.clone()),
+                ("livenessProbe", probe.clone()),
+                ("readinessProbe", probe),
+                ("lifecycle", map(vec![], vec![("preStop", hook)])),
+            ],
+        )
+    }
+
+    /// Templates that nothing speaks against, with all that may be there, empty, null or missing.
+    fn template() -> impl Strategy<Value = Value> {
+        let word = |name: &'static str, words: &[&'static str]| {
+            let words = words.iter().map(|word| json!(word)).collect::<Vec<_>>();
+            (name, prop::sample::select(words).boxed())
+        };
+        let annotations = map(
+            vec![word("portcullis.dev/tls-secret", &["a-tls"])],
+            vec![
+                word("kubectl.kubernetes.io/default-container", &["app", "log"]),
+                word("portcullis.dev/pre-stop", &["sleep", "exec", "none"]),
+                word("portcullis.dev/drain-delay", &["0", "1500ms", "1m"]),
+            ],
+        );
+        // Null is no text.
+        let annotations = annotations.prop_map(|mut annotations| {
+            if let Some(keys) = annotations.as_object_mut() {
+                keys.retain(|_, value| !value.is_null());
+            }
+            annotations
+        });
+        let annotations = annotations.boxed();
+        let volume = map(vec![("name", one_of([json!("data")]))], vec![]);
+        let spec = map(
+            vec![("containers", list(container(), 1))],
+            vec![
+                ("initContainers", list(container(), 0)),
+                ("volumes", list(volume, 0)),
+                (
+                    "terminationGracePeriodSeconds",
+                    one_of([0, 30, 600].map(Value::from)),
+                ),
+            ],
+        );
+        let metadata = map(vec![], vec![("annotations", annotations)]);
+        map(vec![("spec", spec)], vec![("metadata", metadata)])
+    }
+
+    fn all_places(value: &Value, at: &Path, places: &mut Vec<Path>) {
+        places.push(at.clone());
+        match value {
+            Value::Object(keys) => keys
+                .iter()
+                .for_each(|(key, value)| all_places(value, &at.to(&**key), places)),
+            Value::Array(items) => {
+                let items = items.iter().enumerate();
+                items.for_each(|(item, value)| all_places(value, &at.to(item), places));
+            }
+            _ => {}
+        }
+    }
+
+    /// The app of a template like that is said by flags.
+    fn injected_somehow(template: &Value, is_classic: bool) -> Option<Injected> {
+        let mode = if is_classic { "classic" } else { "native" };
+        let pairs = [("target-port", "8080"), ("mode", mode)];
+        match patched(template, &pairs) {
+            Ok(Patch::Injected(injected)) => Some(injected),
+            Ok(Patch::Left(why)) => panic!("{why:?}"),
+            // Nothing may say which of several containers it is.
+            Err(mistakes) => {
+                assert!(
+                    mistakes
+                        .iter()
+                        .all(|told| told.starts_with("spec.containers: which of")),
+                    "{mistakes:?}"
+                );
+                None
+            }
+        }
     }
 
     proptest! {
@@ -493,21 +542,27 @@ mod tests {
         }
 
         #[test]
-        fn every_change_is_one_that_can_be_done(template in template()) {
-            if let Ok(Patch::Injected(injected)) = patched(&template, &[]) {
-                let after = after(&template, &injected);
-                prop_assert!(shape::named(&after, "portcullis").is_some());
-                prop_assert!(Pod::read(&after).is_ok());
+        fn nothing_in_a_template_is_too_strange(template in template(), strange in anything(), place in any::<prop::sample::Index>()) {
+            let mut places = Vec::new();
+            all_places(&template, &Path::default(), &mut places);
+            let mut template = template;
+            if let Some(value) = template.pointer_mut(&place.get(&places).pointer()) {
+                *value = strange;
             }
+            let _ = patch(&template, &owner(false), &given(&[("target-port", "8080")]), &Hints::default());
         }
 
         #[test]
-        fn no_change_lies_inside_another(template in template()) {
-            if let Ok(Patch::Injected(injected)) = patched(&template, &[]) {
-                for (number, change) in injected.changes.iter().enumerate() {
-                    let before = &injected.changes[..number];
-                    prop_assert!(before.iter().all(|other| !change.at.0.starts_with(&other.at.0)));
-                }
+        fn every_change_can_be_done_and_none_lies_inside_another(template in template(), is_classic in any::<bool>()) {
+            let Some(injected) = injected_somehow(&template, is_classic) else {
+                return Ok(());
+            };
+            let after = after(&template, &injected);
+            prop_assert!(shape::named(&after, "portcullis").is_some());
+            prop_assert!(Pod::read(&after).is_ok());
+            for (number, change) in injected.changes.iter().enumerate() {
+                let before = &injected.changes[..number];
+                prop_assert!(before.iter().all(|other| !change.at.0.starts_with(&other.at.0)));
             }
         }
     }

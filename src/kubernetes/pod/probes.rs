@@ -1,5 +1,5 @@
-//! The app's probes: those that ask what the sidecar can ask for them go through it, so that they still have an answer when the
-//! app listens on the loopback only.
+//! The app's probes: those that ask what the sidecar can ask for them go through it, so that they still have an answer when
+//! the app listens on the loopback only.
 
 use serde_json::Value;
 
@@ -180,7 +180,10 @@ mod tests {
             "livenessProbe": { "httpGet": { "path": "healthz", "port": 8080, "httpHeaders": [], "host": "" } },
             "readinessProbe": null,
         });
-        let replace = |place: &str, value: Value| json!({ "op": "replace", "path": format!("/spec/containers/0/{place}"), "value": value });
+        let replace = |place: &str, value: Value| {
+            let path = format!("/spec/containers/0/{place}");
+            json!({ "op": "replace", "path": path, "value": value })
+        };
         let expected = vec![
             replace("startupProbe/httpGet/path", json!("/app")),
             replace("startupProbe/httpGet/port", json!(9902)),

@@ -1,4 +1,4 @@
-//! A pod as far as injection looks into it, with the types checked: what is behind this border has the shape it should have.
+//! A pod as far as injection looks into it, with the types checked: past this border all has the shape it should have.
 
 use serde_json::Value;
 

@@ -78,7 +78,10 @@ mod tests {
     #[test]
     fn the_key_is_readable_with_and_without_a_group_of_files() {
         let containers = json!([{ "name": "app" }]);
-        let expected = |mode: u32| json!([{ "name": "portcullis-tls", "secret": { "secretName": "app-tls", "defaultMode": mode } }]);
+        let expected = |mode: u32| {
+            let secret = json!({ "secretName": "app-tls", "defaultMode": mode });
+            json!([{ "name": "portcullis-tls", "secret": secret }])
+        };
         let spec = json!({ "containers": containers });
         assert_eq!(volumes_of(&spec, &settings()), expected(292));
         let spec = json!({ "containers": containers, "securityContext": { "fsGroup": 1 } });

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::{
-    ClientAuth, Given, INJECT, INJECTED, PREFIX, Settings, annotation, find, how, parse, said,
-    unknown,
+    Given, INJECT, INJECTED, PREFIX, Settings, annotation, find, how, parse, said, unknown,
 };
 use crate::kubernetes::change::{Mistake, Path};
 
