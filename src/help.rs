@@ -47,7 +47,7 @@ fn list(text: &mut String, heading: &str, commands: &[&Command]) {
 
 /// Commands that are not there are not listed.
 const GROUPS: [(&str, &[&str]); 3] = [
-    ("Serve:", &["run", "demo"]),
+    ("Serve:", &["run", "demo", "webhook"]),
     (
         "Look, without asking a running sidecar:",
         &["check", "inject"],
@@ -84,7 +84,15 @@ mod tests {
         assert!(
             place("\n  run ") < place("\n  check ") && place("\n  check ") < place("\n  status ")
         );
-        for name in ["demo", "logs", "target", "certs", "log-level", "drain"] {
+        for name in [
+            "demo",
+            "webhook",
+            "logs",
+            "target",
+            "certs",
+            "log-level",
+            "drain",
+        ] {
             place(&format!("\n  {name} "));
         }
         assert!(!help.contains("Others:"), "{help}");
