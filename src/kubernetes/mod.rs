@@ -1,3 +1,5 @@
 //! Injection: a sidecar for what is already there, by a command over a manifest or by an admission webhook.
 
 pub(crate) mod change;
+pub(crate) mod pod;
+pub(crate) mod settings;
