@@ -31,6 +31,7 @@ pub mod demo;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod help;
+pub mod kubernetes;
 pub mod logging;
 pub mod operator;
 mod redirect;
@@ -48,7 +49,6 @@ mod failure;
 mod forward;
 mod headers;
 mod http;
-mod kubernetes;
 mod listener;
 mod log_filter;
 mod machine;

@@ -1,0 +1,143 @@
+//! What injection does to one object that is seen by itself, as the webhook sees it.
+
+use serde_json::Value;
+
+use super::change::{Change, Mistake, Note};
+use super::pod::{self, Hints, Owner, Patch};
+use super::settings::Given;
+
+/// What is to be done to an object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Mutation {
+    /// In this order; none where it is left as it is.
+    pub(crate) changes: Vec<Change>,
+    /// What to know about it.
+    pub(crate) notes: Vec<Note>,
+}
+
+/// What injection does to an object, which may leave out its namespace where the API server has told it.
+///
+/// # Errors
+/// All that is wrong with it.
+pub(crate) fn mutate(
+    object: &Value,
+    given: &Given,
+    _namespace: Option<&str>,
+) -> Result<Mutation, Vec<Mistake>> {
+    match (object["apiVersion"].as_str(), object["kind"].as_str()) {
+        (Some("v1"), Some("Pod")) => of_pod(object, given),
+        _ => Ok(Mutation::default()),
+    }
+}
+
+fn of_pod(pod: &Value, given: &Given) -> Result<Mutation, Vec<Mistake>> {
+    Ok(
+        match pod::patch(pod, &owner(pod), given, &Hints::default())? {
+            Patch::Injected(injected) => Mutation {
+                changes: injected.changes,
+                notes: injected.notes,
+            },
+            Patch::Left(why) => Mutation {
+                changes: Vec::new(),
+                notes: vec![why],
+            },
+        },
+    )
+}
+
+/// What the pod is of, by the name that is the same for all its pods and outlives a rollout, where there is one.
+fn owner(pod: &Value) -> Owner {
+    let controller = controller(pod);
+    let name = |from: &Value| from["name"].as_str().map(str::to_owned);
+    let metadata = &pod["metadata"];
+    let generated = || {
+        Some(
+            metadata["generateName"]
+                .as_str()?
+                .trim_end_matches('-')
+                .to_owned(),
+        )
+    };
+    let name = match controller {
+        Some(controller) => name(controller).map(|name| without_hash(pod, &name).to_owned()),
+        None => name(metadata).or_else(generated),
+    };
+    Owner {
+        kind: "Pod".to_owned(),
+        name,
+        is_job: controller.is_some_and(|controller| controller["kind"] == "Job"),
+    }
+}
+
+/// What makes the pod, and its like.
+pub(crate) fn controller(object: &Value) -> Option<&Value> {
+    let mut owners = object["metadata"]["ownerReferences"].as_array()?.iter();
+    owners.find(|owner| owner["controller"] == true)
+}
+
+/// A Deployment's name out of that of its ReplicaSet.
+fn without_hash<'a>(pod: &Value, name: &'a str) -> &'a str {
+    let hash = pod["metadata"]["labels"]["pod-template-hash"].as_str();
+    hash.and_then(|hash| name.strip_suffix(hash)?.strip_suffix('-'))
+        .filter(|name| !name.is_empty())
+        .unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_is_named_by_what_all_its_like_are_of() {
+        let of =
+            |kind: &str, name: &str| json!([{ "kind": kind, "name": name, "controller": true }]);
+        for (metadata, name) in [
+            (json!({ "name": "web" }), Some("web")),
+            (json!({ "generateName": "web-" }), Some("web")),
+            (json!({}), None),
+            (
+                json!({ "name": "db-0", "ownerReferences": of("StatefulSet", "db") }),
+                Some("db"),
+            ),
+            (
+                json!({
+                    "generateName": "web-7d4b9c-",
+                    "labels": { "pod-template-hash": "7d4b9c" },
+                    "ownerReferences": of("ReplicaSet", "web-7d4b9c"),
+                }),
+                Some("web"),
+            ),
+            (
+                json!({ "generateName": "web-x-", "ownerReferences": of("ReplicaSet", "web-x") }),
+                Some("web-x"),
+            ),
+            (
+                json!({ "name": "web", "ownerReferences": [{ "kind": "Node", "name": "n" }] }),
+                Some("web"),
+            ),
+        ] {
+            let owner = owner(&json!({ "metadata": metadata }));
+            assert_eq!(
+                (owner.name.as_deref(), owner.is_job),
+                (name, false),
+                "{metadata}"
+            );
+        }
+        let pod = json!({ "metadata": { "ownerReferences": of("Job", "nightly") } });
+        assert!(owner(&pod).is_job);
+    }
+
+    #[test]
+    fn kinds_that_are_not_known_are_left() {
+        for object in [
+            json!({ "kind": "Pod" }),
+            json!({ "apiVersion": "v1", "kind": "Secret" }),
+            json!(7),
+        ] {
+            let left = mutate(&object, &Given::default(), None);
+            assert_eq!(left, Ok(Mutation::default()));
+        }
+    }
+}
