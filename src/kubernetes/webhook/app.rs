@@ -213,3 +213,78 @@ const READ: Duration = Duration::from_secs(30);
 /// Far longer than the sidecar keeps a connection.
 const IDLE: Duration = Duration::from_secs(300);
 const PAUSE: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+
+    use super::*;
+
+    fn started(limit: usize) -> SocketAddr {
+        let listener = StdListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        start(listener, Given::default(), limit).unwrap();
+        address
+    }
+
+    fn begun(app: SocketAddr, rest: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(app).unwrap();
+        stream.set_read_timeout(Some(READ)).unwrap();
+        let head = "POST /mutate HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\n";
+        stream
+            .write_all(format!("{head}{rest}").as_bytes())
+            .unwrap();
+        stream
+    }
+
+    /// The first bytes of the answer.
+    fn answered(stream: &mut TcpStream) -> String {
+        let mut head = [0; 400];
+        let count = stream.read(&mut head).unwrap();
+        String::from_utf8_lossy(&head[..count]).into_owned()
+    }
+
+    #[test]
+    fn it_has_a_limit_of_its_own() {
+        let app = started(10);
+        for (rest, status) in [
+            ("Content-Length: 11\r\n\r\n", "413"),
+            (
+                "Transfer-Encoding: chunked\r\n\r\n6\r\n      \r\n6\r\n      \r\n",
+                "413",
+            ),
+            ("Content-Length: 10\r\n\r\n          ", "400"),
+            ("Transfer-Encoding: chunked\r\n\r\nbroken", "400"),
+        ] {
+            let answer = answered(&mut begun(app, rest));
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status}")),
+                "{rest}: {answer}"
+            );
+        }
+    }
+
+    #[test]
+    fn all_reviews_that_are_being_read_have_a_limit_together() {
+        let app = started(usize::MAX);
+        let half = format!("Content-Length: {ROOM}\r\n\r\n{}", " ".repeat(ROOM / 2));
+        let first = begun(app, &half);
+        // Both have come when the third is told to come later.
+        let mut second = begun(app, &half[..half.len() - 1]);
+        let mut tries = 0..200;
+        let full = tries.any(|_| {
+            thread::sleep(Duration::from_millis(50));
+            answered(&mut begun(app, "Content-Length: 3\r\n\r\n   ")).starts_with("HTTP/1.1 503")
+        });
+        assert!(full);
+        drop(first);
+        let free = tries.any(|_| {
+            thread::sleep(Duration::from_millis(50));
+            answered(&mut begun(app, "Content-Length: 3\r\n\r\n   ")).starts_with("HTTP/1.1 400")
+        });
+        assert!(free);
+        second.write_all(&[b' '; 2]).unwrap();
+    }
+}
