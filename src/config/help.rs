@@ -80,9 +80,10 @@ const CHECK: &str = "\
 Nothing is served, and no port is touched. Exit code 0 when it could be run, 2 when something is wrong.";
 
 const WEBHOOK: &str = "\
-POST /mutate takes AdmissionReview v1 (admission.k8s.io) and answers with a JSON Patch. It is served as any
-application behind the sidecar is: certificates are reloaded, requests are logged, planes and drain are the same.
-Without another word --max-body is 4MiB and --service-name portcullis-webhook.";
+POST /mutate takes AdmissionReview v1 (admission.k8s.io) and answers with a JSON Patch. It is an
+application behind a sidecar as any other is: certificates are reloaded, requests are logged, planes
+and drain are those of `run`. The default of --max-body is 4MiB here, that of --service-name
+portcullis-webhook.";
 
 const EXIT_CODES: &str = "\
 Each command says more with --help.
