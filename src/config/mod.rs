@@ -32,7 +32,7 @@ pub use given::{Given, Origin};
 pub use help::command;
 pub use networks::Networks;
 pub use options::Opt;
-pub(crate) use parse::{address, duration, grace_period, switch};
+pub(crate) use parse::{address, duration, grace_period, path_and_query, switch};
 pub use recording::{LogFormat, Recording};
 pub use restrictions::Restrictions;
 pub use table::options;

@@ -31,7 +31,7 @@ pub(super) fn exact_path(text: &str) -> Result<String, String> {
 }
 
 /// What a request can be for: a path, with a query or without.
-pub(super) fn path_and_query(text: &str) -> Result<String, String> {
+pub(crate) fn path_and_query(text: &str) -> Result<String, String> {
     let is_path = text.starts_with('/') && !text.contains('#');
     if is_path && text.parse::<http::uri::PathAndQuery>().is_ok() {
         Ok(text.to_owned())

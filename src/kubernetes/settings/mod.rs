@@ -97,6 +97,10 @@ impl Default for Settings {
 }
 
 impl Settings {
+    pub(crate) fn asks_clients(&self) -> bool {
+        self.client_auth != ClientAuth::Off
+    }
+
     /// The ports that the sidecar listens on, with the settings that move them.
     pub(crate) fn own_ports(&self) -> [(&'static str, u16); 3] {
         [

@@ -95,7 +95,7 @@ impl Reading {
 
     /// What has no effect would look like protection. A default for all pods is none for one that says off itself.
     fn needs_client_auth(&mut self, given: &Given) {
-        if self.settings.client_auth != ClientAuth::Off || self.annotated_wrongly("client-auth") {
+        if self.settings.asks_clients() || self.annotated_wrongly("client-auth") {
             return;
         }
         let is_said = given.names.contains("client-auth") || self.annotated.contains("client-auth");
