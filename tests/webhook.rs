@@ -48,12 +48,23 @@ fn pod(annotations: &Value) -> Value {
                 "controller": true,
             }],
         },
+        // With the defaults that the API server puts in before it asks.
         "spec": {
             "containers": [{
                 "name": "app",
                 "image": "legacy:1",
-                "ports": [{ "name": "http", "containerPort": 8080 }],
+                "imagePullPolicy": "IfNotPresent",
+                "ports": [{ "name": "http", "containerPort": 8080, "protocol": "TCP" }],
+                "livenessProbe": {
+                    "httpGet": { "path": "/healthz", "port": "http", "scheme": "HTTP" },
+                    "timeoutSeconds": 1,
+                },
+                "terminationMessagePath": "/dev/termination-log",
             }],
+            "dnsPolicy": "ClusterFirst",
+            "restartPolicy": "Always",
+            "securityContext": {},
+            "terminationGracePeriodSeconds": 30,
         },
     })
 }
@@ -152,6 +163,15 @@ async fn a_pod_that_is_seen_twice_is_patched_once() {
         .as_array()
         .and_then(|volumes| volumes.iter().find(|one| one["name"] == "portcullis-tls"));
     assert_eq!(secret.unwrap()["secret"]["secretName"], "app-tls");
+    let probe = &once["spec"]["containers"][0]["livenessProbe"];
+    let moved = json!({ "path": "/app", "port": 9902, "scheme": "HTTP" });
+    assert_eq!(
+        (&probe["httpGet"], &probe["timeoutSeconds"]),
+        (&moved, &1.into())
+    );
+    let env = &once["spec"]["initContainers"][0]["env"];
+    let name = json!({ "name": "SRV_NAME", "value": "legacy-app" });
+    assert!(env.as_array().unwrap().contains(&name), "{env}");
     assert!(
         response["warnings"].is_null(),
         "a controller reads none: {response}"

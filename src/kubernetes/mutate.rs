@@ -85,6 +85,7 @@ fn without_hash<'a>(pod: &Value, name: &'a str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -138,6 +139,69 @@ mod tests {
         ] {
             let left = mutate(&object, &Given::default(), None);
             assert_eq!(left, Ok(Mutation::default()));
+        }
+    }
+
+    /// Anything, under keys that are looked at.
+    fn anything() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            proptest::sample::select(WORDS).prop_map(Value::from),
+            ".{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(6, 48, 4, |inner| {
+            let key = proptest::sample::select(WORDS).prop_map(str::to_owned);
+            let map = proptest::collection::vec((key, inner.clone()), 0..5);
+            prop_oneof![
+                proptest::collection::vec(inner, 0..4).prop_map(Value::from),
+                map.prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
+            ]
+        })
+    }
+
+    const WORDS: &[&str] = &[
+        "annotations",
+        "app",
+        "containerPort",
+        "containers",
+        "exec",
+        "httpGet",
+        "initContainers",
+        "labels",
+        "lifecycle",
+        "livenessProbe",
+        "metadata",
+        "name",
+        "path",
+        "port",
+        "portcullis",
+        "portcullis.dev/target-port",
+        "portcullis.dev/tls-secret",
+        "ports",
+        "preStop",
+        "protocol",
+        "readinessProbe",
+        "securityContext",
+        "seconds",
+        "sleep",
+        "terminationGracePeriodSeconds",
+        "volumes",
+    ];
+
+    proptest! {
+        #[test]
+        fn no_pod_makes_it_panic(metadata in anything(), spec in anything(), containers in anything()) {
+            let mut given = Given::default();
+            given.set("tls-secret", "app-tls").unwrap();
+            let mut pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec });
+            let _ = mutate(&pod, &given, None);
+            pod["spec"] = json!({ "containers": containers, "initContainers": spec, "volumes": metadata });
+            let _ = mutate(&pod, &given, None);
+            let app = json!({ "name": "app", "ports": [{ "containerPort": 8080 }], "livenessProbe": containers, "lifecycle": spec });
+            pod = json!({ "apiVersion": "v1", "kind": "Pod", "spec": { "containers": [app], "volumes": metadata } });
+            let _ = mutate(&pod, &given, None);
         }
     }
 }
