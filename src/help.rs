@@ -47,7 +47,7 @@ fn list(text: &mut String, heading: &str, commands: &[&Command]) {
 
 /// Commands that are not there are not listed.
 const GROUPS: [(&str, &[&str]); 4] = [
-    ("Serve:", &["run", "demo"]),
+    ("Serve:", &["run", "demo", "webhook"]),
     ("Look, without asking a running sidecar:", &["check"]),
     (
         "Add the sidecar to Kubernetes manifests, and take it out again:",
@@ -89,6 +89,7 @@ mod tests {
         );
         for name in [
             "demo",
+            "webhook",
             "inject",
             "uninject",
             "logs",

@@ -8,6 +8,7 @@ use clap::ArgMatches;
 use portcullis::addresses::Addresses;
 use portcullis::app::{self, End};
 use portcullis::config::{self, Config, Raw, Reading};
+use portcullis::kubernetes::webhook;
 use portcullis::logging::Logging;
 use portcullis::{check, demo, help, kubernetes, operator, restrict};
 
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     match matches.subcommand() {
         Some(("run", matches)) => run(matches),
         Some(("demo", matches)) => show(matches),
+        Some(("webhook", matches)) => admit(matches),
         Some(("check", matches)) => explain(matches),
         Some(("inject", matches)) => kubernetes::inject(matches),
         Some(("uninject", matches)) => kubernetes::uninject(matches),
@@ -40,7 +42,7 @@ fn main() -> ExitCode {
 
 fn run(matches: &ArgMatches) -> ExitCode {
     match Config::load(matches) {
-        Ok((config, raw)) => serve(config, &raw, None, |_| {}),
+        Ok((config, raw)) => serve(config, &raw, None, |_| Ok(())),
         Err(mistakes) => fail(USAGE, &mistakes),
     }
 }
@@ -53,8 +55,21 @@ fn show(matches: &ArgMatches) -> ExitCode {
     match demo::Stage::set(config, &mut raw) {
         Ok((stage, config)) => serve(config, &raw, Some(stage.folder()), |addresses| {
             print(&stage.script(addresses));
+            Ok(())
         }),
         Err(error) => fail(FAILED, &error),
+    }
+}
+
+fn admit(matches: &ArgMatches) -> ExitCode {
+    let place = match webhook::Place::find() {
+        Ok(place) => place,
+        Err(error) => return fail(FAILED, &format!("a port for the webhook: {error}")),
+    };
+    match place.furnish(matches) {
+        // Its thread comes after the restrictions, too.
+        Ok((webhook, config, raw)) => serve(config, &raw, None, |_| webhook.open()),
+        Err(mistakes) => fail(USAGE, &mistakes),
     }
 }
 
@@ -80,7 +95,7 @@ fn serve(
     config: Config,
     raw: &Raw,
     scratch: Option<&Path>,
-    ready: impl FnOnce(&Addresses),
+    ready: impl FnOnce(&Addresses) -> io::Result<()>,
 ) -> ExitCode {
     portcullis::prepare();
     let bound = match app::bind_all(config) {
@@ -97,8 +112,9 @@ fn serve(
     let lacking = lacking.map(ToString::to_string);
     let few = bound.config().limits.capacity.complaint();
     logging.warn(lacking.chain(few).chain(config::suspicious_variables()));
-    ready(&bound.addresses);
-    let ended = bound.run(raw, restrictions, &logging);
+    let ended = ready(&bound.addresses)
+        .map_err(|error| error.to_string())
+        .and_then(|()| bound.run(raw, restrictions, &logging));
     logging.flush();
     match ended {
         Ok(End::Clean) => ExitCode::SUCCESS,

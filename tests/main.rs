@@ -88,3 +88,5 @@ mod tickets;
 mod transparency;
 /// WebSocket and other protocols, over HTTP/1 and HTTP/2.
 mod upgrades;
+/// The admission webhook, as the API server sees it.
+mod webhook;

@@ -9,7 +9,7 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAcce
 
 use super::given::{Given, Origin};
 use super::options::{CLIENTS, LEGACY, Opt};
-use super::table::options;
+use super::table::{injection, options};
 
 /// The winning value of every option that has one.
 #[derive(Clone, Debug, Default)]
@@ -29,25 +29,36 @@ impl Raw {
             .is_some_and(|given| given.origin != Origin::Default)
     }
 
-    /// What the demo takes instead of a default.
-    pub(crate) fn stage(&mut self, name: &'static str, text: &impl fmt::Display) {
-        let given = Given::one(text.to_string(), Origin::Demo);
+    /// What a command takes instead of a default, or of anything that could be said.
+    pub(crate) fn stage(
+        &mut self,
+        command: &'static str,
+        name: &'static str,
+        text: &impl fmt::Display,
+    ) {
+        let given = Given::one(text.to_string(), Origin::Command(command));
         self.0.insert(name, given);
+    }
+
+    /// The options that this is about, in the order of the help.
+    pub(crate) fn options(&self) -> impl Iterator<Item = &'static Opt> {
+        options().chain(injection().filter(|opt| self.get(opt.name).is_some()))
     }
 
     pub(super) fn gather(
         matches: &ArgMatches,
+        known: &[&'static Opt],
         env: Environment<'_>,
         mistakes: &mut Vec<String>,
     ) -> Self {
         let mut raw = Self::default();
-        for opt in options() {
+        for opt in known {
             if let Some(given) = from_flag(opt, matches).or_else(|| from_environment(opt, env)) {
                 raw.0.insert(opt.name, given);
             }
         }
         if let Some(path) = raw.0.get("config").map(Given::text) {
-            for (name, given) in from_file(&path, mistakes) {
+            for (name, given) in from_file(&path, known, mistakes) {
                 raw.0.entry(name).or_insert(given);
             }
         }
@@ -89,7 +100,11 @@ fn from_environment(opt: &Opt, env: Environment<'_>) -> Option<Given> {
     Some(Given::one(text, Origin::Environment((*legacy).to_owned())))
 }
 
-fn from_file(path: &str, mistakes: &mut Vec<String>) -> Vec<(&'static str, Given)> {
+fn from_file(
+    path: &str,
+    known: &[&'static Opt],
+    mistakes: &mut Vec<String>,
+) -> Vec<(&'static str, Given)> {
     let entries = std::fs::read_to_string(path)
         .map_err(|error| error.to_string())
         .and_then(|text| {
@@ -109,11 +124,11 @@ fn from_file(path: &str, mistakes: &mut Vec<String>) -> Vec<(&'static str, Given
     let mut found = Vec::new();
     for (key, entry) in entries {
         let line = entry.referenced.line();
-        let known = options().find(|opt| opt.name == key && opt.name != "config");
-        let Some(opt) = known else {
+        let opt = known.iter().find(|opt| opt.name == key && key != "config");
+        let Some(opt) = opt else {
             mistakes.push(format!(
                 "{path}:{line}: unknown key {key:?}{}",
-                did_you_mean(&key)
+                did_you_mean(&key, known)
             ));
             continue;
         };
@@ -134,7 +149,7 @@ fn from_file(path: &str, mistakes: &mut Vec<String>) -> Vec<(&'static str, Given
 /// Variables that look like a misspelt option: they are ignored, but somebody meant something. Kubernetes injects
 /// `PORTCULLIS_PORT=tcp://…` and the like for a Service of that name; those are nobody's spelling.
 pub(super) fn suspicious(variables: impl Iterator<Item = (String, String)>) -> Vec<String> {
-    let known: HashSet<String> = options().map(Opt::env).collect();
+    let known: HashSet<String> = options().chain(injection()).map(Opt::env).collect();
     variables
         .filter(|(name, value)| {
             name.starts_with("PORTCULLIS_")
@@ -159,8 +174,9 @@ fn injected(name: &str, value: &str) -> bool {
         || name.contains("_PORT_")
 }
 
-fn did_you_mean(key: &str) -> String {
-    options()
+fn did_you_mean(key: &str, known: &[&'static Opt]) -> String {
+    known
+        .iter()
         .map(|opt| (strsim::damerau_levenshtein(opt.name, key), opt.name))
         .min()
         .filter(|(distance, _)| *distance <= 3)

@@ -15,8 +15,8 @@ pub enum Origin {
     File(String, u64),
     /// The command line.
     Flag(&'static str),
-    /// `portcullis demo`, where nobody said anything.
-    Demo,
+    /// What this command puts up by itself.
+    Command(&'static str),
 }
 
 /// What was written for one option.
@@ -64,7 +64,7 @@ impl fmt::Display for Origin {
             Self::Environment(name) => write!(f, "environment {name}"),
             Self::File(path, line) => write!(f, "{path}:{line}"),
             Self::Flag(name) => write!(f, "flag --{name}"),
-            Self::Demo => f.write_str("demo"),
+            Self::Command(name) => f.write_str(name),
         }
     }
 }

@@ -4,9 +4,9 @@ use clap::builder::Str;
 use clap::{Arg, ArgAction, Command};
 
 use super::options::Opt;
-use super::table::options;
+use super::table::{options, webhook};
 
-/// The command line of `run`, `demo` and `check`.
+/// The command line of `run`, `demo`, `webhook` and `check`.
 pub fn command() -> Command {
     let run = Command::new("run")
         .about("Serve: terminate TLS, forward to the application, log every request");
@@ -22,6 +22,12 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .subcommands([run, demo].map(with_options))
         .subcommand(with_options(check).after_help(format!("{CHECK}\n{AFTER}")))
+        .subcommand(
+            Command::new("webhook")
+                .about("Inject sidecars where pods are made: a mutating admission webhook")
+                .after_help(format!("{WEBHOOK}\n{AFTER}"))
+                .args(webhook().map(arg)),
+        )
 }
 
 fn with_options(command: Command) -> Command {
@@ -72,6 +78,12 @@ DURATION is like 500ms, 5s or 1m 30s; SIZE is like 4096, 64KiB or 1MiB.";
 
 const CHECK: &str = "\
 Nothing is served, and no port is touched. Exit code 0 when it could be run, 2 when something is wrong.";
+
+const WEBHOOK: &str = "\
+POST /mutate takes AdmissionReview v1 (admission.k8s.io) and answers with a JSON Patch. It is an
+application behind a sidecar as any other is: certificates are reloaded, requests are logged, planes
+and drain are those of `run`. The default of --max-body is 4MiB here, that of --service-name
+portcullis-webhook.";
 
 const EXIT_CODES: &str = "\
 Each command says more with --help.

@@ -170,12 +170,32 @@ pub struct Reading {
 impl Reading {
     /// Reads flags, environment and file, and checks them.
     pub fn of(matches: &clap::ArgMatches) -> Self {
-        let (raw, mut mistakes) = gathered(matches);
+        let (raw, mistakes) = gathered(matches);
+        Self::built(raw, mistakes)
+    }
+
+    /// The same for `webhook`, on top of which comes what `stage` puts up.
+    pub(crate) fn of_webhook(matches: &clap::ArgMatches, stage: impl FnOnce(&mut Raw)) -> Self {
+        let known: Vec<_> = table::webhook().collect();
+        let (mut raw, mistakes) = gathered_of(&known, matches);
+        stage(&mut raw);
+        Self::built(raw, mistakes)
+    }
+
+    fn built(raw: Raw, mut mistakes: Vec<String>) -> Self {
         let config = build::build(&raw, &mut mistakes);
         Self {
             raw,
             config,
             mistakes: Mistakes(mistakes),
+        }
+    }
+
+    /// What is to be run, unless there are mistakes.
+    pub(crate) fn sound(self) -> Result<(Config, Raw), Mistakes> {
+        match self.config {
+            Some(config) if self.mistakes.0.is_empty() => Ok((config, self.raw)),
+            _ => Err(self.mistakes),
         }
     }
 }
@@ -186,11 +206,7 @@ impl Config {
     /// # Errors
     /// All mistakes at once.
     pub fn load(matches: &clap::ArgMatches) -> Result<(Self, Raw), Mistakes> {
-        let reading = Reading::of(matches);
-        match reading.config {
-            Some(config) if reading.mistakes.0.is_empty() => Ok((config, reading.raw)),
-            _ => Err(reading.mistakes),
-        }
+        Reading::of(matches).sound()
     }
 }
 
@@ -218,9 +234,15 @@ impl std::error::Error for Mistakes {}
 
 /// What flags, environment and file say, with the mistakes of the file; what the values mean is not looked at.
 pub(crate) fn gathered(matches: &clap::ArgMatches) -> (Raw, Vec<String>) {
+    let known: Vec<_> = options().collect();
+    gathered_of(&known, matches)
+}
+
+fn gathered_of(known: &[&'static Opt], matches: &clap::ArgMatches) -> (Raw, Vec<String>) {
     let mut mistakes = Vec::new();
-    let raw = Raw::gather(matches, &|name| std::env::var(name).ok(), &mut mistakes);
-    let own = options().map(Opt::env);
+    let env = |name: &str| std::env::var(name).ok();
+    let raw = Raw::gather(matches, known, &env, &mut mistakes);
+    let own = known.iter().map(|opt| opt.env());
     let names = own.chain(options::LEGACY.iter().map(|(name, _)| (*name).to_owned()));
     for name in names {
         if let Err(std::env::VarError::NotUnicode(_)) = std::env::var(&name) {

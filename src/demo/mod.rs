@@ -40,24 +40,24 @@ impl Stage {
         if made_certificate {
             pki::write(folder.path())?;
             let tls = folder.path().join("tls");
-            raw.stage("cert-dir", &tls.display());
+            raw.stage(DEMO, "cert-dir", &tls.display());
             config.certificates.sources = vec![Source::Directory(tls)];
         }
         let mut second = None;
         if !raw.is_explicit("target") {
             let target = format!("http://{}", legacy::start("Hello you!")?);
-            raw.stage("target", &target);
+            raw.stage(DEMO, "target", &target);
             config.target = TargetUrl::parse(&target).map_err(io::Error::other)?;
             second = Some(legacy::start("Hello from the second app!")?);
         }
         open(&mut config, raw);
         if !raw.is_explicit("service-name") {
             "demo".clone_into(&mut config.service_name);
-            raw.stage("service-name", &"demo");
+            raw.stage(DEMO, "service-name", &"demo");
         }
         if !raw.is_explicit("drain-delay") {
             config.drain_delay = Duration::ZERO;
-            raw.stage("drain-delay", &"0s");
+            raw.stage(DEMO, "drain-delay", &"0s");
         }
         Ok((
             Self {
@@ -90,25 +90,25 @@ fn open(config: &mut Config, raw: &mut Raw) {
     // The redirect has to name it, so it cannot be left to the system.
     if !is_explicit || config.listen.port() == 0 {
         config.listen = free(if is_explicit { 0 } else { 8443 });
-        raw.stage("listen", &config.listen);
+        raw.stage(DEMO, "listen", &config.listen);
     }
     if !raw.is_explicit("admin") {
         config.admin.address = AdminAddress::Tcp(free(9901));
-        raw.stage("admin", &config.admin.address);
+        raw.stage(DEMO, "admin", &config.admin.address);
     }
     if !raw.is_explicit("probe") {
         config.probe = free(9902);
-        raw.stage("probe", &config.probe);
+        raw.stage(DEMO, "probe", &config.probe);
     }
     if config.redirect.is_none() {
         let redirect = free(8080);
         config.redirect = Some(redirect);
-        raw.stage("redirect", &redirect);
+        raw.stage(DEMO, "redirect", &redirect);
     }
     // Clients go to the port itself, there is no Service in front.
     if !raw.is_explicit("redirect-port") {
         config.redirect_port = config.listen.port();
-        raw.stage("redirect-port", &config.redirect_port);
+        raw.stage(DEMO, "redirect-port", &config.redirect_port);
     }
 }
 
@@ -122,6 +122,9 @@ fn free(port: u16) -> SocketAddr {
             .unwrap_or_else(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
     }
 }
+
+/// The origin of what it puts up.
+const DEMO: &str = "demo";
 
 struct Script<'a> {
     stage: &'a Stage,

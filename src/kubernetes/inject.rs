@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::around;
 use super::change::{Mistake, Note, Path};
-use super::manifest::{owner, template};
+use super::manifest::{is_hook, owner, template};
 use super::pod::{self, App, Hints, Owner, Patch};
 use super::service::{self, Bare, Labels, MovedService, Protected};
 use super::settings::Given;
@@ -155,6 +155,11 @@ impl<'a> Plan<'a> {
                 continue;
             };
             let Some(pod) = inner.of(value) else { continue };
+            if is_hook(value) {
+                let note = Note { at: Path::default(), text: HOOK.to_owned() };
+                self.note(&object, part, &object, &[note]);
+                continue;
+            }
             let (owner, template) = (owner(value), object.join(&inner));
             let protected = match pod::app(pod, &owner, self.given) {
                 Ok(Some(app)) => Some(protected(value, pod, app)),
@@ -292,3 +297,5 @@ impl<'a> Plan<'a> {
         Ok(Outcome { text, remarks })
     }
 }
+
+const HOOK: &str = "left alone: Helm makes it for a moment of a release (helm.sh/hook), and it serves nobody";

@@ -88,6 +88,11 @@ pub(crate) fn template(object: &Value) -> Option<Path> {
     Some(Path(path.iter().copied().map(Step::from).collect()))
 }
 
+/// Whether Helm makes it for a moment of a release: such pods serve nobody.
+pub(crate) fn is_hook(object: &Value) -> bool {
+    object.pointer("/metadata/annotations/helm.sh~1hook").is_some()
+}
+
 /// What the pods of an object are of.
 pub(crate) fn owner(object: &Value) -> Owner {
     let text = |pointer| object.pointer(pointer).and_then(Value::as_str);

@@ -11,6 +11,7 @@ mod change;
 mod commands;
 mod inject;
 mod manifest;
+mod mutate;
 mod pod;
 #[cfg(test)]
 mod properties;
@@ -18,6 +19,7 @@ mod record;
 mod service;
 mod settings;
 mod stream;
+pub mod webhook;
 mod writing;
 mod yaml;
 

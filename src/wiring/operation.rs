@@ -6,7 +6,7 @@ use portcullis_admin::{
 use portcullis_certs::MinVersion;
 
 use super::House;
-use crate::config::{Raw, options};
+use crate::config::Raw;
 
 impl Configuration for House {
     fn view(&self) -> ConfigView {
@@ -41,7 +41,7 @@ pub(super) fn said(raw: &Raw) -> Vec<OptionView> {
             origin: given.map_or_else(|| "not set".to_owned(), |given| given.origin.to_string()),
         }
     };
-    options().map(|option| said(option.name)).collect()
+    raw.options().map(|option| said(option.name)).collect()
 }
 
 impl LogLevel for House {

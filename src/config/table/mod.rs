@@ -2,6 +2,7 @@
 //! output of `check`.
 
 mod certificates;
+mod injection;
 mod limits;
 mod operation;
 mod records;
@@ -21,4 +22,15 @@ pub fn options() -> impl Iterator<Item = &'static Opt> {
         restrictions::OPTIONS,
     ];
     tables.into_iter().flatten()
+}
+
+/// What only `webhook` takes.
+pub(super) fn injection() -> impl Iterator<Item = &'static Opt> {
+    injection::OPTIONS.iter()
+}
+
+/// The options of `webhook`: those of the sidecar, but for what has to do with an application that is not its own.
+pub(super) fn webhook() -> impl Iterator<Item = &'static Opt> {
+    let is_open = |opt: &&Opt| !injection::SETTLED.contains(&opt.name);
+    injection().chain(options().filter(is_open))
 }
