@@ -434,8 +434,8 @@ mod tests {
         items.prop_map(Value::from).boxed()
     }
 
-    fn one_of<const N: usize>(values: [Value; N]) -> BoxedStrategy<Value> {
-        prop::sample::select(values.to_vec()).boxed()
+    fn one_of(values: impl Into<Vec<Value>>) -> BoxedStrategy<Value> {
+        prop::sample::select(values.into()).boxed()
     }
 
     fn container() -> BoxedStrategy<Value> {
