@@ -37,8 +37,13 @@ def sets():
     return found
 
 
+def ours(found):
+    """The webhook among others."""
+    return [each for each in found if each["metadata"]["labels"].get("app.kubernetes.io/component") == "webhook"]
+
+
 def deployment(found):
-    return next(each for each in found if each["kind"] == "Deployment" and each["metadata"]["name"] == NAME)
+    return one(ours(found), "Deployment")
 
 
 def container(found):
@@ -50,12 +55,7 @@ def configuration(found):
 
 
 def service(found):
-    return next(each for each in found if each["kind"] == "Service" and each["metadata"]["name"] == NAME)["spec"]
-
-
-def ours(found):
-    """The webhook among others."""
-    return [each for each in found if each["metadata"]["name"].startswith(NAME)]
+    return one(ours(found), "Service")["spec"]
 
 
 def first(found):
