@@ -543,6 +543,8 @@ def _(stage):
 def _(stage):
     clock = Clock(stage, "expired-log")
     with clock.running(stage, "expired-log", target=stage.second.url) as own:
+        # What has expired before it is there is said of the start.
+        until(5, "it is ready", lambda: own.plane("probe", "/readyz").status == 200)
         clock.set("+3d")
         # It looks by itself every 30 s, which is long to wait for.
         own.sidecar.signal(signal.SIGHUP)
