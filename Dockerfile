@@ -9,7 +9,9 @@
 ARG RUST_IMAGE=docker.io/library/rust:1.95.0-bookworm
 
 FROM --platform=$BUILDPLATFORM ${RUST_IMAGE} AS build
-WORKDIR /src
+# Another folder makes the same binary. CI names the one in which it has compiled before.
+ARG SOURCE=/src
+WORKDIR $SOURCE
 
 # A cross compiler, where the image is for another architecture than this one.
 ARG TARGETARCH
@@ -32,7 +34,7 @@ RUN set -eu; \
 
 COPY .ci/supply-chain .ci/
 RUN .ci/supply-chain tools
-ENV PATH=/src/target/tools/bin:$PATH
+ENV PATH=$SOURCE/target/tools/bin:$PATH
 
 COPY . .
 # The hour that stands in the bill of materials, in seconds since 1970: that of the commit.

@@ -27,13 +27,13 @@ OWN = "spiffe://corp.test/ns/shop/sa/sidecar"
 class Own:
     """A sidecar of one check in front of the app that echoes."""
 
-    def __init__(self, stage, name, secret, *arguments, target=None, under=()):
+    def __init__(self, stage, name, secret, *arguments, target=None, under=(), binary=BINARY):
         self.secret = secret
         env = {
             "PORTCULLIS_CERT_DIR": str(secret.dir), "PORTCULLIS_LISTEN": "[::]:0", "PORTCULLIS_ADMIN": "127.0.0.1:0",
             "PORTCULLIS_PROBE": "127.0.0.1:0", "TARGET": target or stage.echo.url,
         }
-        command = [*under, BINARY, "run", *arguments]
+        command = [*under, binary, "run", *arguments]
         self.sidecar = Sidecar(name, command[0], command[1:], env, stage.folder)
         self.port = self.sidecar.port
         self.plane, self.records, self.metric = self.sidecar.plane, self.sidecar.records, self.sidecar.metric

@@ -17,11 +17,14 @@ from pathlib import Path
 
 from certificates import Eye, Load, running
 from limits import askers, clients_of, trusting
-from props import BINARY, Checks, Failed, Process, Secret, Skipped, expect, from_debian, run, unpack, until
+from props import (
+    BINARY, CHECKOUT, Checks, Failed, Process, Secret, Skipped, expect, from_debian, is_static, run, unpack, until,
+)
 from protocols import Site, fronted
 from records import Wire
 
 check = Checks()
+DEBUG = CHECKOUT / "target/debug/portcullis"
 FAILED = 'portcullis_certificate_reloads_total{result="failed"}'
 
 
@@ -390,6 +393,15 @@ def _(stage):
 # Clocks
 
 
+def with_a_loader():
+    """The binary, or where that is a static one, that of the tests: only a loader lays a library over the system's."""
+    if not is_static(BINARY.read_bytes()):
+        return BINARY
+    if not DEBUG.exists():
+        raise Skipped("no library can be laid over a static program, and cargo build has not made another one")
+    return DEBUG
+
+
 class Clock:
     """What time it is for a sidecar, which can be changed while it runs; its monotonic clock is the real one."""
 
@@ -410,7 +422,7 @@ class Clock:
     @contextlib.contextmanager
     def running(self, stage, name, *arguments, **more):
         """A sidecar with this clock."""
-        with running(stage, name, stage.public, *arguments, under=self.under, **more) as own:
+        with running(stage, name, stage.public, *arguments, under=self.under, binary=with_a_loader(), **more) as own:
             pid = own.sidecar.child.pid
             try:
                 yield own
@@ -531,6 +543,8 @@ def _(stage):
 def _(stage):
     clock = Clock(stage, "expired-log")
     with clock.running(stage, "expired-log", target=stage.second.url) as own:
+        # What has expired before it is there is said of the start.
+        until(5, "it is ready", lambda: own.plane("probe", "/readyz").status == 200)
         clock.set("+3d")
         # It looks by itself every 30 s, which is long to wait for.
         own.sidecar.signal(signal.SIGHUP)

@@ -199,7 +199,8 @@ def _(stage):
     with running(stage, "old-kernel", stage.public, *at_once, target=stage.second.url, under=under) as own:
         goes_on(own)
     injected = len(re.findall(r" ENOSYS .*\(INJECTED\)", (stage.folder / "old-kernel.strace").read_text()))
-    expect(injected > 5, f"{injected} calls were refused: was it ever asked?")
+    # A static program has no loader, which would ask, too.
+    expect(injected > 3, f"{injected} calls were refused: was it ever asked?")
     # As a container runtime's default profile has it: what it refuses is not permitted.
     refused = (
         "io_uring_setup", "io_uring_enter", "keyctl", "add_key", "request_key", "bpf", "perf_event_open", "userfaultfd",

@@ -207,6 +207,13 @@ class Lab:
             volumes.append(f"{rustup}:{rustup}:ro")
         if not node.is_relative_to("/usr"):
             volumes.append(f"{node.parents[1]}:{node.parents[1]}:ro")
+        options = ["--pull=never", "--network=host"]
+        # What .ci/dist has compiled here is there for it in the same place, as long as no source is another one. It is an
+        # overlay, too: the builds of the image write nothing to it.
+        target = CHECKOUT / "target"
+        if (target / "tools/bin/cargo-auditable").exists() and not os.environ.get("CARGO_TARGET_DIR"):
+            volumes.append(f"{target}:{target}:O")
+            options.append(f"--build-arg=SOURCE={CHECKOUT}")
         path = (
             cargo / "bin", node.parent, "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin",
         )
@@ -217,7 +224,7 @@ class Lab:
         programs += ["/usr/share/nodejs"] if Path("/usr/share/nodejs").exists() else []
         self.stand_in(NODE_IMAGE, [*map(Path, programs), *closure(programs)], env)
         command = self.folder / "podman"
-        options = ["--pull=never", "--network=host", *(f"--volume={volume}" for volume in volumes)]
+        options += [f"--volume={volume}" for volume in volumes]
         settings = " ".join(f"{name}={value}" for name, value in self.env.items() if name.startswith("CONTAINERS"))
         # Its network is the machine's, where the registries of packages are.
         command.write_text(

@@ -202,12 +202,12 @@ MISTAKES = (
     (lambda m: sidecar(m)["volumeMounts"][0].pop("readOnly"), "can write to what is mounted"),
     (lambda m: sidecar(m)["volumeMounts"][0].update(name="other"), "are mounted"),
     (lambda m: sidecar(m)["env"].append(sidecar(m)["env"][0]), "the same twice in env"),
-    (lambda m: sidecar(m)["readinessProbe"]["httpGet"].update(path="/livez"), "probes ask"),
+    (lambda m: sidecar(m)["readinessProbe"]["httpGet"].update(path="/livez"), "probes of portcullis ask"),
     (lambda m: app(m)["livenessProbe"]["httpGet"].update(port="probe"), "is a name"),
     (lambda m: app(m)["livenessProbe"].update(timeoutSeconds=1), "not long enough"),
     (lambda m: app(m)["livenessProbe"].pop("terminationGracePeriodSeconds"), "app has its preStop before"),
     (lambda m: sidecar(m)["livenessProbe"].pop("terminationGracePeriodSeconds"), "portcullis has its preStop before"),
-    (lambda m: sidecar(m)["ports"].append({"name": "admin", "containerPort": 9901}), "ports of the sidecar"),
+    (lambda m: sidecar(m)["ports"].append({"name": "admin", "containerPort": 9901}), "ports of portcullis"),
     (lambda m: spec(m).pop("enableServiceLinks"), "Service links"),
     (lambda m: spec(m).update(terminationGracePeriodSeconds=40), "told of another grace period"),
     (lambda m: spec(m).update(terminationGracePeriodSeconds=20), "a drain takes 26 s"),
@@ -226,17 +226,28 @@ MISTAKES = (
     (lambda m: of_kind(m, "NetworkPolicy").update(ingress=[]), "closes the TLS port"),
     (lambda m: of_kind(m, "PodDisruptionBudget")["selector"].update(matchLabels={"app": "none"}), "means no pod"),
     (lambda m: deployment(m)["spec"]["selector"]["matchLabels"].update(app="other"), "does not match its own pods"),
+    (lambda m: m.append(renamed(deployment(m))), "it means the pods of more than one"),
 )
+
+
+def renamed(document):
+    document = copy.deepcopy(document)
+    document["metadata"]["name"] = "other"
+    return document
+
+
+def seen(whole, mistakes, minor=29):
+    """Fails unless each of these mistakes is told of, when it is made in these documents."""
+    for make, words in mistakes:
+        made = copy.deepcopy(whole)
+        make(made)
+        wrong = [sentence for each in made for sentence in invalid(each, minor)] + rules.broken(made, minor)
+        expect(any(words in sentence for sentence in wrong), f"{words!r} is not told of:", *wrong)
 
 
 @check("each mistake that a manifest can have is seen: in schemas, and by the rules that schemas lack")
 def _(stage):
-    whole = plain("legacy-app.yaml")
-    for make, words in MISTAKES:
-        made = copy.deepcopy(whole)
-        make(made)
-        wrong = [sentence for each in made for sentence in invalid(each, 29)] + rules.broken(made, 29)
-        expect(any(words in sentence for sentence in wrong), f"{words!r} is not told of:", *wrong)
+    seen(plain("legacy-app.yaml"), MISTAKES)
     custom = {
         "apiVersion": "cert-manager.io/v1", "kind": "Certificate", "metadata": {"name": "x"},
         "spec": {"secretName": "x", "issuerRef": {"name": "x"}},

@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
@@ -242,6 +243,13 @@ class Echo:
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+def is_static(program):
+    """Whether an ELF file names no interpreter: nothing else loads libraries."""
+    expect(program[:6] == b"\x7fELF\x02\x01", "a 64-bit ELF file", program[:16])
+    start, size, number = struct.unpack_from("<Q", program, 32)[0], *struct.unpack_from("<HH", program, 54)
+    return 3 not in {struct.unpack_from("<I", program, start + size * one)[0] for one in range(number)}
 
 
 def openssl(*arguments):

@@ -3,7 +3,8 @@ not hold on Kubernetes 1.`minor`, as sentences."""
 
 import re
 
-SIDECAR = "portcullis"
+# Containers with the program in them.
+SIDECAR, WEBHOOK = "portcullis", "webhook"
 DRAIN_DELAY, DRAIN_TIMEOUT = 5, 20
 WORDS = {
     "restartPolicy": {"Always", "OnFailure", "Never"},
@@ -12,6 +13,11 @@ WORDS = {
     "policyTypes": {"Ingress", "Egress"},
     "whenUnsatisfiable": {"DoNotSchedule", "ScheduleAnyway"},
     "externalTrafficPolicy": {"Cluster", "Local"},
+    "failurePolicy": {"Fail", "Ignore"},
+    "reinvocationPolicy": {"IfNeeded", "Never"},
+    "matchPolicy": {"Equivalent", "Exact"},
+    "sideEffects": {"None", "NoneOnDryRun"},
+    "operations": {"CREATE", "UPDATE", "DELETE", "CONNECT"},
 }
 SERVICE_TYPES = {"ClusterIP", "NodePort", "LoadBalancer"}
 # From these versions on, without a feature gate.
@@ -37,6 +43,12 @@ def about(document, documents, minor):
         yield from about_pod(pod, minor, claims)
         if kind != "Pod":
             yield from about_selector(document)
+    if meant := selector_of(document):
+        found = [one["metadata"]["name"] for one in documents if pod_of(one) and meant.items() <= labels_of(one).items()]
+        if len(found) > 1:
+            yield f"it means the pods of more than one: {found}"
+    if kind == "MutatingWebhookConfiguration":
+        yield from about_configuration(document, documents)
     if kind == "Service":
         yield from about_service(document, documents)
     if kind == "NetworkPolicy":
@@ -81,6 +93,15 @@ def labels_of(document):
     return made["metadata"].get("labels", {})
 
 
+def selector_of(document):
+    """The labels of the pods that it means, if it means any."""
+    spec, kind = document.get("spec", {}), document["kind"]
+    if kind == "Service":
+        return spec.get("selector")
+    found = spec.get("selector") or spec.get("podSelector") or {}
+    return found.get("matchLabels")
+
+
 def about_selector(document):
     wanted = document["spec"]["selector"]["matchLabels"]
     if not wanted.items() <= labels_of(document).items():
@@ -89,9 +110,17 @@ def about_selector(document):
         yield f"its selector changes with a version, and is immutable: {wanted}"
 
 
-def sidecar_of(pod):
+def named(pod, name):
     containers = [*pod.get("initContainers", []), *pod["containers"]]
-    return next((each for each in containers if each["name"] == SIDECAR), None)
+    return next((each for each in containers if each["name"] == name), None)
+
+
+def sidecar_of(pod):
+    return named(pod, SIDECAR)
+
+
+def webhook_of(pod):
+    return named(pod, WEBHOOK)
 
 
 def settings(container):
@@ -111,6 +140,9 @@ def about_pod(pod, minor, claims):
     if sidecar := sidecar_of(pod):
         yield from about_sidecar(sidecar, pod, minor)
         yield from about_end(sidecar, pod, minor)
+    if webhook := webhook_of(pod):
+        yield from about_server(webhook, {"https", "probe"})
+        yield from about_its_end(webhook, pod)
 
 
 def about_container(container, pod):
@@ -147,14 +179,8 @@ def about_sidecar(sidecar, pod, minor):
     scratch = {each["name"] for each in pod.get("volumes", []) if "emptyDir" in each}
     if not all(mount.get("readOnly") or mount["name"] in scratch for mount in sidecar.get("volumeMounts", [])):
         yield "the sidecar can write to what is mounted"
-    ports = {each["name"]: each["containerPort"] for each in sidecar["ports"]}
-    if not {"https", "probe"} <= set(ports) <= {"https", "probe", "redirect"}:
-        yield f"ports of the sidecar: {ports}"
-    asked = {name: sidecar.get(f"{name}Probe", {}).get("httpGet") for name in ("startup", "liveness", "readiness")}
-    wanted = {name: {"path": path, "port": ports["probe"]} for name, path in (
-        ("startup", "/livez"), ("liveness", "/livez"), ("readiness", "/readyz"))}
-    if asked != wanted:
-        yield f"the sidecar's probes ask {asked}"
+    ports = ports_in(sidecar)
+    yield from about_server(sidecar, {"https", "probe", "redirect"})
     grace = pod.get("terminationGracePeriodSeconds", 30)
     for each in (sidecar, *pod["containers"]):
         # preStop is run then, too: what hangs would be kept for a whole drain. The sidecar's is short until it has started.
@@ -172,6 +198,21 @@ def about_sidecar(sidecar, pod, minor):
                 yield f"{name} of {app['name']} asks for what is not there, or not long enough"
 
 
+def ports_in(container):
+    return {each["name"]: each["containerPort"] for each in container["ports"]}
+
+
+def about_server(server, allowed):
+    ports = ports_in(server)
+    if not {"https", "probe"} <= set(ports) <= allowed:
+        yield f"ports of {server['name']}: {ports}"
+    asked = {name: server.get(f"{name}Probe", {}).get("httpGet") for name in ("startup", "liveness", "readiness")}
+    wanted = {name: {"path": path, "port": ports["probe"]} for name, path in (
+        ("startup", "/livez"), ("liveness", "/livez"), ("readiness", "/readyz"))}
+    if asked != wanted:
+        yield f"probes of {server['name']} ask {asked}"
+
+
 def seconds(text):
     found = re.fullmatch(r"(\d+)s?", str(text))
     return int(found[1]) if found else None
@@ -186,17 +227,34 @@ def pre_stop_of(app):
     return int(command[1]) if command[:1] == ["sleep"] else None
 
 
-def about_end(sidecar, pod, minor):
-    """The pod's end: who is there for how long."""
-    said, grace = settings(sidecar), pod.get("terminationGracePeriodSeconds", 30)
-    delay = seconds(said.get("PORTCULLIS_DRAIN_DELAY", DRAIN_DELAY))
-    drained = delay + seconds(said.get("PORTCULLIS_DRAIN_TIMEOUT", DRAIN_TIMEOUT)) + 1
+def drain_delay(server):
+    return seconds(settings(server).get("PORTCULLIS_DRAIN_DELAY", DRAIN_DELAY))
+
+
+def drains_first(server):
+    return server.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command") == ["portcullis", "drain"]
+
+
+def about_grace(server, pod):
+    said, grace = settings(server), pod.get("terminationGracePeriodSeconds", 30)
+    drained = drain_delay(server) + seconds(said.get("PORTCULLIS_DRAIN_TIMEOUT", DRAIN_TIMEOUT)) + 1
     if seconds(said.get("PORTCULLIS_GRACE_PERIOD")) != grace:
-        yield f"the sidecar is told of another grace period than {grace} s"
+        yield f"{server['name']} is told of another grace period than {grace} s"
     if grace < drained:
         yield f"a drain takes {drained} s, and the pod has {grace}"
-    hook = sidecar.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command")
-    if sidecar in pod.get("initContainers", []) and hook != ["portcullis", "drain"]:
+
+
+def about_its_end(webhook, pod):
+    yield from about_grace(webhook, pod)
+    if not drains_first(webhook):
+        yield "the webhook has no preStop hook `portcullis drain`"
+
+
+def about_end(sidecar, pod, minor):
+    """The pod's end: who is there for how long."""
+    yield from about_grace(sidecar, pod)
+    delay, grace = drain_delay(sidecar), pod.get("terminationGracePeriodSeconds", 30)
+    if sidecar in pod.get("initContainers", []) and not drains_first(sidecar):
         yield "a native sidecar hears of the end when the app has gone: it needs the preStop hook `portcullis drain`"
     for app in (each for each in pod["containers"] if each is not sidecar):
         stays = pre_stop_of(app)
@@ -210,12 +268,59 @@ def about_end(sidecar, pod, minor):
 
 
 def ports_of(labels, documents):
-    """Ports by name of the sidecars in pods with these labels."""
+    """Ports by name of the sidecars, or of the webhook, in pods with these labels."""
     for document in documents:
         pod = pod_of(document)
-        if pod and labels.items() <= labels_of(document).items() and sidecar_of(pod):
-            return {each["name"]: each["containerPort"] for each in sidecar_of(pod)["ports"]}
+        server = pod and (sidecar_of(pod) or webhook_of(pod))
+        if server and labels.items() <= labels_of(document).items():
+            return ports_in(server)
     return None
+
+
+def is_asked(webhook, namespace, labels):
+    """Whether the API server asks this webhook about an object with these labels, in a namespace with those."""
+    return matches(webhook["namespaceSelector"], namespace) and matches(webhook["objectSelector"], labels)
+
+
+def matches(selector, labels):
+    """As Kubernetes has it. Who is not labelled at all is not in a list."""
+    means = {
+        "In": lambda key, values: labels.get(key) in values,
+        "NotIn": lambda key, values: labels.get(key) not in values,
+        "Exists": lambda key, values: key in labels,
+        "DoesNotExist": lambda key, values: key not in labels,
+    }
+    expressions = selector.get("matchExpressions", [])
+    return selector.get("matchLabels", {}).items() <= labels.items() and all(
+        means[each["operator"]](each["key"], each.get("values")) for each in expressions)
+
+
+def about_configuration(document, documents):
+    label, own = "portcullis.dev/inject", "kubernetes.io/metadata.name"
+    injected = any("inject" in name for name in document["metadata"].get("annotations", {}))
+    made = {each["data"]["ca.crt"] for each in documents if each["kind"] == "Secret" and "ca.crt" in each.get("data", {})}
+    for webhook in document["webhooks"]:
+        client, name = webhook["clientConfig"], webhook["name"]
+        service, bundle = client["service"], client.get("caBundle")
+        there = [each["spec"]["ports"] for each in documents if each["kind"] == "Service"
+                 and each["metadata"]["name"] == service["name"]]
+        if [[service["port"]]] != [[port["port"] for port in ports] for ports in there]:
+            yield f"{name}: no Service {service['name']} has the port {service['port']}"
+        if bool(bundle) == injected or bundle and made and {bundle} != made:
+            yield f"{name}: the CA is not that of the Secret, or comes from nobody, or from two"
+        resource, = (resource for rule in webhook["rules"] for resource in rule["resources"])
+        labels = {} if resource == "pods" else {label: "enabled"}
+        wanted = {
+            "a labelled namespace": ({label: "enabled", own: "shop"}, labels, True),
+            "another namespace": ({own: "shop"}, labels, False),
+            "its own namespace": ({label: "enabled", own: service["namespace"]}, labels, False),
+            "kube-system": ({label: "enabled", own: "kube-system"}, labels, False),
+            "what says disabled": ({label: "enabled", own: "shop"}, {label: "disabled"}, False),
+            "what says nothing": ({label: "enabled", own: "shop"}, {}, resource == "pods"),
+        }
+        for whom, (namespace, labels, is_wanted) in wanted.items():
+            if is_asked(webhook, namespace, labels) != is_wanted:
+                yield f"{name}: {'not asked' if is_wanted else 'asked'} about {whom}"
 
 
 def about_service(service, documents):

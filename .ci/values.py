@@ -8,6 +8,8 @@ from pathlib import Path
 import yaml
 
 CHART = Path(__file__).resolve().parent.parent / "helm/portcullis"
+# What is the binary's: the names are its options and settings.
+OPEN = ("options", "webhook.options", "webhook.inject")
 MARKS = ("<!-- values: begin -->", "<!-- values: end -->")
 
 
@@ -18,6 +20,11 @@ def tree(part_of, before=""):
         yield from tree(part, f"{before}{name}.")
         if isinstance(part.get("items"), dict):
             yield from tree(part["items"], f"{before}{name}[].")
+
+
+def is_open(path):
+    """Whether it is in one of those."""
+    return path.startswith(tuple(f"{each}." for each in OPEN))
 
 
 def default_of(values, path):
@@ -43,7 +50,7 @@ def table():
     rows = ["| value | default | |", "|---|---|---|"]
     for path, part in tree(schema()):
         # Of what has parts of its own, the parts are what can be set; options are those of the sidecar.
-        if "properties" in part and path != "options" or path.startswith("options.") or "[]" in path:
+        if "properties" in part and path not in OPEN or is_open(path) or "[]" in path:
             continue
         # What is another chart's or Helm's.
         if path in ("global", "enabled"):

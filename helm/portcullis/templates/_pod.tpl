@@ -75,3 +75,24 @@ seccompProfile:
 {{- end }}
 {{- end }}
 {{- end -}}
+
+{{/* This chart's own: constraints, with a selector of the pods with these labels where they have none. */}}
+{{- define "portcullis.spread" -}}
+{{- $own := dict "labelSelector" (dict "matchLabels" (last . | fromYaml)) -}}
+{{- $made := list -}}
+{{- range first . }}{{ $made = append $made (merge dict . (ternary dict $own (hasKey . "labelSelector"))) }}{{ end -}}
+{{- toYaml $made -}}
+{{- end -}}
+
+{{/* Empty where the webhook is installed alone: then there are no pods that a policy could mean. */}}
+{{- define "portcullis.hasPods" -}}
+{{- if or .Values.workload.enabled (not .Values.webhook.enabled) (not .Chart.IsRoot) .Values.selectorLabels }}true{{ end -}}
+{{- end -}}
+
+{{- define "portcullis.podMetricsEndpoints" -}}
+- port: probe
+  path: /metrics
+  {{- with .Values.podMonitor.interval }}
+  interval: {{ . }}
+  {{- end }}
+{{- end -}}

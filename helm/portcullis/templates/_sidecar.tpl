@@ -64,25 +64,7 @@ ports:
   - name: probe
     containerPort: {{ int .Values.ports.probe }}
     protocol: TCP
-startupProbe:
-  httpGet:
-    path: /livez
-    port: {{ int .Values.ports.probe }}
-  periodSeconds: 1
-  failureThreshold: 60
-livenessProbe:
-  httpGet:
-    path: /livez
-    port: {{ int .Values.ports.probe }}
-  timeoutSeconds: 5
-  # Who is killed for not being alive has no time to drain.
-  terminationGracePeriodSeconds: 5
-readinessProbe:
-  httpGet:
-    path: /readyz
-    port: {{ int .Values.ports.probe }}
-  periodSeconds: 5
-  timeoutSeconds: 5
+{{ include "portcullis.planeProbes" .Values.ports.probe }}
 {{- if eq (include "portcullis.mode" .) "native" }}
 lifecycle:
   # The drain begins when the pod is taken off the Service, and not when the app has gone.
@@ -95,15 +77,7 @@ resources:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 securityContext:
-  runAsNonRoot: true
-  runAsUser: 65532
-  runAsGroup: 65532
-  readOnlyRootFilesystem: true
-  allowPrivilegeEscalation: false
-  capabilities:
-    drop: [ALL]
-  seccompProfile:
-    type: RuntimeDefault
+  {{- include "portcullis.containerSecurityContext" . | nindent 2 }}
 volumeMounts:
   {{- include "portcullis.volumeMounts" . | nindent 2 }}
   {{- with .Values.sidecar.extraVolumeMounts }}
@@ -111,7 +85,42 @@ volumeMounts:
   {{- end }}
 {{- end -}}
 
-{{/* This chart's own, all below. Where it is mounted what portcullis.volumes has. */}}
+{{/* This chart's own, all below. Probes of the process, whose probe plane is on this port. */}}
+{{- define "portcullis.planeProbes" -}}
+startupProbe:
+  httpGet:
+    path: /livez
+    port: {{ int . }}
+  periodSeconds: 1
+  failureThreshold: 60
+livenessProbe:
+  httpGet:
+    path: /livez
+    port: {{ int . }}
+  timeoutSeconds: 5
+  # Who is killed for not being alive has no time to drain.
+  terminationGracePeriodSeconds: 5
+readinessProbe:
+  httpGet:
+    path: /readyz
+    port: {{ int . }}
+  periodSeconds: 5
+  timeoutSeconds: 5
+{{- end -}}
+
+{{- define "portcullis.containerSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+readOnlyRootFilesystem: true
+allowPrivilegeEscalation: false
+capabilities:
+  drop: [ALL]
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{/* Where it is mounted what portcullis.volumes has. */}}
 {{- define "portcullis.volumeMounts" -}}
 - name: tls
   mountPath: /etc/portcullis/tls
@@ -232,7 +241,12 @@ volumeMounts:
     {{- $_ := set $options "client-auth-exempt" .exemptPaths -}}
   {{- end -}}
 {{- end -}}
-{{- range $name, $value := $options -}}
+{{- include "portcullis.arguments" $options -}}
+{{- end -}}
+
+{{/* Options by their names. What is a list is there several times, and what is false is not. */}}
+{{- define "portcullis.arguments" -}}
+{{- range $name, $value := . -}}
 {{- if not (kindIs "slice" $value) }}{{ $value = list $value }}{{ end -}}
 {{- range $one := $value -}}
 {{- if kindIs "bool" $one -}}

@@ -9,6 +9,8 @@
 {{- $labels := include "portcullis.labels" . | fromYaml -}}
 {{- range $name, $value := include "portcullis.selectorLabels" . | fromYaml }}{{ $labels = omit $labels $name }}{{ end -}}
 {{- $_ := set $labels "app.kubernetes.io/name" (include "portcullis.testName" .) -}}
+{{- /* It is a client, and wants no sidecar. */ -}}
+{{- $_ := set $labels "portcullis.dev/inject" "disabled" -}}
 {{- $labels | toYaml -}}
 {{- end -}}
 

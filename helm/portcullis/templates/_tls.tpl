@@ -21,3 +21,16 @@ Secrets, and the names in certificates:
 {{- $own := list $name (printf "%s.%s" $name $namespace) (printf "%s.%s.svc" $name $namespace) -}}
 {{- default $own .Values.certManager.dnsNames | toYaml -}}
 {{- end -}}
+
+{{/* This chart's own: what all Certificates have in common. */}}
+{{- define "portcullis.certificateTerms" -}}
+{{- with .Values.certManager -}}
+duration: {{ .duration }}
+renewBefore: {{ .renewBefore }}
+privateKey:
+  algorithm: {{ .privateKey.algorithm }}
+  size: {{ int .privateKey.size }}
+  rotationPolicy: {{ .privateKey.rotationPolicy }}
+usages: [digital signature, server auth]
+{{- end -}}
+{{- end -}}
