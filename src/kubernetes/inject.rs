@@ -32,6 +32,7 @@ pub(crate) fn inject(text: &str, given: &Given) -> Result<Outcome, Vec<Remark>> 
         pods: Vec::new(),
         bare: Vec::new(),
         moved: Vec::new(),
+        needs_sleep: false,
         wanted: parts.iter().map(|_| Vec::new()).collect(),
         remarks: Vec::new(),
         mistakes: Vec::new(),
@@ -134,6 +135,7 @@ struct Plan<'a> {
     pods: Vec<Pod>,
     bare: Vec<Bare>,
     moved: Vec<MovedService>,
+    needs_sleep: bool,
     wanted: Vec<Vec<Wanted>>,
     remarks: Vec<Remark>,
     mistakes: Vec<Remark>,
@@ -156,7 +158,10 @@ impl<'a> Plan<'a> {
             };
             let Some(pod) = inner.of(value) else { continue };
             if is_hook(value) {
-                let note = Note { at: Path::default(), text: HOOK.to_owned() };
+                let note = Note {
+                    at: Path::default(),
+                    text: HOOK.to_owned(),
+                };
                 self.note(&object, part, &object, &[note]);
                 continue;
             }
@@ -178,10 +183,6 @@ impl<'a> Plan<'a> {
                 protected,
             });
         }
-        if self.pods.is_empty() {
-            self.remarks
-                .push(about_all("there is no pod here, and no template of pods"));
-        }
     }
 
     fn pods(&mut self) {
@@ -201,6 +202,7 @@ impl<'a> Plan<'a> {
                         &done,
                     ));
                     self.note(&pod.object, pod.part, &pod.template, &injected.notes);
+                    self.needs_sleep |= injected.needs_sleep;
                     let (at, changes) = (pod.template.clone(), injected.changes);
                     self.wanted[pod.part].push(Wanted { at, changes });
                 }
@@ -288,6 +290,13 @@ impl<'a> Plan<'a> {
             self.mistakes.sort();
             return Err(self.mistakes);
         }
+        if self.pods.is_empty() && self.wanted.iter().all(Vec::is_empty) {
+            let nothing = "there is no pod here, and no template of pods";
+            self.remarks.push(about_all(nothing));
+        }
+        if self.needs_sleep {
+            self.remarks.push(about_all(SLEEP));
+        }
         self.remarks
             .extend(self.parts.iter().flat_map(Part::leftovers));
         // Those of one place stay in the order they were made in.
@@ -298,4 +307,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-const HOOK: &str = "left alone: Helm makes it for a moment of a release (helm.sh/hook), and it serves nobody";
+const HOOK: &str =
+    "left alone: Helm makes it for a moment of a release (helm.sh/hook), and it serves nobody";
+
+const SLEEP: &str = "preStop hooks that sleep need Kubernetes 1.30; before that, --pre-stop exec runs `sleep` in the app's image";

@@ -90,7 +90,9 @@ pub(crate) fn template(object: &Value) -> Option<Path> {
 
 /// Whether Helm makes it for a moment of a release: such pods serve nobody.
 pub(crate) fn is_hook(object: &Value) -> bool {
-    object.pointer("/metadata/annotations/helm.sh~1hook").is_some()
+    object
+        .pointer("/metadata/annotations/helm.sh~1hook")
+        .is_some()
 }
 
 /// What the pods of an object are of.
@@ -99,7 +101,6 @@ pub(crate) fn owner(object: &Value) -> Owner {
     let kind = text("/kind").unwrap_or_default();
     let made = text("/metadata/generateName").map(|name| name.trim_end_matches('-'));
     Owner {
-        kind: kind.to_owned(),
         name: text("/metadata/name").or(made).map(str::to_owned),
         is_job: matches!(kind, "Job" | "CronJob"),
     }

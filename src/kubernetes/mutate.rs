@@ -39,7 +39,10 @@ fn sealed(object: &Value, mutation: Mutation) -> Mutation {
         return Mutation { changes, notes };
     }
     // As the text of a manifest has it, from behind the colon on; that of one in JSON.
-    let was = |path: &Path| path.of(object).map_or_else(String::new, |was| format!(" {}", flow(was, true)));
+    let was = |path: &Path| {
+        path.of(object)
+            .map_or_else(String::new, |was| format!(" {}", flow(was, true)))
+    };
     let changes = record::seal(object, changes, Vec::new(), was);
     Mutation { changes, notes }
 }
@@ -93,7 +96,6 @@ fn owner(pod: &Value) -> Owner {
         None => name(metadata).or_else(generated),
     };
     Owner {
-        kind: "Pod".to_owned(),
         name,
         is_job: controller.is_some_and(|controller| controller["kind"] == "Job"),
     }

@@ -25,8 +25,6 @@ use survey::{Fit, Survey, survey};
 /// What the pod is of.
 #[derive(Clone, Debug)]
 pub(crate) struct Owner {
-    /// `Pod` where it is its own.
-    pub(crate) kind: String,
     /// None where it gets one later.
     pub(crate) name: Option<String>,
     /// Whether its pods have to end by themselves.
@@ -179,7 +177,6 @@ mod tests {
 
     fn owner(is_job: bool) -> Owner {
         Owner {
-            kind: "Deployment".to_owned(),
             name: Some("shop".to_owned()),
             is_job,
         }

@@ -136,11 +136,7 @@ mod tests {
             spec["containers"] = json!([{ "name": "app" }]);
         }
         let template = json!({ "spec": spec });
-        let owner = Owner {
-            kind: "Job".to_owned(),
-            name: None,
-            is_job,
-        };
+        let owner = Owner { name: None, is_job };
         let mistakes = broken(&Pod::read(&template).unwrap(), &owner, settings);
         let told = |mistake: &Mistake| format!("{}: {}", mistake.at, mistake.text);
         mistakes.iter().map(told).collect()

@@ -40,7 +40,6 @@ mod tests {
 
     fn named(metadata: &Value, owner: Option<&str>) -> Option<String> {
         let owner = Owner {
-            kind: "Pod".to_owned(),
             name: owner.map(str::to_owned),
             is_job: false,
         };

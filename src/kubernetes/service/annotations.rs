@@ -4,10 +4,8 @@ use serde_json::Value;
 
 use super::super::change::{Mistake, Path};
 use super::ports::Target;
+use crate::kubernetes::settings::{INJECT, INJECTED, PREFIX, annotation, own_port, port_ref};
 
-const PREFIX: &str = "portcullis.dev/";
-pub(super) const INJECT: &str = "inject";
-pub(super) const INJECTED: &str = "injected";
 pub(super) const TARGET_PORT: &str = "target-port";
 pub(super) const HTTPS_PORT: &str = "https-port";
 const KNOWN: [&str; 4] = [INJECT, INJECTED, TARGET_PORT, HTTPS_PORT];
@@ -28,12 +26,6 @@ pub(super) struct Settings {
     pub(super) https: Option<u16>,
 }
 
-/// The place of one.
-pub(super) fn place(name: &str) -> Path {
-    let key = format!("{PREFIX}{name}");
-    all().to(&*key)
-}
-
 pub(super) fn all() -> Path {
     Path::default().to("metadata").to("annotations")
 }
@@ -50,12 +42,12 @@ pub(super) fn read(service: &Value) -> Result<Settings, Vec<Mistake>> {
             None => Err("the value of an annotation is a string: put it into quotes".to_owned()),
         };
         if let Err(text) = taken {
-            let at = place(name);
+            let at = annotation(name);
             mistakes.push(Mistake { at, text });
         }
     }
     if mistakes.is_empty() && settings.https.is_some() && settings.target.is_none() {
-        let at = place(HTTPS_PORT);
+        let at = annotation(HTTPS_PORT);
         let text = format!("it needs {PREFIX}{TARGET_PORT}, which says what is to be moved there");
         mistakes.push(Mistake { at, text });
     }
@@ -76,30 +68,11 @@ fn take(name: &str, value: &str, settings: &mut Settings) -> Result<(), String> 
             }
         }
         INJECTED => settings.is_injected = true,
-        TARGET_PORT => settings.target = Some(target(value)?),
-        HTTPS_PORT => settings.https = Some(https(value)?),
+        TARGET_PORT => settings.target = Some(port_ref(value)?),
+        HTTPS_PORT => settings.https = Some(own_port(value)?),
         _ => return Err(unknown(name)),
     }
     Ok(())
-}
-
-/// A number, or what may be the name of a port.
-fn target(value: &str) -> Result<Target, String> {
-    if let Ok(number @ 1..) = value.parse() {
-        return Ok(Target::Number(number));
-    }
-    let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if value.len() <= 15 && value.chars().all(is_name) && value.contains(char::is_alphabetic) {
-        return Ok(Target::Name(value.to_owned()));
-    }
-    Err(format!("{value:?} is neither a port's number nor its name"))
-}
-
-fn https(value: &str) -> Result<u16, String> {
-    match value.parse() {
-        Ok(number @ 1024..) => Ok(number),
-        _ => Err(format!("{value:?} is not a port from 1024 to 65535")),
-    }
 }
 
 fn unknown(name: &str) -> String {

@@ -6,6 +6,7 @@ use super::super::change::Mistake;
 use super::annotations::{self, Settings};
 use super::ports::{self, Port, Target};
 use super::{Bare, Moved, Protected, has_selector, namespace_of, reaches, remarks, selects};
+use crate::kubernetes::settings::annotation;
 
 /// The ports to move, and to where.
 pub(super) type Plan<'a> = Vec<(Port<'a>, u16)>;
@@ -17,7 +18,7 @@ pub(super) fn told<'a>(
     target: &Target,
     protected: &[Protected],
 ) -> Result<Plan<'a>, Vec<Mistake>> {
-    let at = annotations::place(annotations::TARGET_PORT);
+    let at = annotation(annotations::TARGET_PORT);
     let mistake = |at, text| Err(vec![Mistake { at, text }]);
     if !has_selector(service) {
         let text = "the Service selects no pods, so where its ports lead to is not up to it";
@@ -50,7 +51,7 @@ fn sidecar(
     let pods = protected.iter().find(is_meant);
     match (settings.https, pods) {
         (Some(https), Some(pods)) if https != pods.https => Err(Mistake {
-            at: annotations::place(annotations::HTTPS_PORT),
+            at: annotation(annotations::HTTPS_PORT),
             text: format!(
                 "the sidecar of {} is on port {}: say the same here and there",
                 pods.who, pods.https

@@ -1,27 +1,11 @@
 //! The ports of a Service: where each leads to, and how one is led elsewhere.
 
-use std::fmt;
-
 use serde_json::Value;
 
 use super::super::change::{Change, Path};
 use super::Moved;
-
 /// Where a port of a Service leads to in a pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Target {
-    Number(u16),
-    Name(String),
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(number) => number.fmt(f),
-            Self::Name(name) => f.write_str(name),
-        }
-    }
-}
+pub(super) use crate::kubernetes::settings::PortRef as Target;
 
 /// One port.
 #[derive(Debug)]

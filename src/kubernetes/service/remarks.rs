@@ -6,6 +6,7 @@ use super::super::change::Path;
 use super::ports::{self, Port};
 use super::{Bare, Moved, Plan, Protected, annotations};
 use super::{is_headless, namespace_of, reaches, selects};
+use crate::kubernetes::settings::{self, INJECT};
 
 fn selector() -> Path {
     Path::default().to("spec").to("selector")
@@ -23,7 +24,7 @@ pub(super) fn disabled(service: &Value, protected: &[Protected], moved: &mut Mov
             "left, as the annotation says: port {} leads to the plain port {} of {}, past its sidecar",
             port.number, pods.port, pods.who
         );
-        moved.note(annotations::place(annotations::INJECT), text);
+        moved.note(settings::annotation(INJECT), text);
     }
 }
 

@@ -5,6 +5,7 @@ mod read;
 mod table;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -117,6 +118,15 @@ pub(crate) enum PortRef {
     Number(u16),
     /// Of a port of the container.
     Name(String),
+}
+
+impl fmt::Display for PortRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
 }
 
 /// What the app speaks.
