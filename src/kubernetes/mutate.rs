@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::change::{Change, Mistake, Note, Path};
+use super::change::{Change, Mistake, Note, Path, Step};
 use super::manifest::is_hook;
 use super::pod::{self, Hints, Owner, Patch};
 use super::record;
@@ -38,10 +38,15 @@ fn sealed(object: &Value, mutation: Mutation) -> Mutation {
     if changes.is_empty() {
         return Mutation { changes, notes };
     }
-    // As the text of a manifest has it, from behind the colon on; that of one in JSON.
+    // As the text of a manifest has it, from behind the colon on, or an item of a list; that of one in JSON.
     let was = |path: &Path| {
-        path.of(object)
-            .map_or_else(String::new, |was| format!(" {}", flow(was, true)))
+        let text = path
+            .of(object)
+            .map_or_else(String::new, |was| flow(was, true));
+        match path.0.last() {
+            Some(Step::Item(_)) => text,
+            _ => format!(" {text}"),
+        }
     };
     let changes = record::seal(object, changes, Vec::new(), was);
     Mutation { changes, notes }

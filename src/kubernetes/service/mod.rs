@@ -142,7 +142,7 @@ pub(crate) fn patch(
     if !plan.is_empty() {
         moved.public_port = public(service, plan.iter().map(|(port, _)| port.number).collect());
         moved.service = Some(named(service, &plan));
-        remarks::moved(service, &plan, &mut moved);
+        remarks::moved(service, &plan, !protected.is_empty(), &mut moved);
     }
     Ok(moved)
 }

@@ -85,7 +85,7 @@ pub(super) fn bare(port: &Port<'_>, all: &[&Protected], other: &Bare, moved: &mu
 }
 
 /// Of what was moved, for its clients and for whoever reads its annotations.
-pub(super) fn moved(service: &Value, plan: &Plan<'_>, moved: &mut Moved) {
+pub(super) fn moved(service: &Value, plan: &Plan<'_>, is_seen: bool, moved: &mut Moved) {
     for (port, https) in plan {
         let text = if is_headless(service) {
             format!(
@@ -94,8 +94,14 @@ pub(super) fn moved(service: &Value, plan: &Plan<'_>, moved: &mut Moved) {
                 port.target
             )
         } else {
+            // Without its pods nobody knows what their sidecars were told.
+            let redirected = match moved.public_port.filter(|_| is_seen) {
+                Some(public) => format!("port {public}"),
+                None => "the port that the setting redirect-port of the pods names, 443 by default"
+                    .to_owned(),
+            };
             format!(
-                "clients of port {} have to speak TLS there now; plain HTTP is redirected to https on the same port",
+                "clients of port {} have to speak TLS there now; plain HTTP is redirected to https at {redirected}",
                 port.number
             )
         };
