@@ -13,9 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import charts
 import rules
+from injection import inject
 from kubelet import Pod, changed, containers, leaf, policy
-from manifests import one, plain
-from props import CLEAN, Answer, Authority, Checks, Process, expect, from_debian, run, told, until
+from manifests import documents, one, plain
+from props import CHECKOUT, CLEAN, Answer, Authority, Checks, Process, expect, from_debian, run, told, until
 
 NAME = "shop.example"
 # An app with an answer that takes as long as it is asked to.
@@ -502,6 +503,20 @@ def _(stage):
         expect(refused.returncode == 1 and "curl 60" in refused.stdout, told(refused))
     finally:
         balancer.kill()
+
+
+@check("the plain example with the sidecar injected runs as it comes out: HTTPS, plain HTTP redirected to the Service's port, no fsGroup")
+def _(stage):
+    here = cluster(stage)
+    example = (CHECKOUT / "examples/injection/app.yaml").read_bytes()
+    manifest = documents(inject(example, "--pre-stop", "exec", "--drain-delay", "1s", "--drain-timeout", "4s").decode())
+    template = one(manifest, "Deployment")["spec"]["template"]
+    pod = here.is_ready(here.pod("injected", template, manifest=manifest, **{"app-tls": here.first}))
+    expect(here.get(pod).body == "Hello you!", "hello")
+    plain_http = here.get(pod, scheme="http")
+    expect(plain_http.status == 308 and plain_http.headers["location"] == f"https://{NAME}:80/", plain_http.seen())
+    pod.terminate()
+    expect(pod.codes["portcullis"] == 0, pod.codes, pod.tail())
 
 
 def passes(done):
