@@ -4,11 +4,12 @@ use serde_json::Value;
 
 use super::around;
 use super::change::{Mistake, Note, Path};
+use super::found::{bare, done, is_service, protected};
 use super::manifest::{is_hook, owner, template};
-use super::pod::{self, App, Hints, Owner, Patch};
-use super::service::{self, Bare, Labels, MovedService, Protected};
+use super::pod::{self, Hints, Owner, Patch};
+use super::service::{self, Bare, MovedService, Protected};
 use super::settings::Given;
-use super::stream::{self, Part, Remark, title};
+use super::stream::{self, Part, Remark};
 use super::writing::{Wanted, write};
 
 /// What came out.
@@ -64,60 +65,6 @@ fn about_all(text: &str) -> Remark {
         column: 1,
         text: text.to_owned(),
     }
-}
-
-fn is_service(object: &Value) -> bool {
-    object.get("kind").and_then(Value::as_str) == Some("Service")
-}
-
-fn namespace(object: &Value) -> Option<String> {
-    object
-        .pointer("/metadata/namespace")
-        .and_then(Value::as_str)
-        .map(str::to_owned)
-}
-
-fn labels(pod: &Value) -> Labels {
-    let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-    pod::labels(pod).map(own).collect()
-}
-
-fn protected(object: &Value, pod: &Value, app: App) -> Protected {
-    let App {
-        port,
-        names,
-        https,
-        others,
-        ..
-    } = app;
-    let (who, namespace, labels) = (title(object), namespace(object), labels(pod));
-    Protected {
-        who,
-        namespace,
-        labels,
-        port,
-        names,
-        https,
-        others,
-    }
-}
-
-fn bare(object: &Value, pod: &Value) -> Bare {
-    Bare {
-        who: title(object),
-        namespace: namespace(object),
-        labels: labels(pod),
-    }
-}
-
-fn done(app: &App) -> String {
-    let App {
-        container,
-        port,
-        https,
-        ..
-    } = app;
-    format!("a sidecar takes TLS at port {https}, in front of port {port} of container {container}")
 }
 
 /// A pod, or a template of pods.

@@ -9,6 +9,10 @@
 mod around;
 mod change;
 mod commands;
+mod erasing;
+mod found;
+#[cfg(test)]
+mod generated;
 mod inject;
 mod manifest;
 mod mutate;
@@ -19,6 +23,8 @@ mod record;
 mod service;
 mod settings;
 mod stream;
+#[cfg(test)]
+mod styled;
 pub mod webhook;
 mod writing;
 mod yaml;

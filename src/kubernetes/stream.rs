@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::change::{Note, Path};
+use super::erasing::erase;
 use super::manifest::{Document, line_of, split, template};
 use super::record;
-use super::writing::erase;
 use super::yaml::Trouble;
 
 /// Something to tell about a place in a manifest.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::tree::{Entry, Node};
+use super::node::{Entry, Node};
 
 /// The start of the line that a byte is in.
 pub(super) fn line_start(text: &str, at: usize) -> usize {

@@ -5,9 +5,11 @@ use std::ops::Range;
 
 use serde_json::Value;
 
+use super::node::{Body, Node};
 use super::place::{behind, dash, front, line_end, line_feed, line_start, lines_of_entry};
 use super::render::{block, entries, flow, in_flow, items};
-use super::tree::{Body, Node, Trouble};
+use super::style::{feeds, gap, is_json, spread};
+use super::tree::Trouble;
 use crate::kubernetes::change::{Change, Edit, Path, Step};
 
 /// One edit: what is there gives way to a text.
@@ -262,45 +264,6 @@ fn lines_at(text: &str, at: usize, lines: &str) -> (Range<usize>, String) {
         format!("{lines}\n")
     };
     (at..at, new)
-}
-
-/// What is between the bracket of a flow collection and the first that is in it: so are the others separated.
-fn gap(text: &str, start: usize, first: usize) -> String {
-    let gap = text.get(start..first).unwrap_or_default();
-    match gap.trim_start_matches(|letter: char| !letter.is_whitespace()) {
-        gap if gap.contains('\n') && gap.trim().is_empty() => {
-            format!("\n{}", gap.rsplit('\n').next().unwrap_or_default())
-        }
-        _ => " ".to_owned(),
-    }
-}
-
-/// In lines of its own, as kubectl prints JSON, where the things beside it are.
-fn spread(text: &str, gap: &str, value: &Value) -> String {
-    let is_json = is_json(text);
-    if !is_json || !gap.contains('\n') {
-        return flow(value, is_json);
-    }
-    let pretty = format!("{value:#}");
-    let mut lines = pretty.lines().map(|line| {
-        let content = line.trim_start_matches(' ');
-        format!("{}{content}", " ".repeat(2 * (line.len() - content.len())))
-    });
-    let first = lines.next().unwrap_or_default();
-    lines.fold(first, |all, line| format!("{all}{gap}{line}"))
-}
-
-/// Whether the document is JSON, in which everything is quoted.
-pub(crate) fn is_json(text: &str) -> bool {
-    let inside = text.trim_start().strip_prefix('{');
-    inside.is_some_and(|inside| inside.trim_start().starts_with(['"', '}']))
-}
-
-fn feeds(text: &str, new: &str) -> String {
-    match line_feed(text) {
-        "\n" => new.to_owned(),
-        feed => new.replace('\n', feed),
-    }
 }
 
 /// New keys, and what they are read before.

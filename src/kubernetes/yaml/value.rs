@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::node::{Body, MERGE, Node};
 use super::scalar::resolve;
-use super::tree::{Body, MERGE, Node, Trouble};
+use super::tree::Trouble;
 
 /// The value of a node, with what aliases stand for, and with merged keys.
 ///
