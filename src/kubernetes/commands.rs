@@ -187,6 +187,6 @@ Exit codes: 0 done, 1 cannot read or write, 2 mistakes, of which all are told; n
 const UNINJECT: &str = "\
   portcullis uninject -f injected.yaml
 
-Byte for byte what was given to inject, where nothing else was changed since; what was, stays.
+Byte for byte what was given to inject, where nothing else was changed since; what was, stays, but in the sidecar's own container.
 
 Exit codes: 0 done, 1 cannot read or write, 2 mistakes.";

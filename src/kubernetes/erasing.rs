@@ -5,49 +5,37 @@ use std::collections::BTreeSet;
 use super::change::{Note, Path};
 use super::record::{Done, Record, follow};
 use super::writing::nothing;
-use super::yaml::{self, Body, Node, Trouble};
+use super::yaml::{self, Body, Node, Splice, Trouble};
 
-/// The text of a document without what was done to the object at `from`, and what could not be taken out.
+/// The text of a document without what was done to its objects, each by its place, and what could not be taken out.
 ///
 /// # Errors
 /// What is wrong with the text that is left.
 pub(crate) fn erase(
     text: &str,
-    from: &Path,
-    record: &Record,
+    records: &[(Path, Record)],
 ) -> Result<(String, Vec<Note>), Trouble> {
     let root = yaml::parse(text)?.ok_or_else(nothing)?;
     let (mut splices, mut notes) = (Vec::new(), Vec::new());
-    let own: BTreeSet<Path> = all(record)
-        .flat_map(Done::own)
-        .filter_map(|own| follow(&root, from, own))
-        .collect();
-    for done in all(record) {
-        let Some(path) = follow(&root, from, &done.at) else {
-            let text = format!("{} is not there any more", done.at);
-            notes.push(Note {
-                at: from.clone(),
-                text,
-            });
-            continue;
-        };
-        let is_other = |node| yaml::value_at(&root, node).ok().as_ref() != Some(&done.is);
-        if !done.is.is_null() && root.at(&path).is_some_and(is_other) {
-            let text = "this was changed since, and stays as it is".to_owned();
-            notes.push(Note { at: path, text });
-            continue;
-        }
-        match &done.was {
-            Some(was) if is_covered(&root, &path, &own) => {
-                splices.extend(yaml::put(&root, &path, was))
+    for (from, record) in records {
+        let own: BTreeSet<Path> = all(record)
+            .flat_map(Done::own)
+            .filter_map(|own| follow(&root, from, own))
+            .collect();
+        for done in all(record) {
+            match undo(text, &root, from, done, &own) {
+                Ok(undone) => splices.extend(undone),
+                Err(note) => notes.push(note),
             }
-            _ => uncover(&root, &path, &own, &mut |path| {
-                splices.extend(yaml::take(text, &root, path))
-            }),
         }
     }
     let mut text = yaml::apply(text, splices);
-    for done in record.written.iter().rev() {
+    // What one object shares with another is put together again when it is taken out of both.
+    for done in records
+        .iter()
+        .rev()
+        .flat_map(|(_, record)| record.written.iter().rev())
+    {
         fold(&mut text, done)?;
     }
     Ok((text, notes))
@@ -57,7 +45,51 @@ fn all(record: &Record) -> impl Iterator<Item = &Done> {
     record.added.iter().chain(&record.replaced)
 }
 
-/// Puts an alias, or nothing, in place of what was written out for it.
+/// The edits that undo one change.
+fn undo(
+    text: &str,
+    root: &Node,
+    from: &Path,
+    done: &Done,
+    own: &BTreeSet<Path>,
+) -> Result<Vec<Splice>, Note> {
+    let note = |at: Path, text: String| Err(Note { at, text });
+    let Some(path) = follow(root, from, &done.at) else {
+        let text = format!(
+            "{} is not there any more: what was done to it stays",
+            done.at
+        );
+        return note(from.clone(), text);
+    };
+    let leaf = done.own().first().and_then(|own| follow(root, from, own));
+    let is = |node| yaml::value_at(root, node).ok();
+    let found = leaf.and_then(|leaf| root.at(&leaf)).and_then(is);
+    if !done.is.is_null() && found.is_some_and(|found| found != done.is) {
+        return note(
+            path,
+            "this was changed since, and stays as it is".to_owned(),
+        );
+    }
+    let undone = match &done.was {
+        Some(was) if is_covered(root, &path, own) => vec![yaml::put(root, &path, was)],
+        _ => {
+            let mut taken = Vec::new();
+            uncover(root, &path, own, &mut |path| {
+                taken.push(yaml::take(text, root, path))
+            });
+            taken
+        }
+    };
+    match undone.into_iter().collect() {
+        Some(splices) => Ok(splices),
+        None => note(
+            path,
+            "this is written in a way that cannot be taken out: take it out by hand".to_owned(),
+        ),
+    }
+}
+
+/// Puts an alias, or nothing, in place of what was written out for it; not where it would mean something else by now.
 fn fold(text: &mut String, done: &Done) -> Result<(), Trouble> {
     let Some(root) = yaml::parse(text)? else {
         return Ok(());
@@ -73,7 +105,11 @@ fn fold(text: &mut String, done: &Done) -> Result<(), Trouble> {
         Some(was) => yaml::put(&root, &place, was),
         None => yaml::take(text, &root, &place),
     };
-    *text = yaml::apply(text, splice.into_iter().collect());
+    let folded = yaml::apply(text, splice.into_iter().collect());
+    let means = |text: &str| yaml::value(&yaml::parse(text).ok()??).ok();
+    if means(&folded) == means(text) {
+        *text = folded;
+    }
     Ok(())
 }
 

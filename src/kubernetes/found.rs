@@ -59,3 +59,16 @@ pub(super) fn done(app: &App) -> String {
     } = app;
     format!("a sidecar takes TLS at port {https}, in front of port {port} of container {container}")
 }
+
+/// Whether a pod has what injection puts there, and not the annotation that says so.
+pub(super) fn has_lost_its_record(pod: &Value) -> bool {
+    let is_there = |list, name| {
+        let list = pod.pointer(list).and_then(Value::as_array);
+        list.is_some_and(|list| list.iter().any(|item| item["name"] == name))
+    };
+    pod.pointer("/metadata/annotations/portcullis.dev~1inject")
+        .is_none_or(|said| said != "disabled")
+        && is_there("/spec/volumes", "portcullis-tls")
+        && (is_there("/spec/initContainers", "portcullis")
+            || is_there("/spec/containers", "portcullis"))
+}

@@ -1,12 +1,14 @@
 //! A whole manifest: what is done to each of its objects, and the text that comes out.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::around;
 use super::change::{Mistake, Note, Path};
-use super::found::{bare, done, is_service, protected};
+use super::found::{bare, done, has_lost_its_record, is_service, protected};
 use super::manifest::{is_hook, owner, template};
-use super::pod::{self, Hints, Owner, Patch};
+use super::pod::{self, BYPASS, Hints, KILLED, Owner, Patch};
 use super::service::{self, Bare, MovedService, Protected};
 use super::settings::Given;
 use super::stream::{self, Part, Remark};
@@ -32,8 +34,10 @@ pub(crate) fn inject(text: &str, given: &Given) -> Result<Outcome, Vec<Remark>> 
         given,
         pods: Vec::new(),
         bare: Vec::new(),
+        services: Vec::new(),
         moved: Vec::new(),
         needs_sleep: false,
+        said: BTreeSet::new(),
         wanted: parts.iter().map(|_| Vec::new()).collect(),
         remarks: Vec::new(),
         mistakes: Vec::new(),
@@ -52,7 +56,7 @@ pub(crate) fn inject(text: &str, given: &Given) -> Result<Outcome, Vec<Remark>> 
 pub(crate) fn uninject(text: &str) -> Result<Outcome, Vec<Remark>> {
     let parts = stream::read(text)?;
     let mut remarks: Vec<_> = parts.iter().flat_map(Part::leftovers).collect();
-    if !parts.iter().any(|part| part.was_injected) {
+    if parts.iter().all(|part| part.injected.is_empty()) {
         remarks.push(about_all("nothing here was injected"));
     }
     let text = parts.iter().map(|part| &*part.bare.text).collect();
@@ -81,8 +85,10 @@ struct Plan<'a> {
     given: &'a Given,
     pods: Vec<Pod>,
     bare: Vec<Bare>,
+    services: Vec<(usize, Path, &'a Value)>,
     moved: Vec<MovedService>,
     needs_sleep: bool,
+    said: BTreeSet<&'static str>,
     wanted: Vec<Vec<Wanted>>,
     remarks: Vec<Remark>,
     mistakes: Vec<Remark>,
@@ -100,6 +106,9 @@ impl<'a> Plan<'a> {
     /// Which pods there are, and what they serve.
     fn look(&mut self) {
         for (part, object, value) in self.objects() {
+            if is_service(value) {
+                self.services.push((part, object.clone(), value));
+            }
             let Some(inner) = template(value) else {
                 continue;
             };
@@ -116,6 +125,10 @@ impl<'a> Plan<'a> {
             let protected = match pod::app(pod, &owner, self.given) {
                 Ok(Some(app)) => Some(protected(value, pod, app)),
                 Ok(None) => {
+                    if has_lost_its_record(pod) {
+                        let (at, text) = (Path::default(), LOST.to_owned());
+                        self.mistaken(&object, part, &template, &[Mistake { at, text }]);
+                    }
                     self.bare.push(bare(value, pod));
                     None
                 }
@@ -161,11 +174,8 @@ impl<'a> Plan<'a> {
     }
 
     fn public_port(&self, pod: &Protected) -> Option<u16> {
-        let namespace = pod.namespace.as_deref();
-        let mut services = self.objects().filter(|(_, _, value)| is_service(value));
-        services.find_map(|(_, _, value)| {
-            service::public_port(value, namespace, &pod.labels, pod.port, &pod.names)
-        })
+        let mut services = self.services.iter();
+        services.find_map(|(_, _, value)| service::public_port(value, pod))
     }
 
     fn protected(&self) -> Vec<Protected> {
@@ -177,19 +187,18 @@ impl<'a> Plan<'a> {
 
     fn services(&mut self) {
         let protected = self.protected();
-        for (part, object, value) in self.objects() {
-            if !is_service(value) {
-                continue;
-            }
+        for (part, object, value) in std::mem::take(&mut self.services) {
             match service::patch(value, &protected, &self.bare) {
                 Ok(moved) => {
                     self.note(&object, part, &object, &moved.notes);
                     self.moved.extend(moved.service);
+                    let was_moved = self.parts[part].injected.contains(&object);
                     if !moved.changes.is_empty() {
-                        self.wanted[part].push(Wanted {
-                            at: object,
-                            changes: moved.changes,
-                        });
+                        let (at, changes) = (object, moved.changes);
+                        self.wanted[part].push(Wanted { at, changes });
+                    } else if was_moved {
+                        let (at, text) = (Path::default(), BACK.to_owned());
+                        self.note(&object, part, &object, &[Note { at, text }]);
                     }
                 }
                 Err(mistakes) => self.mistaken(&object, part, &object, &mistakes),
@@ -205,12 +214,18 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// What is true of many pods is said of the first.
     fn note(&mut self, object: &Path, part: usize, from: &Path, notes: &[Note]) {
         let part = &self.parts[part];
-        let remarks = notes
-            .iter()
-            .map(|note| part.remark(object, from, &note.at, &note.text));
-        self.remarks.extend(remarks);
+        for note in notes {
+            let common = SAID_ONCE
+                .iter()
+                .find(|begin| note.text.starts_with(**begin));
+            if common.is_none_or(|common| self.said.insert(*common)) {
+                let remark = part.remark(object, from, &note.at, &note.text);
+                self.remarks.push(remark);
+            }
+        }
     }
 
     fn mistaken(&mut self, object: &Path, part: usize, from: &Path, mistakes: &[Mistake]) {
@@ -258,3 +273,7 @@ const HOOK: &str =
     "left alone: Helm makes it for a moment of a release (helm.sh/hook), and it serves nobody";
 
 const SLEEP: &str = "preStop hooks that sleep need Kubernetes 1.30; before that, --pre-stop exec runs `sleep` in the app's image";
+const BACK: &str = "leads to the app again: an earlier injection had led it to the sidecar, and no pod here has one by injection";
+const LOST: &str = "it has an injected sidecar, and the annotation that says so is gone: put portcullis.dev/injected back, or take the sidecar and its volume out by hand";
+/// Of each of these only the first.
+const SAID_ONCE: [&str; 2] = [BYPASS, KILLED];

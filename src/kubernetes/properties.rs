@@ -76,3 +76,142 @@ fn what_is_generated_is_yaml_and_takes_many_shapes() {
     }
     assert_eq!(seen.len(), 11, "{seen:?}");
 }
+
+const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec:\n  containers:\n  - name: app\n    ports: [{containerPort: 8080}]\n";
+const SERVICE: &str = "---\napiVersion: v1\nkind: Service\nmetadata: {name: x}\nspec:\n  selector: {app: x}\n  ports:\n  - port: 80\n    targetPort: 8080\n";
+
+fn injected(text: &str) -> String {
+    inject(text, &given())
+        .unwrap_or_else(|wrong| panic!("{wrong:?}\n{text}"))
+        .text
+}
+
+fn there_and_back(text: &str) {
+    let once = injected(text);
+    assert_eq!(injected(&once), once, "given:\n{text}");
+    let out = uninject(&once).unwrap();
+    assert_eq!(
+        (out.text.as_str(), texts(&out.remarks)),
+        (text, Vec::new()),
+        "{once}"
+    );
+}
+
+#[test]
+fn odd_ways_of_writing_are_taken() {
+    for rest in [
+        "    lifecycle:\n      preStop:\n        exec:\n          command:\n          - sh\n          - -c\n          - |\n            sleep 5\n",
+        "    lifecycle: {preStop: {exec: {command: [sh, -c, >-\n      sleep 5\n      ]}}}\n",
+        "    command:\n    - |\n      a\n        \n",
+        "    env:\n    - name: A\n      value: |-\n        a\n          \n",
+        "  volumes:\n  - # mine | or not\n    name: v\n    emptyDir: {}\n",
+        "  volumes:\n  -\n    # mine\n    name: v\n",
+        "  initContainers: # none\n",
+    ] {
+        if rest.contains(">-\n") {
+            // A block scalar cannot be in flow style: that is told, and nothing else.
+            assert!(inject(&format!("{POD}{rest}"), &given()).is_err());
+        } else {
+            there_and_back(&format!("{POD}{rest}"));
+        }
+    }
+}
+
+#[test]
+fn what_objects_of_a_list_share_comes_back_shared() {
+    let pod = "  kind: Pod\n  metadata: {name: a}\n";
+    let spec = "containers:\n    - name: app\n      ports: [{containerPort: 8080}]\n      livenessProbe: {httpGet: {path: /h, port: 8080}}\n";
+    for (first, second) in [
+        (format!("  spec: &s\n    {spec}"), "  spec: *s\n".to_owned()),
+        (
+            format!(
+                "  spec:\n    {}",
+                spec.replace("- name", "- &c\n      name")
+            ),
+            "  spec:\n    containers:\n    - <<: *c\n      image: other\n".to_owned(),
+        ),
+    ] {
+        there_and_back(&format!(
+            "kind: List\nitems:\n- apiVersion: v1\n{pod}{first}- apiVersion: v1\n{pod}{second}"
+        ));
+    }
+}
+
+#[test]
+fn what_was_edited_since_is_kept() {
+    let once = injected(POD);
+    for (from, to) in [
+        (
+            "terminationGracePeriodSeconds: 56",
+            "terminationGracePeriodSeconds: 120",
+        ),
+        ("seconds: 26", "seconds: 60"),
+    ] {
+        let out = uninject(&once.replace(from, to)).unwrap();
+        assert!(out.text.contains(to), "{}", out.text);
+        assert!(texts(&out.remarks)[0].contains("was changed since"));
+    }
+    let shared =
+        format!("x: &p {{httpGet: {{path: /h, port: 8080}}}}\n{POD}    livenessProbe: *p\n");
+    let plain = injected(&shared).replace("x: &p", "x:");
+    let out = uninject(&plain).unwrap().text;
+    assert!(
+        out.ends_with("livenessProbe:\n      httpGet:\n        path: /h\n        port: 8080\n"),
+        "{out}"
+    );
+    let renamed = injected(&shared).replace("- name: app\n", "- name: web\n");
+    assert_eq!(
+        uninject(&renamed).unwrap().text,
+        shared.replace("name: app", "name: web")
+    );
+}
+
+#[test]
+fn a_service_is_not_led_back_in_silence() {
+    let labelled = POD.replace("{name: x}", "{name: x, labels: {app: x}}");
+    let once = injected(&format!("{labelled}{SERVICE}"));
+    assert!(once.contains("targetPort: 8443") && once.contains("PORTCULLIS_REDIRECT_PORT"));
+    let (pod, service) = once.split_once("---\n").unwrap();
+    let without = |text: &str| {
+        let lines = text.split_inclusive('\n');
+        lines
+            .filter(|line| !line.contains(super::record::INJECTED))
+            .collect::<String>()
+    };
+    let pod_has_lost_it = pod.replace("portcullis.dev/injected", "other");
+    let wrong = inject(&format!("{pod_has_lost_it}---\n{service}"), &given()).unwrap_err();
+    assert!(
+        wrong[0]
+            .text
+            .contains("the annotation that says so is gone"),
+        "{wrong:?}"
+    );
+    let again = injected(&format!(
+        "{pod}---\n{}",
+        without(service).replace("  annotations:\n", "")
+    ));
+    assert!(again.contains("PORTCULLIS_REDIRECT_PORT"), "{again}");
+    let opted_out = format!("{labelled}---\n{service}").replace(
+        "labels: {app: x}",
+        "labels: {app: x}, annotations: {portcullis.dev/inject: disabled}",
+    );
+    let out = inject(&opted_out, &given()).unwrap();
+    assert!(out.text.contains("targetPort: 8080"));
+    assert!(
+        texts(&out.remarks)
+            .iter()
+            .any(|text| text.contains("leads to the app again")),
+        "{:?}",
+        out.remarks
+    );
+    let more = once.replace(
+        "  - port: 80\n",
+        "  - port: 81\n    name: y\n    targetPort: 1\n  - port: 80\n",
+    );
+    assert!(
+        uninject(&more)
+            .unwrap()
+            .text
+            .contains("- port: 80\n    targetPort: 8080\n")
+    );
+}

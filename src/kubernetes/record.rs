@@ -51,13 +51,11 @@ impl Done {
         };
         let mut of = Vec::new();
         own(&change.value, &at, &mut of);
-        let is_one = of == [at.clone()];
-        let is = if was.is_some() && is_one {
-            change.value.clone()
-        } else {
-            Value::Null
+        let is = match leaf(&change.value) {
+            Some(leaf) if of.len() == 1 => leaf.clone(),
+            _ => Value::Null,
         };
-        let of = if is_one { Vec::new() } else { of };
+        let of = if of == [at.clone()] { Vec::new() } else { of };
         Self { at, of, was, is }
     }
 
@@ -71,6 +69,19 @@ impl Done {
     }
 }
 
+/// The one value that a change puts there, where it is one.
+fn leaf(value: &Value) -> Option<&Value> {
+    match value {
+        Value::Object(map) => map
+            .values()
+            .next()
+            .filter(|_| map.len() == 1)
+            .and_then(leaf),
+        Value::Array(items) if items.iter().any(Value::is_object) => None,
+        value => Some(value),
+    }
+}
+
 /// The trail of what is not there yet: what is at its place moves on.
 fn added(object: &Value, change: &Change) -> String {
     match change.at.0.split_last() {
@@ -78,7 +89,7 @@ fn added(object: &Value, change: &Change) -> String {
             let list = trail(object, &Path(list.to_vec()));
             format!(
                 "{list}/[{}]",
-                escaped(name(&change.value).unwrap_or_default())
+                escaped(&name(&change.value).unwrap_or_default())
             )
         }
         _ => trail(object, &change.at),
@@ -97,15 +108,20 @@ fn own(value: &Value, at: &str, found: &mut Vec<String>) {
             found.extend(
                 items
                     .iter()
-                    .filter_map(|item| Some(format!("{at}/[{}]", name(item)?))),
+                    .filter_map(|item| Some(format!("{at}/[{}]", escaped(&name(item)?)))),
             );
         }
         _ => found.push(at.to_owned()),
     }
 }
 
-fn name(item: &Value) -> Option<&str> {
-    item.get("name")?.as_str()
+/// What tells an item of a list from the others: its name, or the port of a Service that has none.
+fn name(item: &Value) -> Option<String> {
+    let port = || item.get("port").and_then(Value::as_u64);
+    match item.get("name") {
+        Some(name) => name.as_str().map(str::to_owned),
+        None => port().map(|port| port.to_string()),
+    }
 }
 
 fn escaped(key: &str) -> String {
@@ -126,7 +142,7 @@ fn trail(object: &Value, path: &Path) -> String {
             Step::Key(_) => None,
         };
         match (item, step) {
-            (Some(name), _) => trail.push_str(&format!("/[{}]", escaped(name))),
+            (Some(name), _) => trail.push_str(&format!("/[{}]", escaped(&name))),
             (None, Step::Key(key)) => trail.push_str(&format!("/{}", escaped(key))),
             (None, Step::Item(item)) => trail.push_str(&format!("/{item}")),
         }
@@ -136,23 +152,29 @@ fn trail(object: &Value, path: &Path) -> String {
 }
 
 /// The name of an item that no other of the list has.
-fn only_name(list: &Value, item: usize) -> Option<&str> {
+fn only_name(list: &Value, item: usize) -> Option<String> {
     let wanted = name(list.get(item)?)?;
     let items = list.as_array()?.iter();
-    (items.filter(|item| name(item) == Some(wanted)).count() == 1).then_some(wanted)
+    (items
+        .filter(|item| name(item).as_ref() == Some(&wanted))
+        .count()
+        == 1)
+        .then_some(wanted)
 }
 
 /// The place that a trail leads to in a document, from `root` on.
 pub(crate) fn follow(root: &Node, from: &Path, trail: &str) -> Option<Path> {
     let (mut node, mut path) = (root.at(from)?, from.clone());
-    for part in trail.split('/').skip(1) {
+    let mut parts = trail.split('/').skip(1).peekable();
+    while let Some(part) = parts.next() {
         let step = match &node.body {
             Body::List { items, .. } => Step::Item(match part.strip_prefix('[') {
                 Some(named) => {
                     let named = unescaped(named.strip_suffix(']')?);
-                    items.iter().position(|item| {
-                        item.entry("name").and_then(|entry| entry.value.text()) == Some(&*named)
-                    })?
+                    let found = items.iter().position(|item| is_named(item, &named));
+                    // What is alone has another name by now.
+                    let renamed = (items.len() == 1 && parts.peek().is_some()).then_some(0);
+                    found.or(renamed)?
                 }
                 None => part.parse().ok()?,
             }),
@@ -162,6 +184,11 @@ pub(crate) fn follow(root: &Node, from: &Path, trail: &str) -> Option<Path> {
         path = path.to_step(step);
     }
     Some(path)
+}
+
+fn is_named(item: &Node, name: &str) -> bool {
+    let text = |key| item.entry(key).and_then(|entry| entry.value.text());
+    text("name").or_else(|| text("port")) == Some(name)
 }
 
 /// Where the annotation goes, and what is to be put there with it.
@@ -195,18 +222,24 @@ pub(crate) fn seal(
         ..Record::default()
     };
     // Of the annotation only the place counts.
-    for change in changes.iter().chain([&seat(object, json!("…"))]) {
+    let seat_of = |annotation| seat(object, annotation);
+    for change in changes.iter().chain([&seat_of(json!(SEAT))]) {
+        let was = (change.edit == Edit::Replace).then(|| was(&change.at));
+        let mut done = Done::of(object, change, was);
+        if done.is == SEAT {
+            done.is = Value::Null;
+        }
         match change.edit {
-            Edit::Add => record.added.push(Done::of(object, change, None)),
-            Edit::Replace => record
-                .replaced
-                .push(Done::of(object, change, Some(was(&change.at)))),
+            Edit::Add => record.added.push(done),
+            Edit::Replace => record.replaced.push(done),
         }
     }
     let text = serde_json::to_string(&record).unwrap_or_default();
-    changes.push(seat(object, Value::String(text)));
+    changes.push(seat_of(Value::String(text)));
     changes
 }
+
+const SEAT: &str = "…";
 
 /// What an object says was done to it; none where it says nothing.
 ///
@@ -217,7 +250,12 @@ pub(crate) fn of(object: &Value) -> Result<Option<Record>, String> {
         return Ok(None);
     };
     let text = said.as_str().ok_or("the annotation is no text")?;
-    serde_json::from_str(text)
-        .map(Some)
-        .map_err(|error| format!("the annotation {INJECTED} is not understood: {error}"))
+    let record: Record = serde_json::from_str(text)
+        .map_err(|error| format!("the annotation {INJECTED} is not understood: {error}"))?;
+    if record.added.is_empty() && record.replaced.is_empty() {
+        return Err(format!(
+            "the annotation {INJECTED} does not say what was done"
+        ));
+    }
+    Ok(Some(record))
 }

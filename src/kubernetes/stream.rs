@@ -29,8 +29,8 @@ pub(crate) struct Part {
     pub(crate) bare: Document,
     /// What an earlier injection did and could not be taken out.
     pub(crate) notes: Vec<Note>,
-    /// Whether there was one.
-    pub(crate) was_injected: bool,
+    /// Where there was one.
+    pub(crate) injected: Vec<Path>,
 }
 
 /// Reads a stream.
@@ -64,27 +64,25 @@ pub(crate) fn read(text: &str) -> Result<Vec<Part>, Vec<Remark>> {
 
 fn part(text: &str, lines: usize) -> Result<Part, Trouble> {
     let given = Document::read(text.to_owned())?;
-    let (mut bare, mut notes, mut was_injected) =
-        (Document::read(text.to_owned())?, Vec::new(), false);
+    let mut records = Vec::new();
     for holder in holders(&given) {
-        let object = holder.of(&bare.value).unwrap_or(&Value::Null);
+        let object = holder.of(&given.value).unwrap_or(&Value::Null);
         let record = record::of(object).map_err(|text| Trouble {
             at: given.root.as_ref().map_or(0, |root| root.nearest(&holder)),
             text,
         })?;
-        if let Some(record) = record {
-            let (text, left) = erase(&bare.text, &holder, &record)?;
-            bare = Document::read(text)?;
-            notes.extend(left);
-            was_injected = true;
-        }
+        records.extend(record.map(|record| (holder, record)));
     }
+    let (bare, notes) = match &*records {
+        [] => (text.to_owned(), Vec::new()),
+        records => erase(text, records)?,
+    };
     Ok(Part {
         lines,
         given,
-        bare,
+        bare: Document::read(bare)?,
         notes,
-        was_injected,
+        injected: records.into_iter().map(|(holder, _)| holder).collect(),
     })
 }
 

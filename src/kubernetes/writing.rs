@@ -20,15 +20,15 @@ pub(crate) struct Wanted {
 /// What is written in a way that cannot be changed, and where.
 pub(crate) fn write(document: &Document, wanted: &[Wanted]) -> Result<String, Trouble> {
     let mut text = document.text.clone();
+    let mut root = yaml::parse(&text)?.ok_or_else(nothing)?;
     let mut written: Vec<Vec<Done>> = wanted.iter().map(|_| Vec::new()).collect();
     for (one, written) in wanted.iter().zip(&mut written) {
         let object = one.at.of(&document.value).unwrap_or(&Value::Null);
         let seat = record::seat(object, Value::Null);
         for change in one.changes.iter().chain([&seat]) {
-            write_out(&mut text, &at(one, change), written)?;
+            write_out(&mut text, &mut root, &at(one, change), written)?;
         }
     }
-    let root = yaml::parse(&text)?.ok_or_else(nothing)?;
     let (mut splices, mut meant) = (Vec::new(), document.value.clone());
     for (one, written) in wanted.iter().zip(written) {
         let object = one.at.of(&document.value).unwrap_or(&Value::Null);
@@ -43,12 +43,32 @@ pub(crate) fn write(document: &Document, wanted: &[Wanted]) -> Result<String, Tr
     let reads = Document::read(text)?;
     // The text has to say what was meant, whatever is written in it and how.
     if reads.value != meant {
+        let at = differs(&document.value, &reads.value, &meant, &Path::default());
         return Err(Trouble {
-            at: 0,
-            text: "this document is written in a way that cannot be changed".to_owned(),
+            at: document.root.as_ref().map_or(0, |root| root.nearest(&at)),
+            text: format!("{at} is written in a way that cannot be changed; write it in another"),
         });
     }
     Ok(reads.text)
+}
+
+/// The first place where two values differ, as far in as the object that was given goes.
+fn differs(given: &Value, one: &Value, other: &Value, at: &Path) -> Path {
+    let inner: Vec<Step> = match given {
+        Value::Object(map) => map.keys().map(|key| Step::Key(key.clone())).collect(),
+        Value::Array(items) => (0..items.len()).map(Step::Item).collect(),
+        _ => Vec::new(),
+    };
+    for step in inner {
+        let place = Path(vec![step.clone()]);
+        let (one, other) = (place.of(one), place.of(other));
+        if let (Some(given), Some(one), Some(other)) = (place.of(given), one, other)
+            && one != other
+        {
+            return differs(given, one, other, &at.to_step(step));
+        }
+    }
+    at.clone()
 }
 
 pub(super) fn nothing() -> Trouble {
@@ -97,32 +117,32 @@ pub(crate) fn make(value: &mut Value, change: &Change) {
 }
 
 /// Writes out, one after the other, what a change would change elsewhere, too, and what it is to change and is not there.
-fn write_out(text: &mut String, change: &Change, written: &mut Vec<Done>) -> Result<(), Trouble> {
-    loop {
-        let root = yaml::parse(text)?.ok_or_else(nothing)?;
-        let Some(place) = to_write_out(&root, change) else {
-            return Ok(());
-        };
+fn write_out(
+    text: &mut String,
+    root: &mut Node,
+    change: &Change,
+    written: &mut Vec<Done>,
+) -> Result<(), Trouble> {
+    while let Some(place) = to_write_out(root, change) {
         let (is, edit) = match root.at(&place) {
-            Some(node) => (yaml::value_at(&root, node)?, Edit::Replace),
-            None => (
-                place.of(&yaml::value(&root)?).cloned().unwrap_or_default(),
-                Edit::Add,
-            ),
+            Some(node) => (yaml::value_at(root, node)?, Edit::Replace),
+            None => {
+                let all = yaml::value(root)?;
+                (place.of(&all).cloned().unwrap_or_default(), Edit::Add)
+            }
         };
         if written.len() >= MAX_WRITTEN {
-            return Err(Trouble {
-                at: 0,
-                text: "too many aliases would have to be written out".to_owned(),
-            });
+            let text = "too many aliases would have to be written out".to_owned();
+            return Err(Trouble { at: 0, text });
         }
-        let was = (edit == Edit::Replace).then(|| was(text, &root, &place));
+        let was = (edit == Edit::Replace).then(|| was(text, root, &place));
         let made = Change {
             at: place,
             edit,
             value: is,
         };
-        *text = yaml::apply(text, vec![yaml::change(text, &root, &made)?]);
+        *text = yaml::apply(text, vec![yaml::change(text, root, &made)?]);
+        *root = yaml::parse(text)?.ok_or_else(nothing)?;
         written.push(Done {
             at: made.at.pointer(),
             of: Vec::new(),
@@ -130,6 +150,7 @@ fn write_out(text: &mut String, change: &Change, written: &mut Vec<Done>) -> Res
             is: made.value,
         });
     }
+    Ok(())
 }
 
 fn to_write_out(root: &Node, change: &Change) -> Option<Path> {
@@ -220,7 +241,7 @@ mod tests {
     fn erased(text: &str) -> (String, Vec<Note>) {
         let document = Document::read(text.to_owned()).unwrap();
         let record = record::of(&document.value).unwrap().unwrap();
-        erase(text, &Path::default(), &record).unwrap()
+        erase(text, &[(Path::default(), record)]).unwrap()
     }
 
     /// The text with the changes, less the annotation, which is there and takes all of it out again.

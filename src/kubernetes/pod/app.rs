@@ -119,7 +119,7 @@ fn best(container: &Container<'_>) -> Result<u16, String> {
     numbers.sort_unstable();
     numbers.dedup();
     let best = match numbers[..] {
-        [] => return Err("says of no port that it has it".to_owned()),
+        [] => return Err("says of no port that it has it; a pod that serves nobody is left alone by the annotation portcullis.dev/inject: disabled, for another".to_owned()),
         [only] => Some(only),
         _ => ["http", "web"]
             .iter()
@@ -132,9 +132,13 @@ fn best(container: &Container<'_>) -> Result<u16, String> {
         ));
     };
     let mut names = container.tcp_ports().filter(|port| port.number == best);
-    if names.all(|port| port.name == Some("https")) {
+    let speaks_other = |port: &Port<'_>| match port.name {
+        Some(name) => OTHERS.contains(&name),
+        None => best == 443,
+    };
+    if names.all(speaks_other) {
         return Err(format!(
-            "has only port {best}, named https: the sidecar speaks plain HTTP to the app, and needs a port for that"
+            "has port {best}, which is not for plain HTTP by its name or number, and the sidecar needs one that is"
         ));
     }
     Ok(best)
@@ -192,6 +196,24 @@ fn list(words: impl Iterator<Item = String>) -> String {
 
 /// What kubectl takes where nobody names a container.
 const DEFAULT: &str = "/metadata/annotations/kubectl.kubernetes.io~1default-container";
+
+/// Names of ports at which nobody speaks plain HTTP for clients.
+const OTHERS: [&str; 14] = [
+    "https",
+    "tls",
+    "metrics",
+    "prometheus",
+    "postgres",
+    "postgresql",
+    "mysql",
+    "redis",
+    "mongodb",
+    "amqp",
+    "kafka",
+    "smtp",
+    "ssh",
+    "dns",
+];
 
 #[cfg(test)]
 mod tests {
@@ -258,7 +280,7 @@ mod tests {
         let containers = json!([{ "name": "app" }]);
         let told = found(&containers, &[]).unwrap_err();
         assert!(
-            told.contains("says of no port that it has it: set the annotation"),
+            told.contains("inject: disabled, for another: set the annotation"),
             "{told}"
         );
     }
@@ -267,7 +289,11 @@ mod tests {
     fn a_port_for_https_is_none_for_plain_http() {
         let containers =
             json!([{ "name": "app", "ports": [{ "containerPort": 9443, "name": "https" }] }]);
-        assert!(found(&containers, &[]).unwrap_err().contains("named https"));
+        assert!(
+            found(&containers, &[])
+                .unwrap_err()
+                .contains("not for plain HTTP")
+        );
         assert_eq!(found(&containers, &[("target-port", "9443")]), app(9443));
     }
 

@@ -98,7 +98,7 @@ impl Ending {
             let limit = probe.and_then(|probe| probe.get("terminationGracePeriodSeconds"));
             if probe.is_some() && limit.is_none_or(Value::is_null) {
                 let text = format!(
-                    "an app that is killed for this probe is kept for its preStop hook first, for {stay} s: terminationGracePeriodSeconds in the probe, 5 for example, makes that shorter"
+                    "{KILLED} is kept for its preStop hook first, for {stay} s: terminationGracePeriodSeconds in the probe, 5 for example, makes that shorter"
                 );
                 self.tell(app.at.to(kind), text);
             }
@@ -210,6 +210,9 @@ const USUAL: i64 = 30;
 
 /// For the sidecar's last words, and for what the kubelet takes between a hook and a signal.
 const MARGIN: i64 = 4;
+
+/// How that note begins.
+pub(crate) const KILLED: &str = "an app that is killed for its liveness or startup probe";
 
 #[cfg(test)]
 mod tests {

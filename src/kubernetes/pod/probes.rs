@@ -76,6 +76,9 @@ fn asks(app: &Container<'_>, kind: &str, port: u16, protocol: Protocol) -> Asked
     Some(match HANDLERS.iter().find(|(handler, _)| has(handler)) {
         Some((_, why)) => Err((*why).to_owned()),
         None => match probe.get("httpGet").filter(|get| !get.is_null()) {
+            Some(_) if probe.get("timeoutSeconds").and_then(Value::as_u64) > Some(LIMIT) => Err(
+                format!("it gives the app more than the {LIMIT} s for which the sidecar waits"),
+            ),
             Some(get) => path(app, get, port, protocol),
             None => Err("it does not say what it asks".to_owned()),
         },
@@ -122,6 +125,8 @@ fn text<'a>(get: &'a Value, key: &str) -> &'a str {
     get.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// Of the probe plane, in seconds.
+const LIMIT: u64 = 5;
 const KINDS: [&str; 3] = ["startupProbe", "livenessProbe", "readinessProbe"];
 
 /// Those that are not for HTTP.

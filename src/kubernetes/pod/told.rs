@@ -28,9 +28,12 @@ pub(super) fn notes(pod: &Pod<'_>, item: usize, app: &App, settings: &Settings) 
     notes
 }
 
+/// How that note begins.
+pub(crate) const BYPASS: &str = "an app that listens on all addresses";
+
 fn bypass(port: u16) -> String {
     format!(
-        "an app that listens on all addresses can still be reached past the sidecar, in plain HTTP on port {port}: bind it to the loopback (probes and scrapes that ask its own port fail then), or close the port by a NetworkPolicy; `portcullis doctor` and the metric portcullis_plaintext_bypass tell whether it is open"
+        "{BYPASS} can still be reached past the sidecar, in plain HTTP on port {port}: bind it to the loopback (probes and scrapes that ask its own port fail then), or close the port by a NetworkPolicy; `portcullis doctor` and the metric portcullis_plaintext_bypass tell whether it is open"
     )
 }
 

@@ -94,21 +94,16 @@ impl Moved {
 
 /// The port at which clients find the app of these pods: 443 where it is one of them, else the lowest. A headless Service
 /// has none, since its clients connect to the pods themselves.
-pub(crate) fn public_port(
-    service: &Value,
-    namespace: Option<&str>,
-    labels: &Labels,
-    port: u16,
-    names: &[String],
-) -> Option<u16> {
+pub(crate) fn public_port(service: &Value, app: &Protected) -> Option<u16> {
     let settings = annotations::read(service).ok()?;
-    let is_its = selects(service, labels) && namespace_of(service).as_deref() == namespace;
+    let is_its = selects(service, &app.labels) && namespace_of(service) == app.namespace;
     if settings.is_disabled || !is_its {
         return None;
     }
     let led = |found: &Port| match &settings.target {
         Some(target) => found.target == *target,
-        None => leads(&found.target, port, names),
+        // One that leads to the sidecar already was moved by somebody.
+        None => app.serves(&found.target) || found.target == Target::Number(app.https),
     };
     let numbers = ports::of(service)
         .filter(led)
@@ -321,15 +316,20 @@ pub(super) mod tests {
 
     #[test]
     fn the_public_port_is_443_or_the_lowest_and_a_headless_service_has_none() {
-        let (labels, names) = (web().labels, web().names);
-        let public = |service: &Value| public_port(service, None, &labels, 8080, &names);
+        let public = |service: &Value| public_port(service, &web());
         let mut both = service(
             &json!([{ "port": 80, "targetPort": 8080 }, { "port": 443, "targetPort": "http" }]),
         );
         assert_eq!(public(&both), Some(443));
         assert_eq!(done(&both).public_port, Some(443));
         assert_eq!(
-            public_port(&both, Some("prod"), &labels, 8080, &names),
+            public_port(
+                &both,
+                &Protected {
+                    namespace: Some("prod".to_owned()),
+                    ..web()
+                }
+            ),
             None
         );
         both["spec"]["clusterIP"] = json!("None");
@@ -622,7 +622,7 @@ pub(super) mod tests {
             let _ = patch(&whole, &[web()], &[Bare::default()]);
             let mut shaped = super::tests::service(&json!([ports, { "port": ports }, { "port": 80, "targetPort": ports }]));
             let _ = patch(&shaped, &[web()], &[]);
-            let _ = public_port(&shaped, None, &web().labels, 8080, &web().names);
+            let _ = public_port(&shaped, &web());
             shaped["spec"]["selector"] = ports.clone();
             shaped["metadata"]["annotations"] = ports;
             let _ = patch(&shaped, &[web()], &[]);

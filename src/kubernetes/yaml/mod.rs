@@ -12,6 +12,6 @@ mod value;
 
 pub(crate) use node::{Body, MERGE, Node};
 pub(crate) use render::flow;
-pub(crate) use splice::{apply, change, parent_of, put, region, take};
+pub(crate) use splice::{Splice, apply, change, parent_of, put, region, take};
 pub(crate) use tree::{Trouble, parse};
 pub(crate) use value::{value, value_at};

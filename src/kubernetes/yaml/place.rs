@@ -68,15 +68,24 @@ pub(super) fn lines_of_entry(text: &str, entry: &Entry) -> Option<Range<usize>> 
         .then(|| start..line_end(text, entry.end()))
 }
 
-/// The column of an item's dash, and the start of the line that has only that in front of the item.
+/// The column of an item's dash, and the start of the line that has only that in front of the item, or comments behind it.
 pub(super) fn dash(text: &str, item: &Node) -> Option<(usize, usize)> {
-    let before = text
-        .get(..item.span.start)?
-        .trim_end_matches([' ', '\n', '\r']);
-    let start = line_start(text, before.len());
-    let column = before.get(start..)?.strip_suffix('-')?;
-    column
-        .bytes()
-        .all(|byte| byte == b' ')
-        .then_some((column.len(), start))
+    let mut end = item.span.start;
+    loop {
+        let start = line_start(text, end);
+        let line = text.get(start..end)?;
+        let content = match line.find('#') {
+            Some(comment) => line.get(..comment)?,
+            None => line,
+        };
+        let content = content.trim_end_matches([' ', '\t', '\r', '\n']);
+        if let Some(column) = content.strip_suffix('-') {
+            let is_indent = column.bytes().all(|byte| byte == b' ');
+            return is_indent.then_some((column.len(), start));
+        }
+        if !content.is_empty() || start == 0 {
+            return None;
+        }
+        end = start - 1;
+    }
 }

@@ -83,7 +83,14 @@ impl<'a> Reader<'a> {
     /// The node that an event begins. Nesting is limited by the parser.
     fn node(&mut self, event: Event<'a>, span: &Span) -> Result<Node, Trouble> {
         let content = span.byte_range().unwrap_or_default();
-        let mut begins = content.start;
+        let mut begins = match &event {
+            // The parser begins behind the line of the indicator.
+            Event::Scalar(_, ScalarStyle::Literal | ScalarStyle::Folded, ..) => {
+                let before = self.text.get(..content.start).unwrap_or_default();
+                before.rfind(['|', '>']).unwrap_or(content.start)
+            }
+            _ => content.start,
+        };
         if let Some(tag) = span.tag_span().and_then(|tag| tag.byte_range()) {
             begins = begins.min(tag.start);
         }
@@ -154,8 +161,9 @@ impl<'a> Reader<'a> {
     /// next token begins.
     fn end_of_block(&self, content: &Range<usize>, value: &str) -> usize {
         let raw = self.text.get(content.clone()).unwrap_or_default();
-        let kept = value.len() - value.trim_end_matches('\n').len();
-        if kept < 2 {
+        let end = value.trim_end_matches('\n');
+        // Lines of spaces that are further in than it are part of it, too.
+        if value.len() - end.len() < 2 && !end.ends_with([' ', '\t']) {
             return content.start + raw.trim_end().len();
         }
         // All blank lines belong to it.

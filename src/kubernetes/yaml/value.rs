@@ -21,12 +21,15 @@ pub(crate) fn value(root: &Node) -> Result<Value, Trouble> {
 /// # Errors
 /// As those of `value`.
 pub(crate) fn value_at<'a>(root: &'a Node, node: &'a Node) -> Result<Value, Trouble> {
-    let mut anchors = BTreeMap::new();
-    root.walk(&mut |node| {
-        if node.anchor > 0 {
-            anchors.insert(node.anchor, node);
-        }
-    });
+    let (mut anchors, mut has_alias) = (BTreeMap::new(), false);
+    node.walk(&mut |node| has_alias |= matches!(node.body, Body::Alias(_)));
+    if has_alias {
+        root.walk(&mut |node| {
+            if node.anchor > 0 {
+                anchors.insert(node.anchor, node);
+            }
+        });
+    }
     let mut meaning = Meaning {
         anchors,
         left: MAX_NODES,
