@@ -371,7 +371,7 @@ async fn what_is_not_to_be_injected_is_let_through() {
         (&pod, json!({ "operation": "UPDATE" })),
         (
             &pod,
-            json!({ "operation": "UPDATE", "subResource": "ephemeralcontainers" }),
+            json!({ "operation": "CREATE", "subResource": "binding" }),
         ),
     ] {
         let review = review_of("other", object, &more);

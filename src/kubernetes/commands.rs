@@ -65,6 +65,10 @@ pub fn inject(matches: &ArgMatches) -> ExitCode {
             Some(value) => (format!("--{}", setting.name), value),
             None => match env::var(variable(setting.name)) {
                 Ok(value) if !value.is_empty() => (variable(setting.name), value),
+                Err(env::VarError::NotUnicode(_)) => {
+                    wrong.push(format!("{}: is not UTF-8 text", variable(setting.name)));
+                    continue;
+                }
                 _ => continue,
             },
         };
@@ -176,6 +180,7 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 const MAX_INPUT: u64 = 32 << 20;
 const INJECT: &str = "\
+Examples:
   portcullis inject -f app.yaml --tls-secret app-tls | kubectl apply -f -
   portcullis inject -f app.yaml --tls-secret app-tls --diff
 
@@ -185,6 +190,7 @@ What was done, and what has to be known about it, stands on stderr.
 
 Exit codes: 0 done, 1 cannot read or write, 2 mistakes, of which all are told; nothing is printed then.";
 const UNINJECT: &str = "\
+Examples:
   portcullis uninject -f injected.yaml
 
 Byte for byte what was given to inject, where nothing else was changed since; what was, stays, but in the sidecar's own container.

@@ -2,24 +2,18 @@
 
 use serde_json::Value;
 
-use super::pod::{self, App};
-use super::service::{Bare, Labels, Protected};
+use super::change::{Mistake, Path};
+use super::pod::App;
+use super::service::{self, Bare, Labels, Protected, namespace_of};
+use super::settings::{PREFIX, annotation};
 use super::stream::title;
 
 pub(super) fn is_service(object: &Value) -> bool {
     object.get("kind").and_then(Value::as_str) == Some("Service")
 }
 
-pub(super) fn namespace(object: &Value) -> Option<String> {
-    object
-        .pointer("/metadata/namespace")
-        .and_then(Value::as_str)
-        .map(str::to_owned)
-}
-
-pub(super) fn labels(pod: &Value) -> Labels {
-    let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-    pod::labels(pod).map(own).collect()
+fn labels_of(pod: &Value) -> Labels {
+    service::labels(&pod["metadata"]["labels"])
 }
 
 pub(super) fn protected(object: &Value, pod: &Value, app: App) -> Protected {
@@ -30,7 +24,7 @@ pub(super) fn protected(object: &Value, pod: &Value, app: App) -> Protected {
         others,
         ..
     } = app;
-    let (who, namespace, labels) = (title(object), namespace(object), labels(pod));
+    let (who, namespace, labels) = (title(object), namespace_of(object), labels_of(pod));
     Protected {
         who,
         namespace,
@@ -45,8 +39,8 @@ pub(super) fn protected(object: &Value, pod: &Value, app: App) -> Protected {
 pub(super) fn bare(object: &Value, pod: &Value) -> Bare {
     Bare {
         who: title(object),
-        namespace: namespace(object),
-        labels: labels(pod),
+        namespace: namespace_of(object),
+        labels: labels_of(pod),
     }
 }
 
@@ -60,15 +54,19 @@ pub(super) fn done(app: &App) -> String {
     format!("a sidecar takes TLS at port {https}, in front of port {port} of container {container}")
 }
 
-/// Whether a pod has what injection puts there, and not the annotation that says so.
-pub(super) fn has_lost_its_record(pod: &Value) -> bool {
-    let is_there = |list, name| {
-        let list = pod.pointer(list).and_then(Value::as_array);
-        list.is_some_and(|list| list.iter().any(|item| item["name"] == name))
-    };
-    pod.pointer("/metadata/annotations/portcullis.dev~1inject")
-        .is_none_or(|said| said != "disabled")
-        && is_there("/spec/volumes", "portcullis-tls")
-        && (is_there("/spec/initContainers", "portcullis")
-            || is_there("/spec/containers", "portcullis"))
+/// Annotations of ours that are about pods, and stand on what makes them.
+pub(super) fn misplaced(object: &Value, template: &Path) -> Vec<Mistake> {
+    let annotations = object
+        .pointer("/metadata/annotations")
+        .and_then(Value::as_object);
+    let keys = annotations.into_iter().flatten().map(|(key, _)| key);
+    let ours = keys.filter_map(|key| key.strip_prefix(PREFIX));
+    ours.map(|name| Mistake {
+        at: annotation(name),
+        text: format!(
+            "this is about pods, and belongs to their template: {}",
+            template.join(&annotation(name))
+        ),
+    })
+    .collect()
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::around;
 use super::change::{Mistake, Note, Path};
-use super::found::{bare, done, has_lost_its_record, is_service, protected};
+use super::found::{bare, done, is_service, misplaced, protected};
 use super::manifest::{is_hook, owner, template};
 use super::pod::{self, BYPASS, Hints, KILLED, Owner, Patch};
 use super::service::{self, Bare, MovedService, Protected};
@@ -113,6 +113,10 @@ impl<'a> Plan<'a> {
                 continue;
             };
             let Some(pod) = inner.of(value) else { continue };
+            if !inner.0.is_empty() {
+                let wrong = misplaced(value, &inner);
+                self.mistaken(&object, part, &object, &wrong);
+            }
             if is_hook(value) {
                 let note = Note {
                     at: Path::default(),
@@ -125,7 +129,7 @@ impl<'a> Plan<'a> {
             let protected = match pod::app(pod, &owner, self.given) {
                 Ok(Some(app)) => Some(protected(value, pod, app)),
                 Ok(None) => {
-                    if has_lost_its_record(pod) {
+                    if pod::has_lost_its_record(pod) {
                         let (at, text) = (Path::default(), LOST.to_owned());
                         self.mistaken(&object, part, &template, &[Mistake { at, text }]);
                     }

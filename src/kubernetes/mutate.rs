@@ -167,6 +167,77 @@ mod tests {
         assert!(owner(&pod).is_job);
     }
 
+    fn mutated(pod: &Value) -> Result<Mutation, Vec<Mistake>> {
+        let mut given = Given::default();
+        given.set("tls-secret", "app-tls").unwrap();
+        mutate(pod, &given)
+    }
+
+    #[test]
+    fn a_record_without_a_sidecar_protects_nobody() {
+        let app = json!({ "name": "app", "ports": [{ "containerPort": 8080 }] });
+        let stale = json!({ "apiVersion": "v1", "kind": "Pod", "spec": { "containers": [app] },
+            "metadata": { "annotations": { (record::INJECTED): "x" } } });
+        let mutation = mutated(&stale).unwrap();
+        let mut made = stale;
+        for change in &mutation.changes {
+            super::super::writing::make(&mut made, change);
+        }
+        assert_eq!(made["spec"]["initContainers"][0]["name"], "portcullis");
+        assert!(record::of(&made).unwrap().is_some());
+        assert_eq!(mutated(&made).unwrap().changes, []);
+    }
+
+    #[test]
+    fn a_jobs_pod_without_a_port_and_one_that_a_label_opts_out_are_left_and_it_is_told() {
+        let owner = json!([{ "kind": "Job", "name": "nightly", "controller": true }]);
+        let of = |metadata: Value| {
+            json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata,
+            "spec": { "containers": [{ "name": "app" }] } })
+        };
+        for (metadata, told) in [
+            (json!({ "ownerReferences": owner }), "serves nobody"),
+            (
+                json!({ "labels": { "portcullis.dev/inject": "disabled" } }),
+                "left alone",
+            ),
+        ] {
+            let mutation = mutated(&of(metadata)).unwrap();
+            assert_eq!(mutation.changes, []);
+            assert!(
+                mutation.notes[0].text.contains(told),
+                "{:?}",
+                mutation.notes
+            );
+        }
+        assert!(mutated(&of(json!({}))).is_err());
+    }
+
+    #[test]
+    fn more_than_a_node_could_run_is_refused_at_once() {
+        let ports: Vec<_> = (0..50_000)
+            .map(|port| json!({ "name": format!("p{port}"), "containerPort": 80 }))
+            .collect();
+        let many = json!({ "apiVersion": "v1", "kind": "Pod", "spec": {
+            "containers": [{ "name": "a", "ports": ports }, { "name": "b", "ports": ports }] } });
+        assert!(
+            mutated(&many).unwrap_err()[0]
+                .text
+                .contains("more than 2000")
+        );
+        let annotations: serde_json::Map<_, _> = (0..20_000)
+            .map(|number| {
+                (
+                    format!("portcullis.dev/{number}{}", "x".repeat(200)),
+                    json!("y"),
+                )
+            })
+            .collect();
+        let odd = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "annotations": annotations },
+            "spec": { "containers": [{ "name": "a" }] } });
+        assert!(mutated(&odd).unwrap_err().len() < 60);
+    }
+
     #[test]
     fn kinds_that_are_not_known_are_left() {
         for object in [

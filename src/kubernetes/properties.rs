@@ -215,3 +215,21 @@ fn a_service_is_not_led_back_in_silence() {
             .contains("- port: 80\n    targetPort: 8080\n")
     );
 }
+
+#[test]
+fn annotations_that_are_about_pods_are_told_where_they_belong() {
+    let text = format!(
+        "kind: Deployment\nmetadata:\n  annotations:\n    portcullis.dev/client-auth: required\nspec:\n  template:\n    {}",
+        POD.replace("apiVersion: v1\nkind: Pod\n", "")
+            .replace('\n', "\n    ")
+            .trim_end()
+    );
+    let wrong = inject(&text, &given()).unwrap_err();
+    assert_eq!((wrong[0].line, wrong[0].column), (4, 5));
+    assert!(
+        wrong[0]
+            .text
+            .ends_with("spec.template.metadata.annotations[portcullis.dev/client-auth]"),
+        "{wrong:?}"
+    );
+}

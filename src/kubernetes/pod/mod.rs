@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::change::{Change, Mistake, Note, Path};
 use super::settings::{Given, Mode, Settings};
 pub(crate) use ending::KILLED;
+pub(crate) use survey::has_lost_its_record;
 pub(crate) use told::BYPASS;
 
 use ending::Ending;
@@ -331,7 +332,7 @@ mod tests {
         let template = |annotation: &str, value: &str, key: &str| {
             json!({
                 "metadata": { "annotations": { annotation: value, "portcullis.dev/mode": "wrong" } },
-                "spec": { key: [{ "name": "portcullis" }], "hostNetwork": true },
+                "spec": { key: [{ "name": "portcullis" }], "volumes": [{ "name": "portcullis-tls" }], "hostNetwork": true },
             })
         };
         let told = left(&template("portcullis.dev/inject", "disabled", "containers"));

@@ -36,14 +36,17 @@ fn host_network(pod: &Pod<'_>) -> Option<Mistake> {
 }
 
 fn windows(pod: &Pod<'_>) -> Option<Mistake> {
-    let os = pod.spec.pointer("/os/name").and_then(Value::as_str);
-    (os == Some("windows")).then(|| Mistake {
-        at: spec().to("os").to("name"),
-        text: format!(
-            "the sidecar is for Linux; leave the pod alone with {}",
-            left_alone()
-        ),
-    })
+    let os = |pointer| pod.spec.pointer(pointer).and_then(Value::as_str) == Some("windows");
+    let at = if os("/os/name") {
+        spec().to("os").to("name")
+    } else if os("/nodeSelector/kubernetes.io~1os") {
+        spec().to("nodeSelector").to("kubernetes.io/os")
+    } else {
+        return None;
+    };
+    let left = left_alone();
+    let text = format!("the sidecar is for Linux; leave the pod alone with {left}");
+    Some(Mistake { at, text })
 }
 
 /// A pod that is to end does so when all its containers have, but for native sidecars.

@@ -62,7 +62,15 @@ impl<'a> Pod<'a> {
     pub(super) fn read(template: &'a Value) -> Result<Self, Vec<Mistake>> {
         let mut reader = Reader::default();
         match reader.pod(template) {
-            Some(pod) if reader.mistakes.is_empty() => Ok(pod),
+            Some(pod) if reader.mistakes.is_empty() => {
+                let ports = pod.all().map(|one| one.ports.len()).sum::<usize>();
+                if pod.containers.len() + pod.init.len() + ports <= MAX_PARTS {
+                    return Ok(pod);
+                }
+                let at = Path::default().to("spec");
+                let text = format!("it has more than {MAX_PARTS} containers and ports");
+                Err(vec![Mistake { at, text }])
+            }
             _ => Err(reader.mistakes),
         }
     }
@@ -257,6 +265,9 @@ const PORT: &str = "a port from 1 to 65535, as a number";
 const SECONDS: &str = "a number of seconds";
 const SWITCH: &str = "true or false";
 const TEXT: &str = "a text";
+
+/// No node runs more; what has to be compared with each other is few.
+const MAX_PARTS: usize = 2000;
 
 #[cfg(test)]
 mod tests {

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::shape::{self, Pod};
-use super::{App, Owner, app, rules, sidecar};
-use crate::kubernetes::change::{Mistake, Note};
+use super::{App, Owner, app, rules, sidecar, volumes};
+use crate::kubernetes::change::{Mistake, Note, Path};
 use crate::kubernetes::settings::{
     Given, INJECT, INJECTED, Settings, annotation, is_disabled, read, said,
 };
@@ -53,6 +53,12 @@ pub(super) fn survey<'a>(
             return Err(mistakes);
         }
     };
+    let has_port = pod.all().any(|one| one.tcp_ports().next().is_some());
+    if owner.is_job && !has_port && settings.target_port.is_none() && mistakes.is_empty() {
+        let at = Path::default().to("spec");
+        let text = NOBODY.to_owned();
+        return Ok(Survey::Left(Note { at, text }));
+    }
     mistakes.extend(rules::broken(&pod, owner, &settings));
     let is_of = |name: &str| {
         mistakes
@@ -79,6 +85,14 @@ pub(super) fn survey<'a>(
     }
 }
 
+/// Whether a pod has what injection puts there, and not the annotation that says so.
+pub(crate) fn has_lost_its_record(template: &Value) -> bool {
+    !is_disabled(template)
+        && said(template, INJECTED).is_none()
+        && volumes::is_there(template)
+        && shape::named(template, sidecar::NAME).is_some()
+}
+
 /// Why a pod is left alone, if it is.
 fn left(template: &Value) -> Option<Note> {
     let note = |at, text: &str| {
@@ -88,7 +102,9 @@ fn left(template: &Value) -> Option<Note> {
     if is_disabled(template) {
         return note(annotation(INJECT), "left alone, as it says");
     }
-    if said(template, INJECTED).is_some() {
+    // A record without what it tells of protects nobody.
+    if said(template, INJECTED).is_some() && volumes::is_there(template) {
+        shape::named(template, sidecar::NAME)?;
         return note(
             annotation(INJECTED),
             "left as it is: the sidecar is there already",
@@ -100,3 +116,6 @@ fn left(template: &Value) -> Option<Note> {
         "left as it is: it has a container named portcullis, which was not put there by injection",
     )
 }
+
+const NOBODY: &str =
+    "left as it is: a Job whose containers have no port serves nobody; where it does, say its port";

@@ -11,6 +11,12 @@ pub(super) const VOLUMES: [&str; 2] = [TLS, CA];
 /// Where the sidecar finds the CAs of clients when they have a Secret of their own.
 pub(super) const CA_FILE: &str = "/etc/portcullis/client-ca/ca.crt";
 
+/// Whether the pod has the first of them. This much is read of any JSON.
+pub(super) fn is_there(template: &Value) -> bool {
+    let volumes = template.pointer("/spec/volumes").and_then(Value::as_array);
+    volumes.is_some_and(|volumes| volumes.iter().any(|one| one["name"] == TLS))
+}
+
 /// What the pod gets.
 pub(super) fn volumes(pod: &Pod<'_>, settings: &Settings) -> Vec<Value> {
     let mode = if pod.has_fs_group {

@@ -4,7 +4,9 @@ use serde_json::Value;
 
 use super::super::change::{Mistake, Path};
 use super::ports::Target;
-use crate::kubernetes::settings::{INJECT, INJECTED, PREFIX, annotation, own_port, port_ref};
+use crate::kubernetes::settings::{
+    INJECT, INJECTED, MAX_MISTAKES, MAX_NAME, PREFIX, annotation, own_port, port_ref,
+};
 
 pub(super) const TARGET_PORT: &str = "target-port";
 pub(super) const HTTPS_PORT: &str = "https-port";
@@ -41,6 +43,9 @@ pub(super) fn read(service: &Value) -> Result<Settings, Vec<Mistake>> {
             Some(text) => take(name, text, &mut settings),
             None => Err("the value of an annotation is a string: put it into quotes".to_owned()),
         };
+        if mistakes.len() >= MAX_MISTAKES {
+            break;
+        }
         if let Err(text) = taken {
             let at = annotation(name);
             mistakes.push(Mistake { at, text });
@@ -78,7 +83,7 @@ fn take(name: &str, value: &str, settings: &mut Settings) -> Result<(), String> 
 fn unknown(name: &str) -> String {
     let near = KNOWN
         .into_iter()
-        .filter(|known| *known != INJECTED)
+        .filter(|known| *known != INJECTED && name.len() <= MAX_NAME)
         .map(|known| (strsim::damerau_levenshtein(known, name), known))
         .min()
         .filter(|(distance, _)| *distance <= 3);

@@ -194,13 +194,20 @@ fn find(name: &str) -> Option<&'static Setting> {
 
 fn unknown(name: &str) -> String {
     let known = SETTINGS.iter().map(|setting| setting.name).chain([INJECT]);
+    // What is much longer than all of them is like none of them, and would take long to compare.
     let near = known
+        .filter(|_| name.len() <= MAX_NAME)
         .map(|known| (strsim::damerau_levenshtein(known, name), known))
         .min()
         .filter(|(distance, _)| *distance <= 3);
     let near = near.map(|(_, known)| format!("; did you mean {known}?"));
-    format!("{name:?} is not a setting{}", near.unwrap_or_default())
+    format!("{name:.64?} is not a setting{}", near.unwrap_or_default())
 }
+
+/// Of what may be a misspelt name.
+pub(crate) const MAX_NAME: usize = 64;
+/// So many mistakes of one object are told.
+pub(crate) const MAX_MISTAKES: usize = 50;
 
 /// Where an annotation of ours is.
 pub(crate) fn annotation(name: &str) -> Path {

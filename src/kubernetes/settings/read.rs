@@ -5,13 +5,17 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::{
-    Given, INJECT, INJECTED, PREFIX, Settings, annotation, find, how, parse, said, unknown,
+    Given, INJECT, INJECTED, MAX_MISTAKES, PREFIX, Settings, annotation, find, how, parse, said,
+    unknown,
 };
 use crate::kubernetes::change::{Mistake, Path};
 
 /// Whether the object says that it is to be left alone.
 pub(crate) fn is_disabled(object: &Value) -> bool {
-    said(object, INJECT).and_then(Value::as_str) == Some("disabled")
+    // The API server looks at labels before it asks a webhook.
+    let label = object.pointer("/metadata/labels/portcullis.dev~1inject");
+    let is_no = |said: Option<&Value>| said.and_then(Value::as_str) == Some("disabled");
+    is_no(said(object, INJECT)) || is_no(label)
 }
 
 /// The settings of a pod and all that is wrong with them; where something is, they are what the rest says.
@@ -23,6 +27,9 @@ pub(crate) fn read(template: &Value, given: &Given) -> (Settings, Vec<Mistake>) 
     };
     if let Some(annotations) = reading.annotations(template) {
         for (key, value) in annotations {
+            if reading.mistakes.len() >= MAX_MISTAKES {
+                break;
+            }
             if let Some(name) = key.strip_prefix(PREFIX) {
                 reading.take(name, value);
             }

@@ -151,9 +151,15 @@ impl App {
     fn decide(&self, body: &[u8]) -> Result<Answer, String> {
         let request = review::read(body)?;
         let verdict = request.decide(|object| mutate(object, &self.given));
-        if let Verdict::Refused(why) = &verdict {
-            let (uid, namespace) = (&request.uid, request.namespace.as_deref());
-            tracing::info!(?uid, ?namespace, "refused: {why}");
+        let (uid, namespace) = (&request.uid, request.namespace.as_deref());
+        match &verdict {
+            Verdict::Refused(why) => tracing::info!(?uid, ?namespace, "refused: {why}"),
+            Verdict::Left(notes) => {
+                for note in notes {
+                    tracing::info!(?uid, ?namespace, "{}: {}", note.at, note.text);
+                }
+            }
+            Verdict::Changed(..) => {}
         }
         let mut answer = Response::new(Full::from(request.answer(&verdict).to_string()));
         let json = HeaderValue::from_static(JSON);
@@ -207,7 +213,7 @@ const MUTATE: &str = "/mutate";
 const JSON: &str = "application/json";
 
 /// For all reviews together; a single one cannot be larger, whatever --max-body says.
-const ROOM: usize = 64 << 20;
+const ROOM: usize = 16 << 20;
 /// The API server itself waits for 30 s at most.
 const READ: Duration = Duration::from_secs(30);
 /// Far longer than the sidecar keeps a connection.

@@ -35,8 +35,8 @@ pub(super) struct Request {
 /// What is answered.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// It is stored as it is.
-    Left,
+    /// It is stored as it is, with what there is to know about that.
+    Left(Vec<Note>),
     /// It is stored with these changes.
     Changed(Vec<Change>, Vec<Note>),
     /// It is not stored.
@@ -48,6 +48,15 @@ pub(super) enum Verdict {
 /// # Errors
 /// What is wrong with it, in a sentence for whoever set the webhook up.
 pub(super) fn read(body: &[u8]) -> Result<Request, String> {
+    // A value takes many times the memory of the two bytes that it may be in a list.
+    let values = body
+        .iter()
+        .filter(|byte| matches!(byte, b',' | b'[' | b'{'));
+    if values.count() > MAX_VALUES {
+        return Err(format!(
+            "this has more than {MAX_VALUES} values, as no object of Kubernetes has"
+        ));
+    }
     let review: Review = serde_json::from_slice(body)
         .map_err(|error| format!("this is not an AdmissionReview: {error}"))?;
     match (&*review.api_version, &*review.kind) {
@@ -73,10 +82,10 @@ impl Request {
         mutate: impl FnOnce(&Value) -> Result<Mutation, Vec<Mistake>>,
     ) -> Verdict {
         let Some(object) = self.object.as_ref().filter(|object| self.concerns(object)) else {
-            return Verdict::Left;
+            return Verdict::Left(Vec::new());
         };
         match mutate(object) {
-            Ok(mutation) if mutation.changes.is_empty() => Verdict::Left,
+            Ok(mutation) if mutation.changes.is_empty() => Verdict::Left(mutation.notes),
             Ok(mutation) => Verdict::Changed(mutation.changes, mutation.notes),
             Err(mistakes) => Verdict::Refused(complaint(object, &mistakes)),
         }
@@ -98,15 +107,12 @@ impl Request {
     pub(super) fn answer(&self, verdict: &Verdict) -> Value {
         let mut response = json!({ "uid": self.uid, "allowed": true });
         match verdict {
-            Verdict::Left => {}
+            Verdict::Left(notes) => self.warn(&mut response, notes),
             Verdict::Changed(changes, notes) => {
                 let patch: Vec<Value> = changes.iter().map(Change::operation).collect();
                 response["patchType"] = "JSONPatch".into();
                 response["patch"] = STANDARD.encode(Value::from(patch).to_string()).into();
-                let warnings = self.warnings(notes);
-                if !warnings.is_empty() {
-                    response["warnings"] = warnings.into();
-                }
+                self.warn(&mut response, notes);
             }
             Verdict::Refused(message) => {
                 response["allowed"] = false.into();
@@ -115,6 +121,13 @@ impl Request {
             }
         }
         json!({ "apiVersion": VERSION, "kind": KIND, "response": response })
+    }
+
+    fn warn(&self, response: &mut Value, notes: &[Note]) {
+        let warnings = self.warnings(notes);
+        if !warnings.is_empty() {
+            response["warnings"] = warnings.into();
+        }
     }
 
     /// For whoever wrote the object; a controller that makes pods reads none.
@@ -188,6 +201,9 @@ const WARNINGS: usize = 4;
 const COMPLAINT: usize = 4096;
 const MORE: &str = "…";
 
+/// Of all that is in a review; a pod of the largest size has a quarter of that.
+const MAX_VALUES: usize = 200_000;
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -235,6 +251,17 @@ mod tests {
         );
         assert_eq!(answer["response"]["uid"], "705ab4f5");
         answer["response"].clone()
+    }
+
+    #[test]
+    fn a_review_of_more_values_than_any_object_has_is_not_read() {
+        let zeros = "0,".repeat(MAX_VALUES + 1);
+        let body = format!(r#"{{"request": {{"object": [{zeros}0]}}}}"#);
+        assert!(
+            read(body.as_bytes())
+                .unwrap_err()
+                .contains("more than 200000 values")
+        );
     }
 
     #[test]
