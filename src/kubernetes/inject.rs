@@ -44,8 +44,9 @@ pub(crate) fn inject(text: &str, given: &Given) -> Result<Outcome, Vec<Remark>> 
     };
     plan.look();
     plan.pods();
-    plan.services();
-    plan.surroundings();
+    let protected = plan.protected();
+    plan.services(&protected);
+    plan.surroundings(&protected);
     plan.write()
 }
 
@@ -189,10 +190,9 @@ impl<'a> Plan<'a> {
             .collect()
     }
 
-    fn services(&mut self) {
-        let protected = self.protected();
+    fn services(&mut self, protected: &[Protected]) {
         for (part, object, value) in std::mem::take(&mut self.services) {
-            match service::patch(value, &protected, &self.bare) {
+            match service::patch(value, protected, &self.bare) {
                 Ok(moved) => {
                     self.note(&object, part, &object, &moved.notes);
                     self.moved.extend(moved.service);
@@ -210,10 +210,9 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn surroundings(&mut self) {
-        let protected = self.protected();
+    fn surroundings(&mut self, protected: &[Protected]) {
         for (part, object, value) in self.objects() {
-            let notes = around::notes(value, &protected, &self.moved);
+            let notes = around::notes(value, protected, &self.moved);
             self.note(&object, part, &object, &notes);
         }
     }

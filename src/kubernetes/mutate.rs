@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::change::{Change, Mistake, Note, Path, Step};
-use super::manifest::is_hook;
+use super::manifest::{self, is_hook};
 use super::pod::{self, Hints, Owner, Patch};
 use super::record;
 use super::service;
@@ -84,21 +84,12 @@ fn of_service(service: &Value) -> Result<Mutation, Vec<Mistake>> {
 }
 
 /// What the pod is of, by the name that is the same for all its pods and outlives a rollout, where there is one.
-fn owner(pod: &Value) -> Owner {
-    let controller = controller(pod);
+fn owner(made: &Value) -> Owner {
+    let controller = controller(made);
     let name = |from: &Value| from["name"].as_str().map(str::to_owned);
-    let metadata = &pod["metadata"];
-    let generated = || {
-        Some(
-            metadata["generateName"]
-                .as_str()?
-                .trim_end_matches('-')
-                .to_owned(),
-        )
-    };
     let name = match controller {
-        Some(controller) => name(controller).map(|name| without_hash(pod, &name).to_owned()),
-        None => name(metadata).or_else(generated),
+        Some(controller) => name(controller).map(|name| pod::without_hash(made, &name).to_owned()),
+        None => manifest::owner(made).name,
     };
     Owner {
         name,
@@ -110,14 +101,6 @@ fn owner(pod: &Value) -> Owner {
 pub(crate) fn controller(object: &Value) -> Option<&Value> {
     let mut owners = object["metadata"]["ownerReferences"].as_array()?.iter();
     owners.find(|owner| owner["controller"] == true)
-}
-
-/// A Deployment's name out of that of its ReplicaSet.
-fn without_hash<'a>(pod: &Value, name: &'a str) -> &'a str {
-    let hash = pod["metadata"]["labels"]["pod-template-hash"].as_str();
-    hash.and_then(|hash| name.strip_suffix(hash)?.strip_suffix('-'))
-        .filter(|name| !name.is_empty())
-        .unwrap_or(name)
 }
 
 #[cfg(test)]

@@ -24,7 +24,8 @@ pub(crate) struct Remark {
 pub(crate) struct Part {
     /// Lines before it.
     lines: usize,
-    given: Document,
+    /// As it was given, where an earlier injection did something to it.
+    given: Option<Document>,
     /// Without what an earlier injection did.
     pub(crate) bare: Document,
     /// What an earlier injection did and could not be taken out.
@@ -73,13 +74,19 @@ fn part(text: &str, lines: usize) -> Result<Part, Trouble> {
         })?;
         records.extend(record.map(|record| (holder, record)));
     }
-    let (bare, notes) = match &*records {
-        [] => (text.to_owned(), Vec::new()),
-        records => erase(text, records)?,
-    };
+    if records.is_empty() {
+        return Ok(Part {
+            lines,
+            given: None,
+            bare: given,
+            notes: Vec::new(),
+            injected: Vec::new(),
+        });
+    }
+    let (bare, notes) = erase(text, &records)?;
     Ok(Part {
         lines,
-        given,
+        given: Some(given),
         bare: Document::read(bare)?,
         notes,
         injected: records.into_iter().map(|(holder, _)| holder).collect(),
@@ -99,7 +106,7 @@ impl Part {
     /// A remark about a place, told from `from` on, in an object.
     pub(crate) fn remark(&self, object: &Path, from: &Path, inner: &Path, text: &str) -> Remark {
         let place = from.join(inner);
-        let (line, column) = self.given.line_of(&place);
+        let (line, column) = self.given.as_ref().unwrap_or(&self.bare).line_of(&place);
         let who = object.of(&self.bare.value).map(title).unwrap_or_default();
         let inside = Path(place.0.get(object.0.len()..).unwrap_or_default().to_vec());
         let separator = if inside.0.is_empty() { "" } else { ": " };

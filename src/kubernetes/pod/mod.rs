@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::change::{Change, Mistake, Note, Path};
 use super::settings::{Given, Mode, Settings};
 pub(crate) use ending::KILLED;
+pub(crate) use service::without_hash;
 pub(crate) use survey::has_lost_its_record;
 pub(crate) use told::BYPASS;
 
@@ -106,15 +107,6 @@ pub(crate) fn patch(
             Patch::Injected(injected(*fit, service.as_deref(), hints))
         }
     })
-}
-
-/// The labels of a pod or a template of one.
-pub(crate) fn labels(template: &Value) -> impl Iterator<Item = (&str, &str)> {
-    let labels = template
-        .pointer("/metadata/labels")
-        .and_then(Value::as_object);
-    let labels = labels.into_iter().flatten();
-    labels.filter_map(|(name, value)| Some((&**name, value.as_str()?)))
 }
 
 fn injected(fit: Fit<'_>, service: Option<&str>, hints: &Hints) -> Injected {

@@ -2,23 +2,20 @@
 
 use serde_json::Value;
 
-use super::{Owner, labels};
+use super::Owner;
 use crate::kubernetes::settings::Settings;
 
 /// None where only the pod has one, later.
 pub(super) fn name(template: &Value, owner: &Owner, settings: &Settings) -> Option<String> {
     let label = |wanted: &str| {
-        let mut labels = labels(template);
-        let found = labels.find(|(name, value)| *name == wanted && !value.is_empty());
-        found.map(|(_, value)| value.to_owned())
+        let label = template["metadata"]["labels"][wanted].as_str()?;
+        (!label.is_empty()).then(|| label.to_owned())
     };
     let metadata = |key: &str| template.get("metadata")?.get(key)?.as_str();
     // A controller's pod has the name of its ReplicaSet in front, and of that the Deployment's.
     let generated = || {
         let name = metadata("generateName")?.strip_suffix('-')?;
-        let hash = label("pod-template-hash");
-        let set = hash.and_then(|hash| name.strip_suffix(&hash)?.strip_suffix('-'));
-        Some(set.unwrap_or(name).to_owned())
+        Some(without_hash(template, name).to_owned())
     };
     let own = || metadata("name").map(str::to_owned);
     settings
@@ -30,6 +27,14 @@ pub(super) fn name(template: &Value, owner: &Owner, settings: &Settings) -> Opti
         .or_else(|| owner.name.clone())
         .or_else(own)
         .filter(|name| !name.is_empty())
+}
+
+/// A Deployment's name out of that of its ReplicaSet.
+pub(crate) fn without_hash<'a>(pod: &Value, name: &'a str) -> &'a str {
+    let hash = pod["metadata"]["labels"]["pod-template-hash"].as_str();
+    hash.and_then(|hash| name.strip_suffix(hash)?.strip_suffix('-'))
+        .filter(|name| !name.is_empty())
+        .unwrap_or(name)
 }
 
 #[cfg(test)]

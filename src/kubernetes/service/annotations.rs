@@ -12,9 +12,6 @@ pub(super) const TARGET_PORT: &str = "target-port";
 pub(super) const HTTPS_PORT: &str = "https-port";
 const KNOWN: [&str; 4] = [INJECT, INJECTED, TARGET_PORT, HTTPS_PORT];
 
-/// The sidecar's port where nobody says another.
-pub(super) const HTTPS: u16 = 8443;
-
 /// What they say.
 #[derive(Debug, Default)]
 pub(super) struct Settings {

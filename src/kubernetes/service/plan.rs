@@ -6,7 +6,7 @@ use super::super::change::Mistake;
 use super::annotations::{self, Settings};
 use super::ports::{self, Port, Target};
 use super::{Bare, Moved, Protected, has_selector, namespace_of, reaches, remarks, selects};
-use crate::kubernetes::settings::annotation;
+use crate::kubernetes::settings::{self, annotation};
 
 /// The ports to move, and to where.
 pub(super) type Plan<'a> = Vec<(Port<'a>, u16)>;
@@ -58,7 +58,7 @@ fn sidecar(
             ),
         }),
         (Some(https), _) => Ok(https),
-        (None, pods) => Ok(pods.map_or(annotations::HTTPS, |pods| pods.https)),
+        (None, pods) => Ok(pods.map_or_else(usual, |pods| pods.https)),
     }
 }
 
@@ -112,4 +112,9 @@ fn at_odds(port: &Port<'_>, one: &Protected, other: &Protected) -> Mistake {
         at: port.at(),
         text,
     }
+}
+
+/// The sidecar's port where nobody says another.
+fn usual() -> u16 {
+    settings::Settings::default().https_port
 }
