@@ -1,0 +1,5 @@
+//! Sends finished spans to a collector.
+
+mod endpoint;
+
+pub use endpoint::Endpoint;

@@ -1,0 +1,115 @@
+//! The way of finished spans from a worker to the exporter. A worker puts them into a lane of its own, whose lock the exporter
+//! asks for once in a while and nobody else does; what finds it full is dropped and counted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::span::Span;
+
+/// One worker's.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    held: Mutex<Held>,
+    /// What it may hold.
+    most: Held<()>,
+    dropped: AtomicU64,
+    /// Wakes the exporter.
+    filling: Arc<Notify>,
+}
+
+/// Spans, and the bytes that they take.
+#[derive(Debug, Default)]
+struct Held<T = Vec<Span>> {
+    spans: T,
+    count: usize,
+    bytes: usize,
+}
+
+/// Those of all workers.
+#[derive(Clone, Debug)]
+pub(crate) struct Lanes {
+    lanes: Arc<Mutex<Vec<Arc<Lane>>>>,
+    workers: usize,
+    filling: Arc<Notify>,
+}
+
+impl Lane {
+    /// Takes a finished span along, or counts it as dropped.
+    pub(crate) fn put(&self, span: Span) {
+        let bytes = span.size();
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.count >= self.most.count || held.bytes + bytes > self.most.bytes {
+            drop(held);
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        held.spans.push(span);
+        held.count += 1;
+        held.bytes += bytes;
+        let is_half = held.count == self.most.count / 2;
+        drop(held);
+        if is_half {
+            self.filling.notify_one();
+        }
+    }
+
+    fn take(&self) -> Vec<Span> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *held).spans
+    }
+}
+
+impl Lanes {
+    /// Room for [`MOST_SPANS`] and [`MOST_BYTES`], divided among so many workers.
+    pub(crate) fn new(workers: usize) -> Self {
+        Self {
+            lanes: Arc::default(),
+            workers: workers.max(1),
+            filling: Arc::default(),
+        }
+    }
+
+    /// A lane for one more worker.
+    pub(crate) fn lane(&self) -> Arc<Lane> {
+        let lane = Arc::new(Lane {
+            held: Mutex::default(),
+            most: Held {
+                spans: (),
+                count: (MOST_SPANS / self.workers).max(2),
+                bytes: (MOST_BYTES / self.workers).max(LEAST_BYTES),
+            },
+            dropped: AtomicU64::new(0),
+            filling: Arc::clone(&self.filling),
+        });
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.push(Arc::clone(&lane));
+        lane
+    }
+
+    /// Everything that is there.
+    pub(crate) fn take(&self) -> Vec<Span> {
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.iter().flat_map(|lane| lane.take()).collect()
+    }
+
+    /// Spans that found their lane full.
+    pub(crate) fn dropped(&self) -> u64 {
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let dropped = lanes.iter().map(|lane| lane.dropped.load(Ordering::Relaxed));
+        dropped.sum()
+    }
+
+    /// Done when a lane is half full, once for each time.
+    pub(crate) async fn filling(&self) {
+        self.filling.notified().await;
+    }
+}
+
+/// Spans that wait for the exporter at most, over all workers.
+const MOST_SPANS: usize = 8192;
+/// Bytes of them.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
+/// Room for a few spans of any size.
+const LEAST_BYTES: usize = 64 * 1024;
