@@ -67,7 +67,7 @@ impl<T: Clone> Followed<T> {
                 self.complaint = None;
                 Ok(made)
             }
-            Err(why) => self.without(why),
+            Err(why) => self.without(&why),
         }
     }
 
@@ -85,7 +85,7 @@ impl<T: Clone> Followed<T> {
         }
     }
 
-    fn without(&mut self, why: String) -> Result<T, String> {
+    fn without(&mut self, why: &str) -> Result<T, String> {
         let why = format!("reading {} {:?}: {why}", self.flag, self.path);
         let Some(good) = &self.good else {
             return Err(why);

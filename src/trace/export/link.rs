@@ -94,9 +94,9 @@ impl Link {
         request: &Request<Bytes>,
         deadline: Instant,
     ) -> Result<Answer, Broken> {
-        open.sender.ready().await.map_err(broken)?;
+        open.sender.ready().await.map_err(|error| broken(&error))?;
         let sent = open.sender.send_request(request.clone().map(Full::new));
-        let (head, body) = sent.await.map_err(broken)?.into_parts();
+        let (head, body) = sent.await.map_err(|error| broken(&error))?.into_parts();
         let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
         let kind = text(header::CONTENT_TYPE).unwrap_or_default();
         let mut answer = Answer {
@@ -189,15 +189,15 @@ async fn gather(mut body: Incoming, to: &mut Vec<u8>) -> bool {
     true
 }
 
-fn broken(error: hyper::Error) -> Broken {
+fn broken(error: &hyper::Error) -> Broken {
     let is_lost = error.is_canceled() || error.is_closed() || error.is_incomplete_message();
-    let reset = std::error::Error::source(&error)
+    let reset = std::error::Error::source(error)
         .and_then(|cause| cause.downcast_ref::<io::Error>())
         .is_some();
     let why = if error.is_parse() {
         "what it answered is not HTTP/1.1".to_owned()
     } else {
-        format!("the connection broke: {}", with_causes(&error))
+        format!("the connection broke: {}", with_causes(error))
     };
     Broken {
         why,

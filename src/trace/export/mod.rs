@@ -31,7 +31,7 @@ use super::lane::Lanes;
 use super::span::Span;
 use crate::config::{Exporter as Format, Traces};
 
-pub use endpoint::Endpoint;
+pub(crate) use endpoint::Endpoint;
 pub(crate) use standing::{Counts, Standing};
 
 /// Takes spans out of the lanes and sends them.

@@ -19,7 +19,7 @@ pub(super) fn encode(resource: &Resource, spans: Vec<Span>) -> Vec<u8> {
     ];
     let attributes = attributes
         .into_iter()
-        .filter_map(|(name, text)| Some(pair(name, proto::Value::StringValue(text?.clone()))));
+        .filter_map(|(name, text)| Some(pair(name, proto::Value::Text(text?.clone()))));
     let request = proto::ExportTraceServiceRequest {
         resource_spans: vec![proto::ResourceSpans {
             resource: Some(proto::Resource {
@@ -93,9 +93,9 @@ fn flags(span: &Span) -> u32 {
 
 fn attribute((name, value): Attribute) -> KeyValue {
     let value = match value {
-        Value::Text(text) => proto::Value::StringValue(text.into_owned()),
-        Value::Number(number) => proto::Value::IntValue(number),
-        Value::Flag(flag) => proto::Value::BoolValue(flag),
+        Value::Text(text) => proto::Value::Text(text.into_owned()),
+        Value::Number(number) => proto::Value::Number(number),
+        Value::Flag(flag) => proto::Value::Flag(flag),
     };
     pair(name, value)
 }

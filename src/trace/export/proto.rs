@@ -136,15 +136,15 @@ pub(super) struct AnyValue {
     pub(super) value: Option<Value>,
 }
 
-/// `common/v1/common.proto`: `AnyValue.value`
+/// `common/v1/common.proto`: `AnyValue.value`, of whose kinds these are `string_value`, `bool_value` and `int_value`.
 #[derive(Clone, PartialEq, Oneof)]
 pub(super) enum Value {
     #[prost(string, tag = "1")]
-    StringValue(String),
+    Text(String),
     #[prost(bool, tag = "2")]
-    BoolValue(bool),
+    Flag(bool),
     #[prost(int64, tag = "3")]
-    IntValue(i64),
+    Number(i64),
 }
 
 /// `trace/v1/trace.proto`: `SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK`
