@@ -5,6 +5,6 @@ mod export;
 mod lane;
 mod span;
 
-pub(crate) use export::{Counts, Endpoint, Exporter, Resource, Standing};
+pub(crate) use export::{Counts, Endpoint, Exporter, Resource, Standing, examine};
 pub(crate) use lane::{Lane, Lanes};
 pub(crate) use span::{Attribute, Kind, Span, SpanId, Status, TraceId, Value};
