@@ -84,6 +84,8 @@ mod sni;
 mod target;
 /// Sessions resumed, by whom and for how long.
 mod tickets;
+/// Where spans go, and what becomes of a sidecar whose collector is away.
+mod traces_export;
 /// Nothing is changed but what is documented.
 mod transparency;
 /// WebSocket and other protocols, over HTTP/1 and HTTP/2.
