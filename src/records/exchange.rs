@@ -17,6 +17,7 @@ use crate::failure::Reason;
 use crate::http::RequestProgress;
 use crate::phase::Phase;
 use crate::places::Place;
+use crate::trace::Trace;
 use crate::upstream::Target;
 
 /// An exchange in progress.
@@ -44,6 +45,8 @@ pub(crate) struct Exchange {
     /// From the last movement of the request to the head of the response.
     upstream_took: Option<Duration>,
     pub(super) first_byte: Option<Instant>,
+    /// Where traces are exported, and it was a request.
+    pub(super) trace: Option<Box<Trace>>,
     progress: Rc<RequestProgress>,
     outcome: Outcome,
     /// Its place among the requests in flight.
@@ -94,6 +97,7 @@ impl Exchange {
             sent_upstream: None,
             upstream_took: None,
             first_byte: None,
+            trace: None,
             progress,
             outcome: Outcome::Open,
             place: None,
@@ -109,8 +113,13 @@ impl Exchange {
         version: Version,
         headers: &HeaderMap,
     ) {
-        let policy = &self.conn.site.policy;
-        self.asked(Asked::new(method, uri, version, headers, policy));
+        let site = &self.conn.site;
+        if let Some(tracer) = &site.tracer {
+            let peer = self.conn.client.ip();
+            let peer = (!self.conn.is_unnamed).then_some(peer);
+            self.trace = Some(Box::new(tracer.begin(headers, peer)));
+        }
+        self.asked(Asked::new(method, uri, version, headers, &site.policy));
     }
 
     fn asked(&mut self, asked: Asked) {
@@ -197,12 +206,42 @@ impl Exchange {
 
     /// The request is on its way to the application.
     pub(crate) fn sent_to(&mut self, address: Option<Rc<str>>) {
+        let now = Instant::now();
         self.upstream = address;
-        self.sent_upstream = Some(Instant::now());
+        self.sent_upstream = Some(now);
+        if let Some(trace) = &mut self.trace {
+            let connecting = self.connect.unwrap_or_default();
+            trace.sent(now.checked_sub(connecting).unwrap_or(now));
+        }
     }
 
+    /// What was sent came to nothing, and it is to be sent again.
     pub(crate) fn retried(&mut self) {
         self.retries += 1;
+        if let Some(trace) = &mut self.trace {
+            trace.failed();
+        }
+    }
+
+    /// The application is asked, for the first time or again: tells it of the trace.
+    pub(crate) fn asks(&mut self, headers: &mut HeaderMap) {
+        if let Some(trace) = &mut self.trace {
+            trace.asks(headers);
+        }
+    }
+
+    /// The application has answered this.
+    pub(crate) fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
+        if let Some(trace) = &mut self.trace {
+            trace.answered(status, headers);
+        }
+    }
+
+    /// The response ends with these trailers.
+    pub(crate) fn ends_with(&mut self, trailers: &HeaderMap) {
+        if let Some(trace) = &mut self.trace {
+            trace.hears(trailers);
+        }
     }
 
     /// The response has this status.

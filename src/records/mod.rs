@@ -10,6 +10,7 @@ mod log;
 mod notice;
 mod policy;
 mod ring;
+mod spans;
 
 pub(crate) use event::{Audit, Handshake, audit, handshake};
 pub(crate) use exchange::Exchange;
