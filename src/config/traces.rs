@@ -78,6 +78,17 @@ impl Exporter {
     }
 }
 
+impl Propagation {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::W3c => "w3c",
+            Self::B3 => "b3",
+            Self::B3Multi => "b3multi",
+        }
+    }
+}
+
 impl Authorities {
     /// The PEM file.
     pub fn path(&self) -> &Path {

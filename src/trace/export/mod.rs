@@ -3,6 +3,7 @@
 
 mod answer;
 mod endpoint;
+mod examine;
 mod fields;
 mod followed;
 mod link;
@@ -23,7 +24,7 @@ use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 
 use self::answer::Verdict;
-use self::followed::Followed;
+use self::examine::header_file;
 use self::link::Link;
 use self::standing::Account;
 use self::work::{Batch, Work};
@@ -32,6 +33,7 @@ use super::span::Span;
 use crate::config::{Exporter as Format, Traces};
 
 pub(crate) use endpoint::Endpoint;
+pub(crate) use examine::examine;
 pub(crate) use standing::{Counts, Standing};
 
 /// Takes spans out of the lanes and sends them.
@@ -77,9 +79,7 @@ impl Exporter {
     }
 
     fn with_pace(traces: &Traces, resource: Resource, lanes: Lanes, pace: Pace) -> Self {
-        let fields = traces.header_file.clone();
-        let followed =
-            |path| Followed::new("--trace-header-file", path, MOST_FIELDS, fields::parse);
+        let fields = traces.header_file.as_deref().map(header_file);
         Self {
             format: traces.exporter,
             endpoint: traces.endpoint.clone(),
@@ -89,7 +89,7 @@ impl Exporter {
             pace,
             work: Mutex::new(Work {
                 link: Link::new(traces),
-                fields: fields.map(followed),
+                fields,
                 waiting: VecDeque::new(),
                 batch: None,
                 pause: pace.pause.0,
