@@ -474,4 +474,20 @@ async fn what_becomes_of_spans_is_counted() {
     })
     .await;
     assert!(sidecar.log().contains("400"), "{}", sidecar.log());
+    let status = sidecar.admin("/status").await.json();
+    let traces = &status["traces"];
+    assert_eq!(traces["endpoint"], format!("{}/v1/traces", collector.url()));
+    assert_eq!(
+        (&traces["exporter"], &traces["sample"]),
+        (&"otlp".into(), &1.0.into())
+    );
+    assert_eq!(
+        (&traces["spans"]["exported"], &traces["spans"]["rejected"]),
+        (&6.into(), &2.into())
+    );
+    assert!(traces["failing_since"].is_string(), "{traces}");
+    // Clients are served all the same.
+    let degraded = status["degraded"][0].as_str().unwrap();
+    assert!(degraded.contains("takes no spans"), "{degraded}");
+    assert_eq!(status["ready"], true);
 }
