@@ -9,7 +9,8 @@ use uuid::fmt::Hyphenated;
 
 use super::asked::Asked;
 use super::class::Class;
-use super::exchange::{Exchange, new_id};
+use super::exchange::Exchange;
+use super::id::new_id;
 use super::log::RECORD;
 use super::spans;
 use crate::conn::Site;
