@@ -2,6 +2,7 @@
 
 mod app;
 mod client;
+#[allow(dead_code, reason = "the exporter's own tests use the rest of it")]
 mod collector;
 pub(crate) mod frames;
 mod pki;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
+use rustls::{CertificateError, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -75,9 +75,9 @@ fn known(pem: &[u8]) -> Result<Arc<RootCertStore>, String> {
 fn hint(error: &std::io::Error) -> &'static str {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     match inner {
-        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
-            " (give the CA of its certificate by --trace-ca)"
-        }
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        )) => " (give the CA of its certificate by --trace-ca)",
         Some(rustls::Error::InvalidMessage(_)) => " (it speaks no TLS there; is it http://?)",
         _ => "",
     }
