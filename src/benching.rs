@@ -69,6 +69,7 @@ impl Bench {
             life: Arc::new(Life::new()),
             policy: Arc::new(Policy::new(&config.recording)),
             inflight: Rc::default(),
+            tracer: None,
         };
         let conn = Conn {
             site,

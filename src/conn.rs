@@ -16,6 +16,7 @@ use crate::metrics::Meter;
 use crate::phase::Life;
 use crate::records::{Inflight, Policy};
 use crate::tenure::Tenure;
+use crate::trace::Tracer;
 use crate::wire::Gauge;
 
 /// What all connections of a worker share and their records need.
@@ -31,6 +32,8 @@ pub(crate) struct Site {
     pub policy: Arc<Policy>,
     /// The worker's open exchanges.
     pub inflight: Rc<Inflight>,
+    /// Where traces are exported.
+    pub tracer: Option<Rc<Tracer>>,
 }
 
 /// One downstream connection.

@@ -4,7 +4,7 @@
 //!                          certs/  what we present and trust
 //!                            │ current generation, taken once per connection
 //!                            ▼
-//!  listener ──► tls ──► http ──► forward ──► records ──► access log · ring · metrics
+//!  listener ──► tls ──► http ──► forward ──► records ──► access log · ring · metrics · trace
 //!   Accepted   Secured  Exchange   upstream                  │
 //!      ▲                                                     ▼
 //!      └──── phase: starting → ready → draining → stopped ── admin/  what an operator may ask
@@ -65,11 +65,6 @@ mod signals;
 mod tenure;
 mod terminal;
 mod tls;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "spans are made by the data path, which comes next"
-)]
 mod trace;
 mod upstream;
 mod wire;

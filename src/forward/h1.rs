@@ -53,6 +53,7 @@ pub(super) async fn ask(
                 (request, fresh) = (same, true);
                 errand.exchange.progress().starts_over();
                 errand.exchange.retried();
+                errand.exchange.asks(request.headers_mut());
             }
             _ => return Err(sort(&error, errand.exchange)),
         }

@@ -35,7 +35,7 @@ pub(super) async fn ask(
     if is_repeatable {
         keep_short(&mut request, errand).await;
     }
-    let (head, mut body) = request.into_parts();
+    let (mut head, mut body) = request.into_parts();
     let is_empty = body.is_end_stream();
     let mut repeated = false;
     loop {
@@ -64,6 +64,7 @@ pub(super) async fn ask(
                 repeated = true;
                 errand.exchange.progress().starts_over();
                 errand.exchange.retried();
+                errand.exchange.asks(&mut head.headers);
             }
         }
     }
@@ -105,7 +106,7 @@ pub(super) async fn open(
     is_empty: bool,
     errand: &mut Errand<'_>,
 ) -> Result<(Share, (ResponseFuture, SendStream<Bytes>)), Reason> {
-    let request = translate(head)?;
+    let mut request = translate(head)?;
     loop {
         let share = share(errand).await?;
         let is_tunnel = head.extensions.get::<Protocol>().is_some();
@@ -123,6 +124,7 @@ pub(super) async fn open(
             Err(_) if share.reused => {
                 share.retire();
                 errand.exchange.retried();
+                errand.exchange.asks(request.headers_mut());
             }
             Err(error) => return Err(sort(&error, errand.exchange)),
         }

@@ -18,7 +18,7 @@ use uuid::fmt::Hyphenated;
 
 use crate::conn::Conn;
 use crate::failure::Reason;
-use crate::headers::{self, OwnWords};
+use crate::headers::{self, OwnWords, is_grpc};
 use crate::http::{BodyGate, RequestBody, ResponseBody, Source, refuse};
 use crate::records::Exchange;
 use crate::upstream::{Protocol, Target};
@@ -90,6 +90,7 @@ fn deliver(
     worker: &Worker,
 ) -> Response<ResponseBody> {
     let (mut head, source) = response.into_parts();
+    exchange.answered(head.status, &head.headers);
     headers::to_downstream(head.status, &mut head.headers);
     if let (Source::Tunnel(..), Some(upgrade)) = (&source, upgrade) {
         upgrade.answer(&mut head);
@@ -165,6 +166,7 @@ fn prepare(
     {
         return Err(Reason::Misdirected);
     }
+    exchange.asks(request.headers_mut());
     Ok(upgrade)
 }
 
@@ -263,14 +265,6 @@ impl Errand<'_> {
     fn limit(&self) -> Option<Duration> {
         (!self.is_patient).then_some(self.worker.config.limits.response_timeout)
     }
-}
-
-/// `application/grpc`, with a suffix or a parameter or without; gRPC-Web has a name of its own.
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
-    let rest = rest.map(|rest| rest.strip_prefix(b"-web").unwrap_or(rest));
-    matches!(rest, Some([] | [b'+' | b';', ..]))
 }
 
 const EVENTS: &[u8] = b"text/event-stream";

@@ -6,6 +6,7 @@
 
 mod authority;
 mod client_certificate;
+mod grpc;
 mod inbound;
 mod redirects;
 mod spelling;
@@ -32,6 +33,7 @@ use strip::{strip_claims, strip_hop_by_hop};
 
 pub(crate) use authority::{authority, checked};
 pub(crate) use client_certificate::client_certificate;
+pub(crate) use grpc::is_grpc;
 pub(crate) use redirects::fix_redirects;
 pub(crate) use spelling::is_oddly_spelt;
 pub(crate) use strip::{clean_trailers, strip_other_paths};

@@ -60,7 +60,7 @@ pub(super) fn strip_claims(headers: &mut HeaderMap, is_trusted: bool) -> u64 {
         if is_trusted && is_forwarding && !is_disguised {
             return false;
         }
-        let is_claim = is_reserved(&folded) || (is_disguised && is_hop_or_frame(&folded));
+        let is_claim = is_reserved(&folded) || (is_disguised && is_between_neighbours(&folded));
         disguised += u64::from(is_claim && is_disguised);
         is_claim
     };
@@ -114,9 +114,10 @@ fn is_reserved(name: &str) -> bool {
         )
 }
 
-/// What is between two neighbours, under any spelling.
-fn is_hop_or_frame(name: &str) -> bool {
+/// What is between two neighbours, under any spelling; and what B3 tells of a trace, which may be ours.
+fn is_between_neighbours(name: &str) -> bool {
     FRAMING.contains(&name)
+        || name.starts_with("x-b3-")
         || matches!(
             name,
             "proxy-authenticate" | "proxy-authorization" | "proxy-connection" | "http2-settings"

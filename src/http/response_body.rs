@@ -158,8 +158,11 @@ impl Body for ResponseBody {
                 if let Some(exchange) = &mut self.exchange {
                     exchange.sent(count);
                 }
-                // Nothing comes after trailers, and nobody asks.
-                if frame.is_trailers() {
+                if let Some(trailers) = frame.trailers_ref() {
+                    if let Some(exchange) = &mut self.exchange {
+                        exchange.ends_with(trailers);
+                    }
+                    // Nothing comes after them, and nobody asks.
                     self.finish();
                 }
             }

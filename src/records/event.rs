@@ -9,11 +9,14 @@ use uuid::fmt::Hyphenated;
 
 use super::asked::Asked;
 use super::class::Class;
-use super::exchange::{Exchange, new_id};
+use super::exchange::Exchange;
+use super::id::new_id;
 use super::log::RECORD;
+use super::spans;
 use crate::conn::Site;
 use crate::failure::{Reason, Side};
 use crate::metrics::{ExchangeFacts, HandshakeFacts};
+use crate::trace;
 
 /// One record for an exchange, and its share of the metrics.
 pub(super) fn exchange(exchange: &Exchange) {
@@ -31,6 +34,17 @@ pub(super) fn exchange(exchange: &Exchange) {
     };
     let conn = &exchange.conn;
     let (site, tls) = (&conn.site, conn.tls.as_ref());
+    let trace = exchange.trace.as_deref();
+    let begun = trace.map(|trace| trace.id.hex());
+    // Without an exporter it is the one that the client speaks of, if any.
+    let trace_id = begun
+        .as_ref()
+        .map(|id| trace::text(id))
+        .or_else(|| asked.trace_id());
+    let is_kept = match trace {
+        Some(trace) => trace.is_kept(),
+        None => exchange.is_believed && asked.is_sampled(),
+    };
     site.meter.exchange(&ExchangeFacts {
         method: asked.method.as_ref(),
         status: exchange.status,
@@ -40,10 +54,9 @@ pub(super) fn exchange(exchange: &Exchange) {
         bytes_in: exchange.bytes_in(),
         bytes_out: exchange.bytes_out,
         retries: exchange.retries,
-        trace_id: asked
-            .trace_id()
-            .filter(|_| exchange.is_believed && asked.is_sampled()),
+        trace_id: trace_id.filter(|_| is_kept),
     });
+    spans::finished(exchange, asked, reason, total);
     let is_targets_fault = is_targets_fault(exchange.status, reason);
     if let Some(target) = &exchange.target
         && (is_targets_fault || exchange.sent_upstream.is_some())
@@ -77,7 +90,7 @@ pub(super) fn exchange(exchange: &Exchange) {
         time = %humantime::format_rfc3339_micros(exchange.time),
         service = &*site.service,
         request_id = exchange.request_id.as_ref().map_or(id, |id| id.to_str().unwrap_or_default()),
-        trace_id = asked.trace_id(),
+        trace_id,
         client = exchange.client.as_deref().unwrap_or(&conn.client_ip),
         client_port = exchange.client.is_none().then(|| conn.client.port()),
         proxy = exchange.client.is_some().then_some(&*conn.client_ip),

@@ -4,19 +4,21 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use uuid::Uuid;
 
 use super::asked::Asked;
 use super::event;
+use super::id::new_id;
 use super::inflight::Open;
 use crate::conn::Conn;
 use crate::failure::Reason;
 use crate::http::RequestProgress;
 use crate::phase::Phase;
 use crate::places::Place;
+use crate::trace::Trace;
 use crate::upstream::Target;
 
 /// An exchange in progress.
@@ -44,6 +46,8 @@ pub(crate) struct Exchange {
     /// From the last movement of the request to the head of the response.
     upstream_took: Option<Duration>,
     pub(super) first_byte: Option<Instant>,
+    /// Where traces are exported, and it was a request.
+    pub(super) trace: Option<Box<Trace>>,
     progress: Rc<RequestProgress>,
     outcome: Outcome,
     /// Its place among the requests in flight.
@@ -94,6 +98,7 @@ impl Exchange {
             sent_upstream: None,
             upstream_took: None,
             first_byte: None,
+            trace: None,
             progress,
             outcome: Outcome::Open,
             place: None,
@@ -109,8 +114,13 @@ impl Exchange {
         version: Version,
         headers: &HeaderMap,
     ) {
-        let policy = &self.conn.site.policy;
-        self.asked(Asked::new(method, uri, version, headers, policy));
+        let site = &self.conn.site;
+        if let Some(tracer) = &site.tracer {
+            let peer = self.conn.client.ip();
+            let peer = (!self.conn.is_unnamed).then_some(peer);
+            self.trace = Some(Box::new(tracer.begin(headers, peer)));
+        }
+        self.asked(Asked::new(method, uri, version, headers, &site.policy));
     }
 
     fn asked(&mut self, asked: Asked) {
@@ -197,12 +207,21 @@ impl Exchange {
 
     /// The request is on its way to the application.
     pub(crate) fn sent_to(&mut self, address: Option<Rc<str>>) {
+        let now = Instant::now();
         self.upstream = address;
-        self.sent_upstream = Some(Instant::now());
+        self.sent_upstream = Some(now);
+        if let Some(trace) = &mut self.trace {
+            let connecting = self.connect.unwrap_or_default();
+            trace.sent(now.checked_sub(connecting).unwrap_or(now));
+        }
     }
 
+    /// What was sent came to nothing, and it is to be sent again.
     pub(crate) fn retried(&mut self) {
         self.retries += 1;
+        if let Some(trace) = &mut self.trace {
+            trace.failed();
+        }
     }
 
     /// The response has this status.
@@ -272,15 +291,4 @@ impl Drop for Exchange {
         site.inflight.remove(self.key);
         site.meter.conns.in_flight(site.inflight.count());
     }
-}
-
-/// A UUIDv7 (RFC 9562): sorts by time, unique across replicas. Its random bits only have to differ, not to be secret.
-pub(super) fn new_id(time: SystemTime) -> Uuid {
-    let millis = time
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64);
-    let mut random = [0; 10];
-    random[..8].copy_from_slice(&fastrand::u64(..).to_le_bytes());
-    random[8..].copy_from_slice(&fastrand::u16(..).to_le_bytes());
-    uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
 }

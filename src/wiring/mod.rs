@@ -11,6 +11,7 @@ mod status;
 mod targets;
 mod teller;
 mod tokens;
+mod traces;
 mod upkeep;
 
 use std::sync::Arc;
@@ -154,6 +155,10 @@ impl House {
             generations,
             policy: Arc::clone(&self.policy),
             roll: Arc::clone(&self.roll),
+            lanes: self
+                .exporter
+                .as_ref()
+                .map(|exporter| exporter.lanes().clone()),
         }
     }
 

@@ -33,6 +33,7 @@ use crate::phase::{Life, Phase};
 use crate::places::{Place, Places};
 use crate::records::{self, Policy, Roll};
 use crate::tls;
+use crate::trace::{Lanes, Tracer};
 use crate::upstream::{Dialer, Multiplex, Pool, Target, Targets};
 
 use open::Open;
@@ -61,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) policy: Arc<Policy>,
     /// Where workers are asked what is open.
     pub(crate) roll: Arc<Roll>,
+    /// Where finished spans go; none where traces are not exported.
+    pub(crate) lanes: Option<Lanes>,
 }
 
 /// The listeners, of which each worker has a clone.
@@ -124,13 +127,19 @@ impl Worker {
             generations: _,
             policy,
             roll: _,
+            lanes,
         } = shared;
+        let tracer = config.traces.as_ref().zip(lanes).map(|(traces, lanes)| {
+            let tracer = Tracer::new(traces, &config.trusted_proxies, lanes.lane());
+            Rc::new(tracer)
+        });
         let site = Site {
             service: config.service_name.as_str().into(),
             meter: metrics.meter(),
             life,
             policy,
             inflight: Rc::default(),
+            tracer,
         };
         Rc::new(Self {
             dialer,

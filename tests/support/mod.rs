@@ -11,7 +11,7 @@ mod wait;
 
 pub(crate) use app::{App, Talk, hello, slow};
 pub(crate) use client::{Answer, Client, H2, h2_get, read_answer, read_until, send};
-pub(crate) use collector::{Collector, Mode};
+pub(crate) use collector::{Collector, Mode, Seen};
 pub(crate) use pki::{Ca, Leaf, Secret, tomorrow};
 pub(crate) use sidecar::{Ended, Sidecar, portcullis, running};
 pub(crate) use wait::{PATIENCE, eventually};
