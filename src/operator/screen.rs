@@ -35,7 +35,7 @@ pub(super) fn draw(status: &Value, now: OffsetDateTime, colour: bool) -> Vec<u8>
 }
 
 /// `0.1.0, shop: ready, up 3days 4h`
-fn heading(status: &Value) -> Parts {
+pub(super) fn heading(status: &Value) -> Parts {
     let phase = text(&status["phase"]);
     let (ink, phase) = match (phase, status["ready"] == true) {
         ("ready", true) => (Ink::Green, phase.to_owned()),
@@ -59,7 +59,7 @@ fn heading(status: &Value) -> Parts {
 }
 
 /// A row for each text of a list.
-fn notes<'a>(
+pub(super) fn notes<'a>(
     label: &'static str,
     list: &'a Value,
     ink: Ink,
@@ -68,7 +68,7 @@ fn notes<'a>(
 }
 
 /// `finishing, 12 s left until what is open is cut`, or `over: 3 http1 drained, 1 upgraded cut`
-fn drain(drain: &Value) -> Parts {
+pub(super) fn drain(drain: &Value) -> Parts {
     let Some(step) = drain["step"].as_str() else {
         return Parts::new();
     };
@@ -94,7 +94,7 @@ fn drain(drain: &Value) -> Parts {
 }
 
 /// Where the application is reached without us.
-fn bypass(bypass: &Value) -> Parts {
+pub(super) fn bypass(bypass: &Value) -> Parts {
     let open: Vec<&str> = texts(&bypass["reachable_at"]).collect();
     if open.is_empty() {
         return Parts::new();

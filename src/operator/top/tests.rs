@@ -1,0 +1,1 @@
+//! Tests: a model of known numbers, and the screens of it.
