@@ -164,7 +164,10 @@ mod tests {
         let mut controls = Controls::default();
         press(&mut controls, KeyCode::Down);
         press(&mut controls, KeyCode::Tab);
-        assert_eq!((controls.focus, controls.upper()), (Table::Clients, Table::Clients));
+        assert_eq!(
+            (controls.focus, controls.upper()),
+            (Table::Clients, Table::Clients)
+        );
         press(&mut controls, KeyCode::BackTab);
         assert_eq!(controls.upper(), Table::Paths);
         assert_eq!(controls.focus, Table::Paths);

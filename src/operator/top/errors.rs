@@ -82,6 +82,14 @@ mod tests {
         }
         assert_eq!(errors.iter().len(), MOST);
         assert!(errors.iter().all(|row| row.record.path.len() <= LONGEST));
-        assert!(errors.iter().next().unwrap().record.path.starts_with("/999"));
+        assert!(
+            errors
+                .iter()
+                .next()
+                .unwrap()
+                .record
+                .path
+                .starts_with("/999")
+        );
     }
 }

@@ -83,7 +83,9 @@ async fn stream(plane: &Plane, to: &Sender<News>) -> Result<(), Trouble> {
 }
 
 fn lines(text: &[u8]) -> Vec<Line> {
-    text.split(|byte| *byte == b'\n').map(record::read).collect()
+    text.split(|byte| *byte == b'\n')
+        .map(record::read)
+        .collect()
 }
 
 /// Where nobody listens any more, it is over soon.
@@ -138,7 +140,10 @@ mod tests {
         assert_eq!(poll.counters.requests(), 7.0);
         assert_eq!(poll.status["service"], "shop");
         let asked = served.await.unwrap();
-        assert!(asked[1].starts_with("GET /metrics HTTP/1.1\r\n"), "{asked:?}");
+        assert!(
+            asked[1].starts_with("GET /metrics HTTP/1.1\r\n"),
+            "{asked:?}"
+        );
     }
 
     #[tokio::test]
@@ -148,13 +153,21 @@ mod tests {
             vec![
                 fake::answer("200 OK", &format!("{record}\n{record}\n")),
                 fake::stream(&[&record[..9], &format!("{}\n{{", &record[9..])]),
-                fake::answer("503 Service Unavailable", r#"{"title":"T","detail":"too many"}"#),
+                fake::answer(
+                    "503 Service Unavailable",
+                    r#"{"title":"T","detail":"too many"}"#,
+                ),
             ],
             5,
         )
         .await;
-        let [News::Earlier(earlier), News::Stream(None), News::Lines(lines), broken, refused] =
-            &all[..]
+        let [
+            News::Earlier(earlier),
+            News::Stream(None),
+            News::Lines(lines),
+            broken,
+            refused,
+        ] = &all[..]
         else {
             panic!("{all:?}");
         };

@@ -61,7 +61,10 @@ pub(super) fn notes(model: &Model, now: OffsetDateTime) -> Vec<Row> {
 pub(super) fn figures(model: &Model) -> Vec<Row> {
     let (last, recent) = (model.last(), model.recent());
     vec![
-        ("requests", one(Ink::Bold, rate(last.rate(last.more.requests())))),
+        (
+            "requests",
+            one(Ink::Bold, rate(last.rate(last.more.requests()))),
+        ),
         ("answers", answers(&recent)),
         ("failed", failed(&recent)),
         ("latency", latency(&recent.more.took)),
@@ -205,10 +208,7 @@ fn trouble(recent: &Span) -> Parts {
         return Parts::new();
     }
     let seconds = recent.seconds.round();
-    one(
-        Ink::Yellow,
-        format!("{} in {seconds} s", words.join(", ")),
-    )
+    one(Ink::Yellow, format!("{} in {seconds} s", words.join(", ")))
 }
 
 /// Hours, minutes and seconds, UTC as in the records.
@@ -221,7 +221,6 @@ pub(super) fn clock(at: OffsetDateTime) -> String {
 pub(super) fn clock_of(time: &str) -> &str {
     time.get(11..19).unwrap_or(time)
 }
-
 
 /// How long a restart is news.
 const NEWS: Duration = Duration::from_secs(60);

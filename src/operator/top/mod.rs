@@ -6,10 +6,14 @@ mod errors;
 mod feed;
 mod figures;
 mod help;
+#[cfg(test)]
+mod known;
 mod live;
 mod model;
 mod once;
 mod record;
+#[cfg(test)]
+mod screens;
 mod session;
 mod spread;
 mod tables;
@@ -109,4 +113,46 @@ Examples:
   kubectl exec -it POD -c portcullis -- portcullis top";
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::super::fake;
+    use super::super::plane::Plane;
+    use super::*;
+
+    #[test]
+    fn an_interval_is_neither_too_short_nor_too_long() {
+        for (text, is_sound) in [
+            ("1s", true),
+            ("100ms", true),
+            ("1h", true),
+            ("99ms", false),
+            ("2h", false),
+            ("soon", false),
+        ] {
+            assert_eq!(interval(text).is_ok(), is_sound, "{text}");
+        }
+        let asked = Asked::new(&fake::matches("top --once --interval 5s"));
+        assert!(asked.once);
+        assert_eq!(asked.every, Duration::from_secs(5));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_shown_is_a_usage_error_that_says_what_can() {
+        for (line, part) in [
+            ("top --output json", "status --output json"),
+            ("top", "--once"),
+        ] {
+            let matches = fake::matches(line);
+            let plane = &Plane::at(([127, 0, 0, 1], 1).into());
+            let output = Output::asked(&matches);
+            // Cargo's tests may have a terminal, but none that anybody has named.
+            if line == "top" && io::stdout().is_terminal() {
+                continue;
+            }
+            let errand = Errand { plane, output };
+            let ended = run(errand, &Asked::new(&matches), &mut Vec::new()).await;
+            let trouble = ended.unwrap_err();
+            assert_eq!(trouble.code(), 2, "{line}");
+            assert!(trouble.to_string().contains(part), "{trouble}");
+        }
+    }
+}

@@ -105,24 +105,12 @@ impl Model {
 
     /// The tables and the chart begin anew.
     pub(super) fn reset(&mut self, now: OffsetDateTime) {
-        let Self {
-            status,
-            gauges,
-            lost,
-            no_records,
-            restarted,
-            polls,
-            ..
-        } = self;
-        *self = Self {
-            status: status.take(),
-            gauges: *gauges,
-            lost: lost.take(),
-            no_records: no_records.take(),
-            restarted: *restarted,
-            polls: polls.drain(..).collect(),
-            ..Self::new(now)
-        };
+        self.chart.clear();
+        self.paths = Tally::default();
+        self.clients = Tally::default();
+        self.errors = Errors::default();
+        self.missed = 0;
+        self.since = now;
     }
 
     /// What came in the last interval.

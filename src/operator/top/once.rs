@@ -54,7 +54,13 @@ pub(super) fn draw(model: &Model, width: u16, now: OffsetDateTime) -> String {
         now,
         has_keys: false,
     };
-    view::draw(area, &mut buffer, model, &mut Controls::default(), &occasion);
+    view::draw(
+        area,
+        &mut buffer,
+        model,
+        &mut Controls::default(),
+        &occasion,
+    );
     let mut text = String::new();
     for row in buffer.content().chunks(usize::from(width)) {
         let line: String = row.iter().map(|cell| cell.symbol()).collect();

@@ -113,10 +113,7 @@ mod tests {
 
     #[test]
     fn what_is_nothing_to_show_is_left_out() {
-        assert_eq!(
-            read(br#"{"kind":"missed","missed":12}"#),
-            Line::Missed(12)
-        );
+        assert_eq!(read(br#"{"kind":"missed","missed":12}"#), Line::Missed(12));
         for line in [
             &b""[..],
             b"{",

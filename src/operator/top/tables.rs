@@ -9,7 +9,7 @@ use super::errors::Repeated;
 use super::figures::{clock, clock_of};
 use super::model::Model;
 use super::tally::{Ranked, Tally};
-use super::text::{Look, fitted, grouped, percent, put, rate};
+use super::text::{Look, fitted, grouped, pace, percent, put};
 use crate::terminal::{Ink, duration};
 
 /// Where a table is drawn, and what is known and chosen for it.
@@ -66,7 +66,7 @@ fn ranked_row(one: &Ranked<'_>, look: Look, width: usize, columns: usize) -> Lin
     let row = one.row;
     let took = |share| row.took.quantile(share).map_or_else(String::new, duration);
     let cells = [
-        (Ink::Plain, rate(one.rate)),
+        (Ink::Plain, pace(one.rate)),
         (Ink::Plain, grouped(row.requests)),
         (Ink::Red, percent(row.error_share())),
         (Ink::Plain, took(0.5)),
@@ -74,7 +74,9 @@ fn ranked_row(one: &Ranked<'_>, look: Look, width: usize, columns: usize) -> Lin
     ];
     let taken: usize = COLUMNS.iter().take(columns).map(|(_, width)| width).sum();
     let room = width.saturating_sub(taken + MARGIN + 1);
-    let (ink, key) = one.key.map_or((Ink::Faint, "(others)"), |key| (Ink::Plain, key));
+    let (ink, key) = one
+        .key
+        .map_or((Ink::Faint, "(others)"), |key| (Ink::Plain, key));
     let mut spans = vec![
         Span::raw(" ".repeat(MARGIN)),
         Span::styled(fitted(key, room), look.style(ink)),
@@ -100,7 +102,9 @@ fn errors(place: &mut Place<'_>, buffer: &mut Buffer) {
 /// `12:34:56  502  upstream_refused  GET  /cart  ×3`
 fn error_row(one: &Repeated, look: Look, width: usize) -> Line<'static> {
     let record = &one.record;
-    let status = record.status.map_or("-".to_owned(), |status| status.to_string());
+    let status = record
+        .status
+        .map_or_else(|| "-".to_owned(), |status| status.to_string());
     let reason = match (&*record.reason, record.status) {
         ("", Some(_)) => "(application)",
         (reason, _) => reason,
@@ -198,7 +202,15 @@ fn fill(
         lines.push(Line::styled(words, place.look.style(Ink::Faint)));
     }
     for (y, line) in (area.y.saturating_add(1)..area.bottom()).zip(&lines) {
-        put(buffer, Rect { y, height: 1, ..area }, line);
+        put(
+            buffer,
+            Rect {
+                y,
+                height: 1,
+                ..area
+            },
+            line,
+        );
     }
 }
 

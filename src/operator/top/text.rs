@@ -74,13 +74,18 @@ pub(super) fn put(buffer: &mut Buffer, area: Rect, line: &Line<'_>) {
 
 /// So many a second.
 pub(super) fn rate(rate: f64) -> String {
+    format!("{}/s", pace(rate))
+}
+
+/// The same under a heading that says of what.
+pub(super) fn pace(rate: f64) -> String {
     if rate <= 0.0 {
-        "0/s".to_owned()
+        "0".to_owned()
     } else if rate < 9.95 {
         // However seldom it is, it is not never.
-        format!("{:.1}/s", rate.max(0.1))
+        format!("{:.1}", rate.max(0.1))
     } else {
-        format!("{}/s", grouped(rate.round() as u64))
+        grouped(rate.round() as u64)
     }
 }
 
@@ -150,8 +155,14 @@ mod tests {
         ] {
             assert_eq!(rate(number), wanted);
         }
-        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([0.0, 0.0001, 0.05, 0.5, 1.0].map(percent), ["", "0.1 %", "5.0 %", "50 %", "100 %"]);
+        assert_eq!(
+            [0, 999, 1000, 1_234_567].map(grouped),
+            ["0", "999", "1,000", "1,234,567"]
+        );
+        assert_eq!(
+            [0.0, 0.0001, 0.05, 0.5, 1.0].map(percent),
+            ["", "0.1 %", "5.0 %", "50 %", "100 %"]
+        );
     }
 
     #[test]

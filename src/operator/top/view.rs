@@ -41,7 +41,12 @@ pub(super) fn draw(
     let look = occasion.look;
     let rows = rows(area, model, occasion.now);
     let keys = u16::from(occasion.has_keys);
-    let chart = chart_height(area);
+    // A picture of one moment has no course.
+    let chart = if occasion.has_keys {
+        chart_height(area)
+    } else {
+        0
+    };
     let [heading, figures, chart, tables, keys] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(u16::try_from(rows.len()).unwrap_or(u16::MAX)),
@@ -53,7 +58,9 @@ pub(super) fn draw(
     put(buffer, heading, &look.line(&figures::heading(model)));
     draw_rows(figures, buffer, &rows, look);
     let show = Show { model, look };
-    draw_chart(chart, figures, &rows, buffer, show);
+    if occasion.has_keys {
+        draw_chart(chart, figures, &rows, buffer, show);
+    }
     draw_tables(tables, buffer, show, controls);
     draw_keys(keys, buffer, controls, occasion);
     if controls.is_helping {
@@ -81,7 +88,15 @@ fn draw_rows(area: Rect, buffer: &mut Buffer, rows: &[Row], look: Look) {
     for (y, (label, parts)) in (area.y..area.bottom()).zip(rows) {
         let mut line = Line::styled(format!("{label:<LABEL$}"), look.style(Ink::Faint));
         line.spans.extend(look.line(parts).spans);
-        put(buffer, Rect { y, height: 1, ..area }, &line);
+        put(
+            buffer,
+            Rect {
+                y,
+                height: 1,
+                ..area
+            },
+            &line,
+        );
     }
 }
 
@@ -107,14 +122,18 @@ fn chart_height(area: Rect) -> u16 {
 /// Requests a second, as far back as there is room: beside the figures, below them, or behind the first of them.
 fn draw_chart(below: Rect, figures: Rect, rows: &[Row], buffer: &mut Buffer, show: Show<'_>) {
     let beside = beside(figures);
-    let Some(area) = beside.or((!below.is_empty()).then_some(below)) else {
+    let Some(area) = beside.or_else(|| (!below.is_empty()).then_some(below)) else {
         return sparkline(behind(figures, rows), buffer, show);
     };
     let width = usize::from(area.width);
     let most = show.model.chart.iter().rev().take(width).max();
     let most = most.map_or(0.0, |most| *most as f64 / 10.0);
     let words = format!("requests a second, at most {}", rate(most));
-    put(buffer, area, &Line::styled(words, show.look.style(Ink::Faint)));
+    put(
+        buffer,
+        area,
+        &Line::styled(words, show.look.style(Ink::Faint)),
+    );
     let bars = Rect {
         y: area.y.saturating_add(1),
         height: area.height.saturating_sub(1),
@@ -141,7 +160,9 @@ fn sparkline(area: Rect, buffer: &mut Buffer, show: Show<'_>) {
     let width = usize::from(area.width);
     let known = chart.len().min(width);
     let newest = chart.iter().skip(chart.len() - known).copied();
-    let data: Vec<u64> = std::iter::repeat_n(0, width - known).chain(newest).collect();
+    let data: Vec<u64> = std::iter::repeat_n(0, width - known)
+        .chain(newest)
+        .collect();
     let style = show.look.style(Ink::Green);
     let drawn = Sparkline::default().data(&data).style(style);
     drawn.render(area.intersection(buffer.area), buffer);
@@ -201,7 +222,9 @@ fn draw_keys(area: Rect, buffer: &mut Buffer, controls: &Controls, occasion: &Oc
             look.style(Ink::Faint),
         )
     };
-    let width = u16::try_from(clock.width()).unwrap_or(u16::MAX).min(area.width);
+    let width = u16::try_from(clock.width())
+        .unwrap_or(u16::MAX)
+        .min(area.width);
     let right = Rect {
         x: area.right().saturating_sub(width),
         width,

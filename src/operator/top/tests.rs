@@ -1,1 +1,0 @@
-//! Tests: a model of known numbers, and the screens of it.
