@@ -94,7 +94,7 @@ pub(super) fn drain(drain: &Value) -> Parts {
 }
 
 /// Where the application is reached without us.
-pub(super) fn bypass(bypass: &Value) -> Parts {
+fn bypass(bypass: &Value) -> Parts {
     let open: Vec<&str> = texts(&bypass["reachable_at"]).collect();
     if open.is_empty() {
         return Parts::new();

@@ -38,9 +38,9 @@ pub(super) fn notes(model: &Model, now: OffsetDateTime) -> Vec<Row> {
         return vec![("trying again", one(Ink::Red, why))];
     }
     let mut rows: Vec<Row> = screen::notes("pending", &status["pending"], Ink::Red)
-        .chain([("bypass", screen::bypass(&status["bypass"]))])
-        .chain(screen::notes("degraded", &status["degraded"], Ink::Yellow))
         .chain([("drain", screen::drain(&status["drain"]))])
+        .chain([("restarted", restarted(model, now))])
+        .chain(screen::notes("degraded", &status["degraded"], Ink::Yellow))
         .collect();
     if status["target"]["drift"] == true {
         rows.extend(target::in_force(&status["target"]));
@@ -48,13 +48,17 @@ pub(super) fn notes(model: &Model, now: OffsetDateTime) -> Vec<Row> {
     if let Some(why) = &model.no_records {
         rows.push(("no records", one(Ink::Yellow, why)));
     }
-    if let Some(at) = model.restarted.filter(|at| now - *at < NEWS) {
-        let words = format!("another process answers since {}", clock(at));
-        rows.push(("restarted", one(Ink::Yellow, words)));
-    }
     rows.push(("trouble", trouble(&model.recent())));
     rows.retain(|(_, parts)| !parts.is_empty());
     rows
+}
+
+fn restarted(model: &Model, now: OffsetDateTime) -> Parts {
+    let news = model.restarted.filter(|at| now - *at < NEWS);
+    news.map_or_else(Parts::new, |at| {
+        let words = format!("another process answers since {}", clock(at));
+        one(Ink::Yellow, words)
+    })
 }
 
 /// What is always there.

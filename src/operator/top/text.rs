@@ -64,11 +64,17 @@ pub(super) fn fitted(text: &str, width: usize) -> String {
     kept.chain((width > 0).then_some('…')).collect()
 }
 
-/// Writes a line into the first row of an area, as far as it fits.
+/// Writes a line into the first row of an area, as far as it fits. Where it does not, that is seen.
 pub(super) fn put(buffer: &mut Buffer, area: Rect, line: &Line<'_>) {
     let area = area.intersection(buffer.area);
-    if !area.is_empty() {
-        buffer.set_line(area.x, area.y, line, area.width);
+    if area.is_empty() {
+        return;
+    }
+    buffer.set_line(area.x, area.y, line, area.width);
+    if line.width() > usize::from(area.width)
+        && let Some(last) = buffer.cell_mut((area.right() - 1, area.y))
+    {
+        last.set_symbol("…");
     }
 }
 

@@ -11,7 +11,7 @@ use super::figures::{self, Row, clock};
 use super::help;
 use super::model::Model;
 use super::tables::{self, Place};
-use super::text::{Look, put, rate};
+use super::text::{Look, pace, put};
 use crate::terminal::Ink;
 
 /// What a screen is drawn for.
@@ -70,15 +70,20 @@ pub(super) fn draw(
 
 /// The rows of figures: all that are always there, and so many of the others as leave the tables their room.
 fn rows(area: Rect, model: &Model, now: OffsetDateTime) -> Vec<Row> {
-    let room = usize::from(area.height.saturating_sub(USUAL_ROWS) / 3).max(2);
-    let mut rows = figures::notes(model, now);
-    rows.truncate(room);
+    let room = usize::from(area.height.saturating_sub(USUAL_ROWS) / 3).max(FEWEST);
+    let mut rows = limited(figures::notes(model, now), room, "portcullis status");
     rows.extend(figures::figures(model));
     let certificates = figures::certificates(model, now);
-    let all = certificates.len();
-    rows.extend(certificates.into_iter().take(room));
-    if all > room {
-        let words = format!("and {} more: portcullis certs", all - room);
+    rows.extend(limited(certificates, room, "portcullis certs"));
+    rows
+}
+
+/// So many rows at most. Where there are more, the last one says so, and what shows them all.
+fn limited(mut rows: Vec<Row>, room: usize, shows_all: &str) -> Vec<Row> {
+    if rows.len() > room {
+        let more = rows.len() - (room - 1);
+        rows.truncate(room - 1);
+        let words = format!("and {more} more: {shows_all}");
         rows.push(("", vec![(Ink::Faint, words)]));
     }
     rows
@@ -86,8 +91,9 @@ fn rows(area: Rect, model: &Model, now: OffsetDateTime) -> Vec<Row> {
 
 fn draw_rows(area: Rect, buffer: &mut Buffer, rows: &[Row], look: Look) {
     for (y, (label, parts)) in (area.y..area.bottom()).zip(rows) {
-        let mut line = Line::styled(format!("{label:<LABEL$}"), look.style(Ink::Faint));
-        line.spans.extend(look.line(parts).spans);
+        let mut line = look.line(parts);
+        let label = Span::styled(format!("{label:<LABEL$}"), look.style(Ink::Faint));
+        line.spans.insert(0, label);
         put(
             buffer,
             Rect {
@@ -128,7 +134,7 @@ fn draw_chart(below: Rect, figures: Rect, rows: &[Row], buffer: &mut Buffer, sho
     let width = usize::from(area.width);
     let most = show.model.chart.iter().rev().take(width).max();
     let most = most.map_or(0.0, |most| *most as f64 / 10.0);
-    let words = format!("requests a second, at most {}", rate(most));
+    let words = format!("requests/s, at most {}", pace(most));
     put(
         buffer,
         area,
@@ -253,6 +259,8 @@ const FIGURES: u16 = 82;
 const NARROWEST_CHART: u16 = 28;
 /// Rows of the smallest screen that shows all.
 const USUAL_ROWS: u16 = 22;
+/// Rows for what is not always there, on a screen however small.
+const FEWEST: usize = 3;
 /// Columns from which two tables stand side by side.
 const SIDE_BY_SIDE: u16 = 132;
 /// Rows from which all tables stand one upon the other.
