@@ -4,11 +4,14 @@ has on its screen. Each check has a sidecar of its own. As a program, `top.py pi
 
 import contextlib
 import html
-import os
+import http.client
+import math
+import random
 import re
 import shlex
 import shutil
 import socket
+import ssl
 import sys
 import tempfile
 import threading
@@ -21,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from admin import TOKENS, token_file  # noqa: E402
 from certificates import running  # noqa: E402
 from props import (  # noqa: E402
-    BINARY, CHECKOUT, CLEAN, Checks, Failed, Process, Secret, Skipped, expect, free_port, run, told, until,
+    BINARY, CHECKOUT, CLEAN, Checks, Failed, Process, Secret, Skipped, chromium, expect, free_port, run, told, until,
 )
-from protocols import fronted, record_of  # noqa: E402
+from protocols import Site, fronted, record_of  # noqa: E402
 from records import Wire  # noqa: E402
 
 check = Checks()
@@ -353,3 +356,133 @@ def _(stage):
         ):
             done = run(BINARY, "top", *arguments, env={"TERM": "xterm"})
             expect(done.returncode == code and words in done.stderr and not done.stdout, words, told(done))
+
+
+# The picture
+
+
+PICTURE = CHECKOUT / "docs/pictures/top.png"
+# Columns, rows, and the pixels of one.
+FRAME, CELL = (118, 34), (10, 19)
+INKS = {31: "#f47067", 32: "#7fd18a", 33: "#e3b341", 36: "#6cc7d9"}
+PAGE = """<!doctype html><meta charset="utf-8"><style>
+body {{ margin: 0; background: #1b1f27; }}
+pre {{ margin: 0; padding: 14px 18px; color: #d7dce4; font: 16.611px/19px "DejaVu Sans Mono", monospace; }}
+b {{ font-weight: 700; color: #fff; }} i {{ font-style: normal; color: #77808f; }}
+</style><pre>{}</pre>"""
+
+
+def drawn(text):
+    """What tmux has on its screen, with its inks, as HTML."""
+    out, bold, dim, ink = [], False, False, None
+    for part in re.split(r"(\x1b\[[\d;]*m)", text):
+        codes = re.fullmatch(r"\x1b\[([\d;]*)m", part)
+        if not codes:
+            words = html.escape(part)
+            words = f'<span style="color:{ink}">{words}</span>' if ink else words
+            words = f"<i>{words}</i>" if dim else words
+            out.append(f"<b>{words}</b>" if bold else words)
+            continue
+        numbers = [int(code or 0) for code in codes[1].split(";")]
+        if numbers[:2] == [38, 5]:
+            ink = INKS.get(30 + numbers[2], ink)
+            continue
+        for code in numbers:
+            if code in (0, 22):
+                bold = dim = False
+            bold, dim = bold or code == 1, dim or code == 2
+            if code in (0, 39):
+                ink = None
+            ink = INKS.get(code, ink)
+    return PAGE.format("".join(out))
+
+
+class Shoppers(threading.Thread):
+    """Clients at several addresses, more of them now and fewer then, on connections that they keep for a while."""
+
+    PATHS = ("/", "/", "/", "/catalog", "/catalog", "/catalog/shoes", "/catalog/hats", "/cart", "/search", "/api/stock",
+             "/assets/app.css", "/assets/app.js", "/favicon.ico", "/account", "/report")
+
+    def __init__(self, own, number):
+        super().__init__(daemon=True)
+        self.own, self.random, self.address, self.is_over = own, random.Random(number), f"127.0.0.{number + 11}", False
+        self.context = ssl.create_default_context(cafile=own.secret.ca)
+
+    def run(self):
+        while not self.is_over:
+            wire = http.client.HTTPSConnection(
+                "127.0.0.1", self.own.port, context=self.context, source_address=(self.address, 0), timeout=20
+            )
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                for _ in range(self.random.randrange(5, 120)):
+                    path = self.random.choice(self.PATHS)
+                    wire.request("POST" if path == "/cart" else "GET", path, body="x" * 200 if path == "/cart" else None)
+                    wire.getresponse().read()
+                    # As the tide.
+                    pace = 0.012 + 0.010 * math.sin(time.monotonic() / 4) + self.random.random() * 0.01
+                    time.sleep(pace * (1 + self.random.random()))
+            wire.close()
+
+
+def shop(ask):
+    """An app that is like one: some of it is slow, and some of it breaks."""
+    ask.read_body()
+    path = ask.path.partition("?")[0]
+    slow = {"/report": 0.12, "/search": 0.03, "/api/stock": 0.008}.get(path, 0.001)
+    time.sleep(slow * (0.5 + random.random()))
+    if path == "/account" and random.random() < 0.04:
+        ask.close_connection = True
+        return
+    broken = {"/favicon.ico": 404, "/report": 500 if random.random() < 0.1 else 200}
+    ask.answer(broken.get(path, 200), b"x" * random.randrange(500, 20000))
+
+
+def pictures(folder):
+    """docs/pictures/top.png: the screen after a minute of traffic."""
+    class Stage:
+        pass
+
+    stage = Stage()
+    stage.folder, stage.public = folder, Secret(folder / "shop", names="DNS:shop.example,DNS:localhost,IP:127.0.0.1")
+    pair = stage.public.dir / "..v1"
+    extensions = f"subjectAltName={stage.public.names}\nextendedKeyUsage=serverAuth\n"
+    stage.public.authority.sign("/CN=shop", pair / "tls.crt", pair / "tls.key", extensions, days=("-days", "75"))
+    # Head and body are two writes, which would wait for each other.
+    Site.Asked.disable_nagle_algorithm = True
+    with fronted(stage, "shop", shop, "--service-name", "shop") as (own, _):
+        shoppers = [Shoppers(own, number) for number in range(6)]
+        with watching(stage, "shop-top", *admin_of(own), size=FRAME) as screen:
+            screen.shows("ready, up")
+            for one in shoppers:
+                one.start()
+            time.sleep(58)
+            with Wire(own) as wire:
+                wire.says(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+            run("openssl", "s_client", "-connect", f"127.0.0.1:{own.port}", "-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
+            time.sleep(4)
+            text = screen.text("-e")
+        for one in shoppers:
+            one.is_over = True
+    page = folder / "top.html"
+    page.write_text(drawn(text.rstrip("\n")))
+    width, height = FRAME[0] * CELL[0] + 36, FRAME[1] * CELL[1] + 28
+    PICTURE.parent.mkdir(exist_ok=True)
+    process = chromium(
+        "picture", folder, f"--screenshot={PICTURE}", f"--window-size={width},{height}", "--hide-scrollbars", page.as_uri()
+    )
+    process.child.wait(60)
+    print(f"{PICTURE}: {PICTURE.stat().st_size} bytes")
+
+
+def main():
+    if sys.argv[1:] != ["pictures"]:
+        sys.exit("usage: top.py pictures")
+    with tempfile.TemporaryDirectory(prefix="portcullis-pictures-") as folder:
+        try:
+            pictures(Path(folder))
+        finally:
+            Process.kill_all()
+
+
+if __name__ == "__main__":
+    main()

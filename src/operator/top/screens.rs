@@ -61,7 +61,7 @@ traffic      1.0 KiB/s in, 1.0 MiB/s out, 2 in flight
 connections  3 active, 40 idle, 1 in handshake; application: 2 active, 4 idle
 handshakes   5.0/s, 80 % resumed, 1.0/s failed
 certificate  DNS:shop.example: 89 days left
-── ▸ paths · most requests ────    req/s   requests  errors       p50       p95─
+── ▸ paths · most requests ────    req/s   requests  errors       p50       p95
   /                                  1.8         18           1.00 ms   1.00 ms
   /cart                              0.2          2   100 %   3.00 ms   3.00 ms
   /pay                               0.1          1   100 %   80.0 ms   80.0 ms

@@ -57,9 +57,8 @@ fn ranked(table: Table, name: &str, place: &mut Place<'_>, buffer: &mut Buffer) 
 /// The names of so many of the columns.
 fn headings(columns: usize) -> String {
     let names = COLUMNS.iter().take(columns);
-    names
-        .map(|(name, width)| format!("{name:>width$}"))
-        .collect()
+    let names = names.map(|(name, width)| format!("{name:>width$}"));
+    names.chain([" ".to_owned()]).collect()
 }
 
 fn ranked_row(one: &Ranked<'_>, look: Look, width: usize, columns: usize) -> Line<'static> {
@@ -173,7 +172,7 @@ fn rule(
     };
     let length = u16::try_from(headings.chars().count()).unwrap_or(u16::MAX);
     let names = Rect {
-        x: area.right().saturating_sub(length.saturating_add(1)),
+        x: area.right().saturating_sub(length),
         width: length.min(area.width),
         ..area
     };

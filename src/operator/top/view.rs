@@ -264,4 +264,4 @@ const FEWEST: usize = 3;
 /// Columns from which two tables stand side by side.
 const SIDE_BY_SIDE: u16 = 132;
 /// Rows from which all tables stand one upon the other.
-const ALL_THREE: u16 = 24;
+const ALL_THREE: u16 = 20;
