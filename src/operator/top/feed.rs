@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::super::Trouble;
 use super::super::client::{self, Answer, Request};
 use super::super::plane::Plane;
+use super::super::query::Query;
 use super::counters;
 use super::model::{News, Poll};
 use super::record::{self, Line};
@@ -43,15 +44,18 @@ pub(super) async fn poll(plane: &Plane, every: Duration, to: &Sender<News>) -> I
     }
 }
 
-/// Follows the records, after a look at those that there are.
+/// Follows the records, after a look at those that there are. Each attempt goes on after the last record that was seen; of
+/// another process, whose records have other ids, it begins with the first.
 pub(super) async fn follow(plane: &Plane, to: &Sender<News>) -> Infallible {
+    let mut last = None;
     if let Ok(mut lines) = earlier(plane).await {
         // The admin plane begins with the newest.
         lines.reverse();
+        last = Some(last_of(&lines).unwrap_or_else(|| NOBODYS.to_owned()));
         tell(to, News::Earlier(lines)).await;
     }
     loop {
-        let ended = stream(plane, to).await;
+        let ended = stream(plane, to, &mut last).await;
         let why = ended.map_or_else(|trouble| trouble.to_string(), |()| ENDED.to_owned());
         tell(to, News::Stream(Some(why))).await;
         sleep(AGAIN).await;
@@ -64,8 +68,17 @@ async fn earlier(plane: &Plane) -> Result<Vec<Line>, Trouble> {
     Ok(lines(&body))
 }
 
-async fn stream(plane: &Plane, to: &Sender<News>) -> Result<(), Trouble> {
-    let request = Request::get("/logs?follow=true").accept(NDJSON);
+async fn stream(
+    plane: &Plane,
+    to: &Sender<News>,
+    last: &mut Option<String>,
+) -> Result<(), Trouble> {
+    let mut query = Query::new("/logs");
+    query.add("follow", "true");
+    if let Some(last) = last {
+        query.add("since", last);
+    }
+    let request = Request::get(query.as_str()).accept(NDJSON);
     let mut answer: Answer<'_> = client::send(plane, &request).await?;
     tell(to, News::Stream(None)).await;
     let mut unfinished = Vec::new();
@@ -75,11 +88,22 @@ async fn stream(plane: &Plane, to: &Sender<News>) -> Result<(), Trouble> {
             return Err(Trouble::Unreachable(ENDLESS.to_owned()));
         }
         if let Some(end) = memchr::memrchr(b'\n', &unfinished) {
-            tell(to, News::Lines(lines(&unfinished[..end]))).await;
+            let lines = lines(&unfinished[..end]);
+            *last = last_of(&lines).or_else(|| last.take());
+            tell(to, News::Lines(lines)).await;
             unfinished.drain(..=end);
         }
     }
     Ok(())
+}
+
+/// The id of the last record.
+fn last_of(lines: &[Line]) -> Option<String> {
+    let mut ids = lines.iter().rev().filter_map(|line| match line {
+        Line::Record(record) => Some(record.id.clone()),
+        _ => None,
+    });
+    ids.find(|id| !id.is_empty())
 }
 
 fn lines(text: &[u8]) -> Vec<Line> {
@@ -96,6 +120,8 @@ async fn tell(to: &Sender<News>, news: News) {
 }
 
 const NDJSON: &str = "application/x-ndjson";
+/// The id of no record: what comes after it is everything.
+const NOBODYS: &str = "00000000-0000-0000-0000-000000000000";
 const ENDED: &str = "the sidecar has ended the stream; trying again";
 const ENDLESS: &str = "what answers is no admin plane: its lines have no end";
 /// Between two attempts to follow.
@@ -148,11 +174,12 @@ mod tests {
 
     #[tokio::test]
     async fn records_are_followed_in_whole_lines_and_again_when_the_stream_ends() {
-        let record = r#"{"kind":"exchange","method":"GET","path":"/a"}"#;
+        let record = r#"{"kind":"exchange","id":"1","method":"GET","path":"/a"}"#;
+        let later = &record.replace("\"1\"", "\"2\"");
         let (all, asked) = told(
             vec![
                 fake::answer("200 OK", &format!("{record}\n{record}\n")),
-                fake::stream(&[&record[..9], &format!("{}\n{{", &record[9..])]),
+                fake::stream(&[&later[..9], &format!("{}\n{{", &later[9..])]),
                 fake::answer(
                     "503 Service Unavailable",
                     r#"{"title":"T","detail":"too many"}"#,
@@ -181,6 +208,9 @@ mod tests {
             matches!(refused, News::Stream(Some(why)) if why == "too many"),
             "{refused:?}"
         );
-        assert!(asked[1].starts_with("GET /logs?follow=true "), "{asked:?}");
+        for (request, since) in asked[1..].iter().zip(["1", "2"]) {
+            let wanted = format!("GET /logs?follow=true&since={since} ");
+            assert!(request.starts_with(&wanted), "{asked:?}");
+        }
     }
 }

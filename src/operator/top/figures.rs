@@ -48,7 +48,6 @@ pub(super) fn notes(model: &Model, now: OffsetDateTime) -> Vec<Row> {
     if let Some(why) = &model.no_records {
         rows.push(("no records", one(Ink::Yellow, why)));
     }
-    rows.push(("trouble", trouble(&model.recent())));
     rows.retain(|(_, parts)| !parts.is_empty());
     rows
 }
@@ -109,7 +108,7 @@ fn answers(recent: &Span) -> Parts {
     parts
 }
 
-/// `3.2/s: upstream_refused 2.1/s, client_gone 1.1/s`
+/// `3.2/s: upstream_refused 2.1/s, client_gone 1.1/s; 3 requests sent again`
 fn failed(recent: &Span) -> Parts {
     let mut reasons: Vec<(&String, f64)> = recent
         .more
@@ -119,7 +118,9 @@ fn failed(recent: &Span) -> Parts {
         .filter(|(_, count)| *count > 0.0)
         .collect();
     if reasons.is_empty() {
-        return one(Ink::Faint, "none");
+        let mut parts = one(Ink::Faint, "none");
+        parts.extend(trouble(recent));
+        return parts;
     }
     let all: f64 = reasons.iter().map(|(_, count)| count).sum();
     // Those that are alike stay in the order of their names.
@@ -128,10 +129,12 @@ fn failed(recent: &Span) -> Parts {
         .iter()
         .map(|(reason, count)| format!("{reason} {}", rate(recent.rate(*count))))
         .collect();
-    vec![
+    let mut parts = vec![
         (Ink::Red, rate(recent.rate(all))),
         (Ink::Plain, format!(": {}", reasons.join(", "))),
-    ]
+    ];
+    parts.extend(trouble(recent));
+    parts
 }
 
 /// `p50 1.20 ms  p90 3.40 ms  p99 20.1 ms`
@@ -194,25 +197,19 @@ fn handshakes(recent: &Span) -> Parts {
     parts
 }
 
-/// What is counted only when something is not as it should be.
+/// What else is not as it should be, counted: nothing of it fails a request by itself.
 fn trouble(recent: &Span) -> Parts {
     let more = &recent.more;
     let known = [
-        (more.panics, "defects of Portcullis, see its log"),
+        (more.panics, "defects, see the sidecar's log"),
         (more.dropped, "record lines dropped"),
         (more.refused, "connections refused"),
         (more.retries, "requests sent again"),
     ];
-    let words: Vec<String> = known
-        .into_iter()
-        .filter(|(count, _)| *count > 0.0)
-        .map(|(count, words)| format!("{} {words}", grouped(count as u64)))
-        .collect();
-    if words.is_empty() {
-        return Parts::new();
-    }
-    let seconds = recent.seconds.round();
-    one(Ink::Yellow, format!("{} in {seconds} s", words.join(", ")))
+    let known = known.into_iter().filter(|(count, _)| *count > 0.0);
+    known
+        .map(|(count, words)| (Ink::Yellow, format!("; {} {words}", grouped(count as u64))))
+        .collect()
 }
 
 /// Hours, minutes and seconds, UTC as in the records.

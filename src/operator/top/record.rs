@@ -16,6 +16,7 @@ pub(super) enum Line {
 /// An exchange, or a handshake that failed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Record {
+    pub(super) id: String,
     /// RFC 3339.
     pub(super) time: String,
     pub(super) client: String,
@@ -46,6 +47,7 @@ impl Record {
 #[serde(default)]
 struct Fields {
     kind: String,
+    id: String,
     time: String,
     client: Option<String>,
     client_id: Option<String>,
@@ -67,6 +69,7 @@ pub(super) fn read(line: &[u8]) -> Line {
         "exchange" => Line::Record(Record {
             method: Some(fields.method.unwrap_or_else(|| UNKNOWN.to_owned())),
             path: fields.path.unwrap_or_else(|| UNKNOWN.to_owned()),
+            id: fields.id,
             time: fields.time,
             client: fields.client_id.or(fields.client).unwrap_or_default(),
             status: fields.status.filter(|status| *status != 0),
@@ -76,6 +79,7 @@ pub(super) fn read(line: &[u8]) -> Line {
         "handshake" => Line::Record(Record {
             method: None,
             path: fields.detail.unwrap_or_default(),
+            id: fields.id,
             time: fields.time,
             client: fields.client.unwrap_or_default(),
             status: None,

@@ -6,7 +6,7 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use ratatui::layout::Rect;
-use ratatui::style::Color;
+use ratatui::style::{Color, Modifier};
 use ratatui::{Frame, Terminal};
 use serde_json::json;
 
@@ -238,6 +238,8 @@ fn no_background_is_painted_and_without_colours_there_are_none() {
     let cells = terminal.backend().buffer().content();
     assert!(cells.iter().all(|cell| cell.bg == Color::Reset));
     assert!(cells.iter().any(|cell| cell.fg == Color::Red));
+    let mark = cells.iter().find(|cell| cell.symbol() == "▸").unwrap();
+    assert_eq!((mark.fg, mark.modifier), (Color::Cyan, Modifier::BOLD));
     let area = Rect::new(0, 0, 120, 40);
     let mut buffer = Buffer::empty(area);
     let occasion = Occasion {

@@ -150,34 +150,26 @@ fn rule(
 ) {
     let (area, look) = (place.area, place.look);
     let faint = look.style(Ink::Faint);
-    let dashes = "─".repeat(usize::from(area.width));
-    put(buffer, area, &Line::styled(dashes, faint));
     // Which one is in hand is seen without colours, too.
     let (mark, ink) = if place.controls.focus == table {
-        (" ▸ ", Ink::Cyan)
+        ("▸ ", Ink::Cyan)
     } else {
-        (" ", Ink::Plain)
+        ("", Ink::Plain)
     };
     let bold = look.style(ink).patch(look.style(Ink::Bold));
-    let mut spans = vec![Span::styled(format!("{mark}{name}"), bold)];
+    let name = Span::styled(format!("{mark}{name}"), bold);
+    let mut spans = vec![Span::styled("── ", faint), name];
     for (ink, words) in title {
         spans.push(Span::styled(" · ", faint));
         spans.push(Span::styled(words.clone(), look.style(*ink)));
     }
-    spans.push(Span::raw(" "));
-    let inner = Rect {
-        x: area.x.saturating_add(2),
-        width: area.width.saturating_sub(4),
-        ..area
-    };
-    let length = u16::try_from(headings.chars().count()).unwrap_or(u16::MAX);
-    let names = Rect {
-        x: area.right().saturating_sub(length),
-        width: length.min(area.width),
-        ..area
-    };
-    put(buffer, names, &Line::styled(headings.to_owned(), faint));
-    put(buffer, inner, &Line::from(spans));
+    let taken: usize = spans.iter().map(Span::width).sum();
+    let room = usize::from(area.width).saturating_sub(taken + 1 + headings.chars().count());
+    spans.push(Span::styled(
+        format!(" {}{headings}", "─".repeat(room)),
+        faint,
+    ));
+    put(buffer, area, &Line::from(spans));
 }
 
 /// The rows below the rule, or what there is to say where there are none.
