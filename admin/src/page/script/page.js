@@ -100,7 +100,8 @@ class Page {
     this.target.show(status.target ?? {});
     this.certificates.glance([status.certificate]);
     this.version ??= status.version;
-    notices(troubles(status, this.version));
+    const failed = this.failure?.until > Date.now() ? [["bad", shown(this.failure.text)]] : [];
+    notices([...failed, ...troubles(status, this.version)]);
   }
 
   lost(error) {
@@ -145,10 +146,8 @@ class Page {
     if (!isSure) return;
     try {
       await this.plane.ask("/drain", {method: "POST"});
-      this.said = null;
     } catch (error) {
-      this.said = ["bad", `Not drained: ${error.message}`];
-      notices([["bad", shown(this.said[1])]], true);
+      this.failure = {text: `Not drained: ${error.message}`, until: Date.now() + 10000};
     }
     this.look();
   }
@@ -169,16 +168,12 @@ function troubles(status, version) {
   return all.map(([tone, text]) => [tone, shown(text)]);
 }
 
-/** Told only where they change: they are read out. One that was asked to stay does so for ten seconds. */
-function notices(all, stays = false) {
-  const now = Date.now();
-  if (stays) notices.kept = {all, until: now + 10000};
-  const kept = notices.kept && notices.kept.until > now ? notices.kept.all : [];
-  const wanted = stays ? all : [...kept, ...all];
-  const text = JSON.stringify(wanted);
-  if (text === notices.text) return;
-  notices.text = text;
-  at("notices").replaceChildren(...wanted.map(([tone, text]) => make("p", {class: `notice ${tone}`}, text)));
+/** Told only where they change: they are read out. */
+function notices(all) {
+  const state = JSON.stringify(all);
+  if (state === notices.state) return;
+  notices.state = state;
+  at("notices").replaceChildren(...all.map(([tone, text]) => make("p", {class: `notice ${tone}`}, text)));
 }
 
 /** A question in a dialog; what is safe has the focus. */

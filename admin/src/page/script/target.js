@@ -11,7 +11,7 @@ class Target {
       event.preventDefault();
       this.change();
     });
-    at("confirm").addEventListener("click", () => this.act("/target/confirm", {method: "POST"}, "It stays."));
+    at("confirm").addEventListener("click", () => this.act("/target/confirm", {method: "POST", match: this.tag}, "It stays."));
     at("revert").addEventListener("click", () => this.revert());
     setInterval(() => this.countDown(), 250);
   }
@@ -60,6 +60,8 @@ class Target {
 
   async change() {
     const {url, confirm_within: within, probe} = this.form.elements;
+    // What is changed is what was seen before the question.
+    const match = this.tag;
     const body = {url: url.value.trim(), probe: probe.checked};
     if (within.value.trim()) body.confirm_within = within.value.trim();
     const isSure = await this.ask("Change the target?", [
@@ -69,22 +71,23 @@ class Target {
       body.confirm_within ? `It is undone when you do not confirm it within ${shown(body.confirm_within)}, or when its application fails.`
         : "It stays until it is changed again, or until a restart.",
     ], "Change it");
-    if (isSure) await this.act("/target", {method: "PUT", body}, "It is in force.");
+    if (isSure) await this.act("/target", {method: "PUT", body, match}, "It is in force.");
   }
 
   async revert() {
+    const match = this.tag;
     const isSure = await this.ask("Return to the configured target?", [
       `From ${shown(this.view?.url ?? "?")} to ${shown(this.view?.configured ?? "?")}.`,
       "Each request that begins from then on goes there; those in progress finish where they are. It is not probed before.",
     ], "Return to it");
-    if (isSure) await this.act("/target", {method: "DELETE"}, "The configured target is in force.");
+    if (isSure) await this.act("/target", {method: "DELETE", match}, "The configured target is in force.");
   }
 
   async act(path, options, done) {
     say(at("target-answer"), "…");
     try {
       // A probe may take its time.
-      const answer = await this.plane.ask(path, {...options, match: this.tag, patience: 30000});
+      const answer = await this.plane.ask(path, {...options, patience: 30000});
       this.tag = answer.headers.get("etag");
       const view = await answer.json();
       const seen = view.checked?.address ? ` ${view.checked.address} took the connection.` : "";
