@@ -245,9 +245,11 @@ def _(stage):
                 sidecar.kill()
 
 
+# Markup in a path is refused by the sidecar already; what is encoded is not, and fields may say anything.
 RAW = (
-    'GET /"><script>document.title="owned"</script> HTTP/1.1\r\nUser-Agent: "><svg onload=document.title=\'owned\'>',
-    "GET /<img/src=x/onerror=document.title='owned'> HTTP/1.1\r\nReferer: javascript:document.title='owned'",
+    "GET /'onerror=document.title='owned'// HTTP/1.1\r\nUser-Agent: \"><svg onload=document.title='owned'>",
+    "GET /%3Cimg%20src=x%20onerror=document.title='owned'%3E HTTP/1.1\r\nReferer: javascript:document.title='owned'",
+    "GET /%22%3E HTTP/1.1\r\nUser-Agent: </td><script>document.title='owned'</script>",
     "GET /invoice-\u202egpj.exe HTTP/1.1\r\nUser-Agent: \u2066\u202eevil\u200b",
     f"GET /{'w' * 8000} HTTP/1.1\r\nUser-Agent: {'W' * 4000}",
 )

@@ -60,7 +60,8 @@ async function open(browser, options = {}) {
   });
   page.on("request", (request) => {
     const to = new URL(request.url());
-    if (to.protocol !== "data:" && to.origin !== new URL(url).origin) tab.trouble.push(`a request to ${request.url()}`);
+    tab.origin ??= to.origin;
+    if (to.protocol !== "data:" && to.origin !== tab.origin) tab.trouble.push(`a request to ${request.url()}`);
   });
   return tab;
 }

@@ -283,18 +283,27 @@ export const scenarios = {
     const {ask, until, expect} = the;
     const {page} = await opened(the);
     await ask("hostile");
-    const texts = await until("all of them", async () => { const all = await paths(page); return all.length >= 4 && all; });
+    const texts = await until("all of them", async () => { const all = await paths(page); return all.some((path) => path.startsWith("/www")) && all; });
     const all = texts.join("\n");
-    for (const wanted of ['"><script>document.title="owned"</script>', "⟨U+202E⟩gpj.exe", "<img/src=x/onerror=document.title='owned'>"]) {
+    for (const wanted of ["/'onerror=document.title='owned'//", "⟨U+202E⟩gpj.exe", "%3Cimg%20src=x"]) {
       expect(all.includes(wanted), `not shown as it is: ${wanted}`, texts);
     }
     for (const button of await page.locator("button.open").all()) await button.click();
     const detail = (await page.locator("tr.detail").allTextContents()).join("\n");
-    expect(detail.includes("<svg onload=document.title='owned'>") && detail.includes("⟨U+202E⟩"), detail);
+    expect(detail.includes("\"><svg onload=document.title='owned'>") && detail.includes("⟨U+2066⟩⟨U+202E⟩evil⟨U+200B⟩"), detail);
+    expect(detail.includes("</td><script>document.title='owned'</script>"), detail);
     expect(detail.includes("javascript:document.title='owned'"), detail);
     const content = await page.evaluate(() => document.body.innerText);
     expect(!/[\u202a-\u202e\u2066-\u2069\u200b]/.test(content), "a sign that turns text stands there as it came");
     expect((await page.locator("#records :is(img, script, svg, iframe, a)").count()) === 0, "markup of a client");
+    // What the plane's own answers repeat, too.
+    const markup = "<img src=x onerror=document.title='owned'>";
+    await page.fill("[name=status]", markup);
+    await until("what is wrong with it", async () => (await page.textContent("#filter-answer")).includes(markup));
+    await page.fill("[name=url]", `http://${markup}`);
+    await sure(page, "#target-form .primary");
+    await until("what is wrong with that", async () => (await page.textContent("#target-answer")).includes(markup));
+    expect((await page.locator("main :is(img, script, iframe)").count()) === 0, "markup of an answer");
     expect(!(await page.title()).includes("owned"), await page.title());
     expect(!(await isTooWide(page)), "it widens the page");
   },

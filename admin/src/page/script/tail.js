@@ -250,7 +250,7 @@ function row(record, isNew) {
   const isExchange = record.kind === "exchange";
   const button = make("button", {type: "button", class: "open", tabindex: -1, "aria-expanded": "false"},
     clock(record.time), make("small", {}, /\.\d{3}/.exec(record.time)?.[0]));
-  const words = isExchange ? record.path : [record.action, record.detail ?? record.path].filter(Boolean).join(": ");
+  const words = isExchange ? record.path ?? "–" : [record.action, record.detail ?? record.path].filter(Boolean).join(": ");
   const status = isExchange ? record.status ?? "none" : record.result ?? "–";
   const took = cell("took", isNumber(record.duration_ms) ? millis(record.duration_ms) : "");
   if (isNumber(record.duration_ms)) took.style.setProperty("--share", share(record.duration_ms));
@@ -288,7 +288,7 @@ function whole_record(record) {
     const text = value === null ? "null" : value === "" ? "(empty)" : shown(value);
     const entry = make("dd", {}, text);
     if (FILTERS.includes(name) && value !== "" && value !== null) {
-      const what = `Show only ${name} ${text}`.slice(0, CUT);
+      const what = `only these: ${name} ${text}`.slice(0, CUT);
       entry.append(make("button", {type: "button", class: "only", "data-filter": name, value, title: what, "aria-label": what}, "only these"));
     }
     return make("div", {class: text.length > 60 ? "long" : null}, make("dt", {}, shown(name)), entry);
