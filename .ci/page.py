@@ -2,6 +2,7 @@
 """End to end: the page at `GET /` of the admin plane, driven in headless Chromium by `.ci/page/drive.mjs`. Each check has a
 sidecar of its own. `.ci/page.py pictures [FOLDER]` makes the README's pictures anew, which takes five minutes."""
 
+import base64
 import contextlib
 import functools
 import http.client
@@ -15,6 +16,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -24,7 +26,8 @@ sys.dont_write_bytecode = True
 from admin import TOKENS, Plane, answered, bearer, token_file  # noqa: E402
 from certificates import running  # noqa: E402
 from props import (  # noqa: E402
-    CHECKOUT, CLEAN, Answer, Checks, Failed, Secret, Sidecar, Skipped, expect, free_port, run, served_fingerprint, told, until,
+    CHECKOUT, CLEAN, Answer, Checks, Failed, Process, Secret, Sidecar, Skipped, expect, free_port, run, served_fingerprint,
+    told, unpack,
 )
 from protocols import Site  # noqa: E402
 
@@ -144,7 +147,7 @@ def _(stage):
         for element in ("script", "style"):
             (text,) = re.findall(rf"<{element}>(.*?)</{element}>", answer.body, re.DOTALL)
             done = run("openssl", "dgst", "-sha256", "-r", text=text)
-            wanted = __import__("base64").b64encode(bytes.fromhex(done.stdout.split()[0])).decode()
+            wanted = base64.b64encode(bytes.fromhex(done.stdout.split()[0])).decode()
             expect(f"{element}-src 'sha256-{wanted}'" in policy, policy)
         for part in ("default-src 'none'", "connect-src 'self'", "frame-ancestors 'none'", "require-trusted-types-for 'script'"):
             expect(part in policy, policy)
@@ -319,3 +322,91 @@ def _(stage):
 def _(stage):
     with shown(stage, "hidden") as own:
         return drive(stage, "hidden", own.page, get=getter(own))
+
+
+# Pictures for the README
+
+
+# What clients ask of a shop, and how often.
+ASKED = {
+    ("GET", "/"): 8, ("GET", "/catalog/shoes"): 7, ("GET", "/cart"): 6, ("GET", "/search"): 5, ("GET", "/assets/app.css"): 9,
+    ("GET", "/api/v1/stock/4711"): 8, ("POST", "/orders"): 3, ("PUT", "/api/v1/profile"): 2, ("GET", "/login"): 3,
+    ("GET", "/missing/logo.png"): 2, ("GET", "/slow/report"): 0.7, ("GET", "/boom/checkout"): 0.4,
+}
+AGENTS = ("Mozilla/5.0 (X11; Linux x86_64) Firefox/145.0", "curl/8.14.1", "okhttp/4.12", "Mozilla/5.0 (iPhone) Safari/605")
+
+
+def client(own, number, stop):
+    """Asks now more and now less often, over connections that it keeps for a while."""
+    context = ssl.create_default_context(cafile=own.secret.ca)
+    connection = None
+    while not stop.is_set():
+        if connection is None or random.random() < 0.04:
+            connection = http.client.HTTPSConnection(
+                "localhost", own.port, context=context, timeout=10, source_address=(f"127.0.0.{number + 10}", 0)
+            )
+        method, path = random.choices(list(ASKED), list(ASKED.values()))[0]
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            connection.request(method, path, headers={"User-Agent": random.choice(AGENTS), "Host": "shop.example"})
+            connection.getresponse().read()
+        stop.wait(random.expovariate(6 * (1.1 + math.sin(time.monotonic() / 19) * 0.6 + math.sin(time.monotonic() / 5) * 0.2)))
+
+
+def typefaces(folder):
+    """What a desktop has for a system's typeface; the bare machine of a check has none. The variable that names it."""
+    for package in ("fonts-inter", "fonts-jetbrains-mono"):
+        unpack(package, folder / "debian-lists", folder / package)
+    alias = "<alias binding='strong'><family>{}</family><prefer><family>{}</family></prefer></alias>"
+    names = {"system-ui": "Inter", "sans-serif": "Inter", "ui-monospace": "JetBrains Mono", "monospace": "JetBrains Mono"}
+    aliases = "".join(alias.format(*pair) for pair in names.items())
+    config = folder / "fonts.conf"
+    config.write_text(f"<fontconfig><dir>{folder}</dir><dir>/usr/share/fonts</dir><cachedir>{folder}/fonts</cachedir>{aliases}</fontconfig>")
+    return {"FONTCONFIG_FILE": str(config)}
+
+
+class Bench:
+    """As much of a stage as the pictures need."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+
+def pictures(into, seconds=310):
+    """The page in both schemes, after five minutes of traffic."""
+    into.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="portcullis-page-") as folder, contextlib.ExitStack() as stack:
+        stack.callback(Process.kill_all)
+        stage = Bench(Path(folder))
+        secret = Secret(stage.folder / "shop", names="DNS:shop.example,DNS:www.shop.example,DNS:localhost")
+        tls = secret.dir / "..v2"
+        tls.mkdir()
+        extensions = f"subjectAltName={secret.names}\nextendedKeyUsage=serverAuth\n"
+        secret.authority.sign("/CN=shop.example", tls / "tls.crt", tls / "tls.key", extensions, days=("-days", "64"))
+        own = stack.enter_context(shown(stage, "pictured", "--service-name", "shop", secret=secret))
+        stop, began = threading.Event(), []
+        stack.callback(stop.set)
+
+        def traffic():
+            began.append(time.monotonic())
+            for number in range(8):
+                threading.Thread(target=client, args=(own, number, stop), daemon=True).start()
+
+        def is_enough():
+            passed = time.monotonic() - began[0]
+            if passed > seconds / 2 and not (secret.dir / "swapped").exists():
+                (secret.dir / "swapped").touch()
+                Plane(own).post("/certs/reload")
+                secret.publish("..v2")
+            time.sleep(1)
+            return passed > seconds
+
+        more = {**typefaces(stage.folder), "PAGE_PICTURES": str(into.resolve())}
+        drive(stage, "pictures", own.page, patience=seconds + 90, more=more, traffic=traffic, is_enough=is_enough)
+    for picture in sorted(into.glob("page-*.png")):
+        print(f"{picture}: {picture.stat().st_size // 1024} KiB")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] != ["pictures"]:
+        sys.exit(f"{__doc__}\nThe checks are run by .ci/e2e.")
+    pictures(Path(sys.argv[2]) if len(sys.argv) > 2 else CHECKOUT / "docs/pictures")

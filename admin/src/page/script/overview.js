@@ -36,7 +36,6 @@ class Overview {
     const title = `${shown(status.service ?? "")} · Portcullis`;
     if (document.title !== title) document.title = title;
     say(at("facts"), `version ${status.version ?? "?"} · up ${span(status.uptime_s)} · ${count(status.workers)} workers`);
-    say(at("footer"), `Portcullis ${status.version ?? ""}`);
     const isOver = status.phase === "draining" || status.phase === "stopped";
     at("drain").disabled = isOver;
     say(at("drain"), status.phase === "stopped" ? "Drained" : isOver ? "Draining" : "Drain…");

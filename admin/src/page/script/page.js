@@ -89,8 +89,7 @@ class Page {
       at("token").value = "";
       at("tail").focus({preventScroll: true});
     }
-    at("forget").hidden = !this.plane.token;
-    at("scope").hidden = !this.plane.isReadOnly;
+    this.head();
     const isNew = this.overview.show(status, sample);
     if (isNew) this.tail.mark(`the sidecar has begun anew, at ${clock(Date.now() - status.uptime_s * 1000)}`);
     else if (this.failures > 1) this.tail.mark(`not reachable from ${clock(this.lostSince)} to ${clock(Date.now())}`);
@@ -104,11 +103,19 @@ class Page {
     notices([...failed, ...troubles(status, this.version)]);
   }
 
+  /** What stands around the rest. A link brings no token along. */
+  head() {
+    at("forget").hidden = this.isShut || !this.plane.token;
+    at("scope").hidden = this.isShut || !this.plane.isReadOnly;
+    at("drain").hidden = at("help").hidden = Boolean(this.isShut);
+    at("footer").hidden = Boolean(this.isShut || this.plane.token);
+  }
+
   lost(error) {
     if (error instanceof Refused && error.status === 401) return this.refused(error);
     this.failures += 1;
     if (this.failures === 1) this.lostSince = Date.now();
-    const why = error instanceof Refused ? `It answers ${error.status}: ${error.message}` : "It does not answer.";
+    const why = error instanceof Refused ? `It answers ${error.status}, ${error.message}.` : "It does not answer.";
     notices([["bad", `Reconnecting: the sidecar has not been reached since ${clock(this.lostSince)}. ${shown(why)} What is shown is from before.`]]);
     at("phase").className = "pill bad";
     say(at("phase"), "reconnecting");
@@ -126,8 +133,7 @@ class Page {
     this.rest();
     at("house").hidden = true;
     at("gate").hidden = false;
-    at("forget").hidden = true;
-    at("scope").hidden = true;
+    this.head();
     at("phase").className = "pill warn";
     say(at("phase"), "asks for a token");
     say(at("facts"), "");
@@ -160,20 +166,22 @@ function troubles(status, version) {
   const drain = status.drain;
   if (drain && status.phase === "draining") {
     const step = {announcing: "not ready, still accepting", finishing: "accepting no more, finishing what is open", cutting: "cutting what is left"};
-    all.push(["warn", `Draining: ${step[drain.step] ?? drain.step}. ${span(drain.seconds_left)} left until what is open is cut.`]);
+    all.push(["warn", `Draining: ${step[drain.step] ?? drain.step}.`, ` ${span(drain.seconds_left)} left until what is open is cut.`]);
   }
   if (status.phase === "stopped") all.push(["warn", `Drained. ${status.cut ? `${count(status.cut)} connections were cut.` : "Nothing had to be cut."} The process stays until SIGTERM.`]);
   for (const text of status.pending ?? []) if (status.phase !== "draining" && status.phase !== "stopped") all.push(["bad", `Not ready: ${text}`]);
   for (const text of status.degraded ?? []) all.push(["warn", text]);
-  return all.map(([tone, text]) => [tone, shown(text)]);
+  return all.map(([tone, text, ...more]) => [tone, shown(text), ...more]);
 }
 
-/** Told only where they change: they are read out. */
+/** Each with its tone, its text, and what changes all the time. Made anew only where they differ: they are read out. */
 function notices(all) {
-  const state = JSON.stringify(all);
-  if (state === notices.state) return;
-  notices.state = state;
-  at("notices").replaceChildren(...all.map(([tone, text]) => make("p", {class: `notice ${tone}`}, text)));
+  const state = JSON.stringify(all.map(([tone, text]) => [tone, text]));
+  if (state !== notices.state) {
+    notices.state = state;
+    at("notices").replaceChildren(...all.map(([tone, text]) => make("p", {class: `notice ${tone}`}, text, make("span", {"aria-live": "off"}))));
+  }
+  all.forEach(([, , more = ""], place) => say(at("notices").children[place].lastElementChild, more));
 }
 
 /** A question in a dialog; what is safe has the focus. */

@@ -279,11 +279,11 @@ function toggle(element) {
   const isOpen = button.getAttribute("aria-expanded") === "true";
   button.setAttribute("aria-expanded", !isOpen);
   if (isOpen) return element.nextElementSibling.remove();
-  element.after(make("tr", {class: "detail"}, make("td", {colspan: 8}, whole_record(element.record))));
+  element.after(make("tr", {class: "detail"}, make("td", {colspan: 8}, wholeRecord(element.record))));
 }
 
 /** All fields, in the order in which they came; by some of them one can filter. */
-function whole_record(record) {
+function wholeRecord(record) {
   const fields = Object.entries(record).map(([name, value]) => {
     const text = value === null ? "null" : value === "" ? "(empty)" : shown(value);
     const entry = make("dd", {}, text);

@@ -93,6 +93,7 @@ class Target {
       const seen = view.checked?.address ? ` ${view.checked.address} took the connection.` : "";
       answered("target-answer", true, `${done}${shown(seen)}`);
       this.render(this.view = view);
+      this.form.elements.url.value = "";
     } catch (error) {
       answered("target-answer", false, shown(error.message));
     }
