@@ -27,7 +27,7 @@ from admin import TOKENS, Plane, answered, bearer, token_file  # noqa: E402
 from certificates import running  # noqa: E402
 from props import (  # noqa: E402
     CHECKOUT, CLEAN, Answer, Checks, Failed, Process, Secret, Sidecar, Skipped, expect, free_port, run, served_fingerprint,
-    told, unpack,
+    told, unpack, venv,
 )
 from protocols import Site  # noqa: E402
 
@@ -173,6 +173,16 @@ def _(stage):
 def _(stage):
     with shown(stage, "measures") as own:
         return drive(stage, "measures", own.page, load=loader(own))
+
+
+@check("of a flood the page keeps 300 rows, counts what it skips, stays quick, and shows what comes after")
+def _(stage):
+    with shown(stage, "floods") as own:
+        def flood(number):
+            done = run("h2load", "-n", number, "-c", 8, "-m", 8, f"https://localhost:{own.port}/flood", timeout=60)
+            expect(f"{number} succeeded" in done.stdout, told(done))
+
+        return drive(stage, "floods", own.page, get=getter(own), flood=flood)
 
 
 @check("the page's filters are applied by the server, kept in its address, and told of when they are none")
@@ -364,6 +374,11 @@ def typefaces(folder):
     return {"FONTCONFIG_FILE": str(config)}
 
 
+PILLOW = "12.0.0"
+# 256 colours are enough for a page, and a third of the bytes.
+SMALLER = "import sys, PIL.Image as I; f = sys.argv[1]; I.open(f).convert('RGB').quantize(256, dither=0).save(f, optimize=True)"
+
+
 class Bench:
     """As much of a stage as the pictures need."""
 
@@ -400,8 +415,12 @@ def pictures(into, seconds=310):
             time.sleep(1)
             return passed > seconds
 
+        palette = venv(stage.folder, "pillow", f"pillow=={PILLOW}") / "bin/python"
         more = {**typefaces(stage.folder), "PAGE_PICTURES": str(into.resolve())}
         drive(stage, "pictures", own.page, patience=seconds + 90, more=more, traffic=traffic, is_enough=is_enough)
+        for picture in into.glob("page-*.png"):
+            done = run(palette, "-c", SMALLER, picture)
+            expect(done.returncode == 0, told(done))
     for picture in sorted(into.glob("page-*.png")):
         print(f"{picture}: {picture.stat().st_size // 1024} KiB")
 

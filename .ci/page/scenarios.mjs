@@ -63,6 +63,35 @@ export const scenarios = {
     return `p50 ${p50} ms, p99 ${slow}, ${errors} % errors`;
   },
 
+  /** More than anybody can read. */
+  async floods(the) {
+    const {ask, until, expect} = the;
+    const {page} = await opened(the);
+    const rows = () => page.locator("#records tr").count();
+    const done = ask("flood", 4000);
+    let [slowest, most] = [0, 0];
+    const watch = (async () => {
+      for (let look = 0; look < 20; look += 1) {
+        const began = Date.now();
+        most = Math.max(most, await rows());
+        slowest = Math.max(slowest, Date.now() - began);
+        await page.waitForTimeout(50);
+      }
+    })();
+    await Promise.all([done, watch]);
+    const skipped = async () => number(/([\d,]+) skipped/.exec(await page.textContent("#tail-state"))?.[1] ?? "");
+    expect(most <= 301 && (await rows()) === 300, `${most} rows, ${await rows()} at the end`);
+    expect(slowest < 1500, `${slowest} ms until the page answers`);
+    await page.keyboard.press("p");
+    const before = (await skipped()) || 0;
+    await ask("flood", 1000);
+    await until("300 wait, and the rest is counted", async () => /300 waiting/.test(await page.textContent("#tail-state")) && (await skipped()) >= before + 700);
+    await page.keyboard.press("p");
+    await ask("get", "/after-the-flood");
+    await until("what comes after it", async () => (await paths(page))[0] === "/after-the-flood");
+    return `${await skipped()} of 5000 skipped, the page answers within ${slowest} ms`;
+  },
+
   async filters(the) {
     const {ask, until, expect, open, url} = the;
     for (const path of ["/filter/one", "/filter/missing", "/other/one"]) await ask("get", path);
@@ -127,7 +156,8 @@ export const scenarios = {
     expect((await page.inputValue("[name=path]")) === "/p?" && !(await page.isVisible("#keys")), "keys act while somebody types");
     await page.keyboard.press("Control+A");
     await page.keyboard.press("Delete");
-    await page.evaluate(() => document.activeElement.blur());
+    await page.keyboard.press("Escape");
+    expect((await focused()) === "BODY", "Escape leaves the field");
     await live(page, until);
     await until("the rows are back", async () => (await paths(page)).includes("/older"));
 

@@ -46,9 +46,14 @@ class Certificates {
     say(at("generation"), `generation ${view.generation ?? "–"}`);
     at("generation").title = `served since ${moment(view.since)}`;
     const parts = (view.parts ?? []).map((part) => this.part(part));
+    // What was opened stays open, and the focus stays where it was.
     const open = [...at("parts").querySelectorAll("details[open]")].map((details) => details.dataset.source);
+    const focused = at("parts").querySelector("summary:focus")?.parentElement.dataset.source;
     at("parts").replaceChildren(...parts);
-    for (const details of at("parts").querySelectorAll("details")) details.open = open.includes(details.dataset.source);
+    for (const details of at("parts").querySelectorAll("details")) {
+      details.open = open.includes(details.dataset.source);
+      if (details.dataset.source === focused) details.firstElementChild.focus();
+    }
     const attempts = (view.history ?? []).slice(0, 10).map(attempt);
     at("history").replaceChildren(...(attempts.length ? attempts : [make("li", {}, "No attempt yet.")]));
   }

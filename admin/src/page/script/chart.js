@@ -73,8 +73,7 @@ class RateChart extends Chart {
     super(place, legend, "Requests a second by status class over the last five minutes");
     this.entries = CLASSES.slice(1).map((name) => {
       const value = make("b", {}, "–");
-      const title = name === "none" ? "no answer was sent" : `status ${name}`;
-      const entry = make("button", {type: "button", class: `key s-${name}`, title: `Show only these: ${title}`},
+      const entry = make("button", {type: "button", class: `key s-${name}`, title: `Show only status ${name}`},
         make("i", {"aria-hidden": "true"}), name, value);
       entry.addEventListener("click", () => onChoice(name));
       legend.append(entry);

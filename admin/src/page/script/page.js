@@ -41,7 +41,8 @@ class Page {
   }
 
   key(event) {
-    const isTyping = event.target.closest?.("input, select, textarea, dialog");
+    const isTyping = event.target.closest?.("input, select, dialog");
+    if (isTyping && event.key === "Escape") event.target.blur();
     if (isTyping || event.ctrlKey || event.metaKey || event.altKey || at("house").hidden) return;
     const act = {
       "/": () => this.tail.form.elements.path.focus(),

@@ -208,8 +208,6 @@ class Tail {
     at("tail").classList.toggle("paused", this.isPaused);
     at("clear").hidden = !this.applied;
     at("nothing").hidden = this.body.childElementCount > 0;
-    say(at("nothing"), this.applied ? "Nothing that the sidecar remembers meets this filter. What comes and does, shows up here."
-      : "No request yet. The first one shows up here by itself.");
   }
 
   clicked(event) {

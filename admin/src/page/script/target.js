@@ -16,20 +16,22 @@ class Target {
     setInterval(() => this.countDown(), 250);
   }
 
-  /** What `/status` says of it. What may be expected of a change is asked for where something of it has changed. */
+  /** What `/status` says of it. Where something has changed, it is asked for with its tag: a change expects what is shown. */
   async show(view) {
-    this.view = view;
     const {trial, ...rest} = view;
-    const state = JSON.stringify([rest, trial?.until, trial?.returns_to]);
-    this.render(view);
-    if (state === this.state) return;
+    const state = JSON.stringify([rest, trial?.until]);
+    if (state === this.state) return this.render(view);
     this.state = state;
-    const answer = await this.plane.ask("/target").catch(() => null);
-    this.tag = answer?.headers.get("etag");
-    if (!answer) this.state = null;
+    try {
+      const answer = await this.plane.ask("/target");
+      this.render(await answer.json(), answer.headers.get("etag"));
+    } catch {
+      this.state = null;
+    }
   }
 
-  render(view) {
+  render(view, tag = this.tag) {
+    [this.view, this.tag] = [view, tag];
     say(at("target-url"), shown(view.url ?? "–"));
     say(at("target-state"), view.locked ? "locked" : view.trial ? "on trial" : view.drift ? "changed at run time" : "as configured");
     at("target-state").className = `tag ${view.trial || view.drift ? "warn" : "good"}`;
@@ -88,11 +90,10 @@ class Target {
     try {
       // A probe may take its time.
       const answer = await this.plane.ask(path, {...options, patience: 30000});
-      this.tag = answer.headers.get("etag");
       const view = await answer.json();
       const seen = view.checked?.address ? ` ${view.checked.address} took the connection.` : "";
       answered("target-answer", true, `${done}${shown(seen)}`);
-      this.render(this.view = view);
+      this.render(view, answer.headers.get("etag"));
       this.form.elements.url.value = "";
     } catch (error) {
       answered("target-answer", false, shown(error.message));
