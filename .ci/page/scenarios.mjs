@@ -338,6 +338,32 @@ export const scenarios = {
     expect(!(await isTooWide(page)), "it widens the page");
   },
 
+  /** A plane of another version, or one that has gone mad: what is not there is not shown. */
+  async sparse(the) {
+    const {until, expect, open, url} = the;
+    const {page} = await open();
+    const bodies = {
+      "/status": [{}, {phase: "ready", counts: {}, target: {}, certificate: {}, new_field: [1]}, {phase: 7, counts: {connections: null}, certificate: {parts: [{}]}}],
+      "/metrics": ["", "garbage\n{}\nportcullis_requests_total{code=\"999\",x=\"a\\\"b\"} NaN\nportcullis_requests_total{code=\"200\"} 5\nportcullis_unheard_of{a=\"b\"} 7\n"],
+      "/certs": [{}, {parts: [{}, {chain: [{}], kind: "new"}], history: [{}]}],
+      "/target": [{}],
+      "/logs": ['not json\nnull\n5\n[]\n{}\n{"kind":"new","path":7,"duration_ms":"x","status":{}}\n{"kind":"exchange","path":"/whole","status":200}\n'],
+    };
+    const asked = {};
+    await page.route((to) => to.pathname in bodies, (route) => {
+      const path = new URL(route.request().url()).pathname;
+      asked[path] = (asked[path] ?? -1) + 1;
+      const body = bodies[path][asked[path] % bodies[path].length];
+      return route.fulfill({status: 200, body: typeof body === "string" ? body : JSON.stringify(body)});
+    });
+    await page.goto(url);
+    await until("each was asked for again and again", () => asked["/status"] > 4 && asked["/certs"] > 2, 10);
+    await until("a whole record among the others", async () => (await paths(page)).includes("/whole"));
+    for (const button of await page.locator("button.open").all()) await button.click();
+    const text = await page.evaluate(() => document.body.innerText);
+    expect(!/NaN|undefined|Infinity|Invalid/.test(text), text);
+  },
+
   async token(the) {
     const {ask, until, expect, open, url} = the;
     const {read, write} = await ask("tokens");

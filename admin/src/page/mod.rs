@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(status, 200);
         assert_eq!(headers[header::CONTENT_TYPE], "text/html; charset=utf-8");
         assert!(body.starts_with("<!doctype html>"), "{:.100}", body);
-        assert!(body.len() < 80 * 1024, "{} bytes", body.len());
+        assert!(body.len() < 84_000, "{} bytes", body.len());
         let policy = headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
         assert!(policy.starts_with("default-src 'none'; script-src 'sha256-"));
         assert!(

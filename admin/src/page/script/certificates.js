@@ -97,13 +97,14 @@ const KINDS = {certificate: "certificate", client_ca: "client CA", ticket_seed: 
 
 /** `DNS:shop.example` is a name like any other. */
 function plain(name) {
-  return name.replace(/^(DNS|IP):/, "");
+  return String(name ?? "").replace(/^(DNS|IP):/, "");
 }
 
 /** How long a certificate is good for yet, in days and in a word; a colour goes with the word. */
 function lifetime({not_before: from, not_after: until}) {
   const left = new Date(until) - Date.now();
   const days = left / 86400000;
+  if (!isNumber(days)) return {tone: "warn", word: "not known", share: 0, days: "–", unit: "days left"};
   const share = left / (new Date(until) - new Date(from));
   const tone = days < 1 ? "bad" : share < 0.1 || days < 7 && share < 0.34 ? "warn" : "good";
   const word = left < 0 ? "expired" : tone === "bad" ? "ends soon" : tone === "warn" ? "renew now" : "good";

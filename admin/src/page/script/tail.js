@@ -167,6 +167,7 @@ class Tail {
       } catch {
         continue;
       }
+      if (!record || typeof record !== "object") continue;
       if (record.id) this.last = record.id;
       if (record.id && this.ids.has(record.id)) continue;
       if (record.id) this.ids.add(record.id);
