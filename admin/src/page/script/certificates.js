@@ -43,7 +43,7 @@ class Certificates {
   }
 
   show(view) {
-    say(at("generation"), `generation ${view.generation ?? "–"}`);
+    say(at("generation"), `generation ${count(view.generation)}`);
     at("generation").title = `served since ${moment(view.since)}`;
     const parts = (view.parts ?? []).map((part) => this.part(part));
     // What was opened stays open, and the focus stays where it was.
@@ -126,7 +126,7 @@ function attempt({time, trigger, result, generation, error, source, warnings = [
   const tone = {published: "good", failed: "bad"}[result] ?? "plain";
   return make("li", {},
     make("span", {class: "when"}, moment(time)), make("span", {class: `tag ${tone}`}, shown(result)),
-    make("span", {class: "what", title: shown(source)}, `generation ${generation}, by ${shown(trigger)}`),
+    make("span", {class: "what", title: shown(source)}, `generation ${count(generation)}, by ${shown(trigger ?? "?")}`),
     error ? make("p", {class: "trouble bad"}, shown(error)) : null,
     ...warnings.map((text) => make("p", {class: "trouble warn"}, shown(text))));
 }

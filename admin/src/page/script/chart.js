@@ -101,8 +101,8 @@ class RateChart extends Chart {
     this.binned = this.bins();
     const highest = Math.max(1, ...this.binned.map(([, codes]) => codes.reduce((sum, value) => sum + value, 0)));
     const step = 10 ** Math.floor(Math.log10(highest));
-    this.top = [1, 2, 5, 10].map((factor) => factor * step).find((top) => top >= highest) ?? highest;
-    return this.levels([[this.y(this.top), rate(this.top)], [this.y(this.top / 2), rate(this.top / 2)]]);
+    this.top = [1, 2, 3, 4, 6, 8, 10].map((factor) => factor * step).find((top) => top >= highest) ?? highest;
+    return this.levels([this.top, this.top / 2].map((level) => [this.y(level), count(level)]));
   }
 
   y(value) {
