@@ -99,9 +99,9 @@ def shop(ask):
 
 
 @contextlib.contextmanager
-def shown(stage, name, *arguments, secret=None):
+def shown(stage, name, *arguments, secret=None, page=shop):
     """A sidecar with the app behind it, and the address of its page."""
-    app = Site(shop)
+    app = Site(page)
     try:
         with running(stage, f"page-{name}", secret or stage.public, *arguments, target=app.url) as own:
             own.app = app
@@ -347,9 +347,18 @@ def _(stage):
 ASKED = {
     ("GET", "/"): 8, ("GET", "/catalog/shoes"): 7, ("GET", "/cart"): 6, ("GET", "/search"): 5, ("GET", "/assets/app.css"): 9,
     ("GET", "/api/v1/stock/4711"): 8, ("POST", "/orders"): 3, ("PUT", "/api/v1/profile"): 2, ("GET", "/login"): 3,
-    ("GET", "/missing/logo.png"): 2, ("GET", "/slow/report"): 0.7, ("GET", "/boom/checkout"): 0.4,
+    ("GET", "/missing/logo.png"): 2, ("GET", "/account"): 1.5, ("GET", "/slow/report"): 2, ("GET", "/boom/checkout"): 1,
 }
 AGENTS = ("Mozilla/5.0 (X11; Linux x86_64) Firefox/145.0", "curl/8.14.1", "okhttp/4.12", "Mozilla/5.0 (iPhone) Safari/605")
+
+
+def busy_shop(ask):
+    """The same, as fast and as slow as an old application is."""
+    slow = {"/search": 0.06, "/cart": 0.012, "/slow/report": 0.4, "/orders": 0.03}.get(ask.path, 0.004)
+    time.sleep(slow * random.uniform(0.3, 1.8))
+    ask.read_body()
+    status = {"/orders": 201, "/login": 302, "/missing/logo.png": 404, "/boom/checkout": 500, "/account": 403}.get(ask.path, 200)
+    ask.answer(status, b"x" * random.choice((12, 340, 2048, 18000)))
 
 
 def client(own, number, stop):
@@ -363,7 +372,7 @@ def client(own, number, stop):
             )
         method, path = random.choices(list(ASKED), list(ASKED.values()))[0]
         with contextlib.suppress(OSError, http.client.HTTPException):
-            connection.request(method, path, headers={"User-Agent": random.choice(AGENTS), "Host": "shop.example"})
+            connection.request(method, path, body=b"a" * 700 if method != "GET" else None, headers={"User-Agent": random.choice(AGENTS), "Host": "shop.example"})
             connection.getresponse().read()
         stop.wait(random.expovariate(6 * (1.1 + math.sin(time.monotonic() / 19) * 0.6 + math.sin(time.monotonic() / 5) * 0.2)))
 
@@ -382,7 +391,7 @@ def typefaces(folder):
 
 PILLOW = "12.0.0"
 # 256 colours are enough for a page, and a third of the bytes.
-SMALLER = "import sys, PIL.Image as I; f = sys.argv[1]; I.open(f).convert('RGB').quantize(256, dither=0).save(f, optimize=True)"
+SMALLER = "import sys, PIL.Image as I; f = sys.argv[1]; I.open(f).convert('RGB').quantize(256, method=1, kmeans=3, dither=0).save(f, optimize=True)"
 
 
 class Bench:
@@ -403,14 +412,14 @@ def pictures(into, seconds=310):
         tls.mkdir()
         extensions = f"subjectAltName={secret.names}\nextendedKeyUsage=serverAuth\n"
         secret.authority.sign("/CN=shop.example", tls / "tls.crt", tls / "tls.key", extensions, days=("-days", "64"))
-        own = stack.enter_context(shown(stage, "pictured", "--service-name", "shop", secret=secret))
+        own = stack.enter_context(shown(stage, "pictured", "--service-name", "shop", secret=secret, page=busy_shop))
         stop, began = threading.Event(), []
-        stack.callback(stop.set)
+        clients = [threading.Thread(target=client, args=(own, number, stop), daemon=True) for number in range(8)]
 
         def traffic():
             began.append(time.monotonic())
-            for number in range(8):
-                threading.Thread(target=client, args=(own, number, stop), daemon=True).start()
+            for one in clients:
+                one.start()
 
         def is_enough():
             passed = time.monotonic() - began[0]
@@ -423,7 +432,12 @@ def pictures(into, seconds=310):
 
         palette = venv(stage.folder, "pillow", f"pillow=={PILLOW}") / "bin/python"
         more = {**typefaces(stage.folder), "PAGE_PICTURES": str(into.resolve())}
-        drive(stage, "pictures", own.page, patience=seconds + 90, more=more, traffic=traffic, is_enough=is_enough)
+        try:
+            drive(stage, "pictures", own.page, patience=seconds + 90, more=more, traffic=traffic, is_enough=is_enough)
+        finally:
+            stop.set()
+            for one in clients:
+                one.join(5)
         for picture in into.glob("page-*.png"):
             done = run(palette, "-c", SMALLER, picture)
             expect(done.returncode == 0, told(done))

@@ -45,11 +45,11 @@ class Chart {
   }
 
   x(time) {
-    return this.width * (1 - (this.now - time) / KEPT);
+    return this.width - ((this.width - LEFT) * (this.now - time)) / KEPT;
   }
 
   nearest(x) {
-    const time = this.now - KEPT * (1 - x / this.width);
+    const time = this.now - (KEPT * (this.width - x)) / (this.width - LEFT);
     const distance = (point) => Math.abs(point.time - time);
     const real = this.points.filter((point) => !point.gap);
     const best = real.reduce((best, point) => (!best || distance(point) < distance(best) ? point : best), null);
@@ -58,15 +58,15 @@ class Chart {
 
   ticks() {
     return [4, 3, 2, 1].map((minutes) => draw("text", {
-      class: "tick", x: this.width * (1 - minutes / 5), y: this.floor + 13, "text-anchor": "middle",
+      class: "tick", x: this.x(this.now - minutes * 60000), y: this.floor + 13, "text-anchor": "middle",
     }, `−${minutes} min`));
   }
 
   /** Levels across, with their words. */
   levels(levels) {
     return levels.flatMap(([y, text]) => [
-      draw("path", {class: "level", d: `M0 ${y.toFixed(1)}H${this.width}`}),
-      draw("text", {class: "tick", x: 0, y: Math.max(9, y - 3)}, text),
+      draw("path", {class: "level", d: `M${LEFT} ${y.toFixed(1)}H${this.width}`}),
+      draw("text", {class: "tick", x: LEFT - 6, y: y + 3.5, "text-anchor": "end"}, text),
     ]);
   }
 }
@@ -111,9 +111,9 @@ class RateChart extends Chart {
 
   shapes() {
     const paths = CLASSES.map(() => "");
-    const width = Math.max(1, (this.width * BIN) / KEPT - 1);
+    const width = Math.max(1, ((this.width - LEFT) * BIN) / KEPT - 1);
     for (const [time, codes] of this.binned) {
-      const left = Math.max(0, this.x(time)).toFixed(1);
+      const left = Math.max(LEFT, this.x(time)).toFixed(1);
       let sum = 0;
       codes.forEach((value, index) => {
         if (!value) return;
@@ -192,5 +192,7 @@ function level(value) {
   return value >= 1000 ? `${value / 1000} s` : `${Number(value.toPrecision(1))} ms`;
 }
 
+/** Pixels for the words of the levels. */
+const LEFT = 42;
 /** Milliseconds of one bar. */
 const BIN = 3000;

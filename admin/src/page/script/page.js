@@ -94,7 +94,6 @@ class Page {
     const isNew = this.overview.show(status, sample);
     if (isNew) this.tail.mark(`the sidecar has begun anew, at ${clock(Date.now() - status.uptime_s * 1000)}`);
     else if (this.failures > 1) this.tail.mark(`not reachable from ${clock(this.lostSince)} to ${clock(Date.now())}`);
-    if (this.failures) this.tail.stop();
     this.failures = 0;
     this.tail.start();
     this.target.show(status.target ?? {});
@@ -116,6 +115,8 @@ class Page {
     if (error instanceof Refused && error.status === 401) return this.refused(error);
     this.failures += 1;
     if (this.failures === 1) this.lostSince = Date.now();
+    // It goes on when the sidecar is back, behind a mark that says so.
+    this.tail.stop();
     const why = error instanceof Refused ? `It answers ${error.status}, ${error.message}.` : "It does not answer.";
     notices([["bad", `Reconnecting: the sidecar has not been reached since ${clock(this.lostSince)}. ${shown(why)} What is shown is from before.`]]);
     at("phase").className = "pill bad";

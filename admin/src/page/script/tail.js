@@ -7,6 +7,7 @@ class Tail {
     this.onRefusal = onRefusal;
     this.form = at("filter");
     this.body = at("records");
+    /** What is not shown yet: lines, and marks between them. */
     this.waiting = [];
     this.ids = new Set();
     this.skipped = 0;
@@ -79,7 +80,7 @@ class Tail {
     this.skipped = 0;
     this.waiting = [];
     this.ids.clear();
-    if (this.isHeld) this.pause(false);
+    this.pause(false);
     this.body.replaceChildren();
     say(at("filter-answer"), "");
     this.start();
@@ -95,6 +96,7 @@ class Tail {
   stop() {
     this.run?.abort();
     this.run = null;
+    this.isOpen = false;
     this.state();
   }
 
@@ -161,6 +163,10 @@ class Tail {
   flush() {
     const isFew = this.waiting.length <= 2;
     for (const line of this.waiting.splice(0)) {
+      if (line instanceof Element) {
+        if (this.body.firstElementChild?.matches(".mark") === false) this.body.prepend(line);
+        continue;
+      }
       let record;
       try {
         record = JSON.parse(line);
@@ -188,8 +194,8 @@ class Tail {
 
   /** A line between what was and what comes. */
   mark(text) {
-    if (!this.body.firstElementChild || this.body.firstElementChild.matches(".mark")) return;
-    this.body.prepend(make("tr", {class: "mark"}, make("td", {colspan: 8}, text)));
+    this.waiting.push(make("tr", {class: "mark"}, make("td", {colspan: 8}, text)));
+    this.flushSoon();
   }
 
   pause(isPaused, isHeld = false) {
