@@ -43,7 +43,8 @@ def modules(folder):
     into = folder / "page-modules"
     into.mkdir()
     (into / "package.json").write_text("{}")
-    done = run("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", *PACKAGES, cwd=into, env=dict(os.environ), timeout=300)
+    install = ("npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", *PACKAGES)
+    done = run(*install, cwd=into, env=dict(os.environ), timeout=300)
     expect(done.returncode == 0, told(done))
     return into
 
@@ -235,7 +236,7 @@ def _(stage):
     return told_more
 
 
-@check("the page survives a restart of the sidecar: says that it reconnects, goes on by itself, marks the gap, no rate below zero")
+@check("the page survives a restart of the sidecar: it says so, goes on by itself, marks the gap, and has no rate below zero")
 def _(stage):
     with shown(stage, "restart") as own:
         addresses = {f"PORTCULLIS_{name}": own.sidecar.address[of] for name, of in (("LISTEN", "https"), ("ADMIN", "admin"))}
@@ -289,7 +290,7 @@ def _(stage):
         return drive(stage, "sparse", own.page)
 
 
-@check("where tokens are asked for, the page asks for one, keeps it in its tab only, and says when it is wrong, taken away or may only read")
+@check("the page asks for a token where there are any, keeps it in its tab only, says when it is wrong, gone or only reads")
 def _(stage):
     tokens = token_file(stage, "page")
     with shown(stage, "token", "--admin-token-file", tokens) as own:
@@ -372,9 +373,11 @@ def client(own, number, stop):
             )
         method, path = random.choices(list(ASKED), list(ASKED.values()))[0]
         with contextlib.suppress(OSError, http.client.HTTPException):
-            connection.request(method, path, body=b"a" * 700 if method != "GET" else None, headers={"User-Agent": random.choice(AGENTS), "Host": "shop.example"})
+            fields = {"User-Agent": random.choice(AGENTS), "Host": "shop.example"}
+            connection.request(method, path, body=b"a" * 700 if method != "GET" else None, headers=fields)
             connection.getresponse().read()
-        stop.wait(random.expovariate(6 * (1.1 + math.sin(time.monotonic() / 19) * 0.6 + math.sin(time.monotonic() / 5) * 0.2)))
+        now = time.monotonic()
+        stop.wait(random.expovariate(6 * (1.1 + math.sin(now / 19) * 0.6 + math.sin(now / 5) * 0.2)))
 
 
 def typefaces(folder):
@@ -385,13 +388,18 @@ def typefaces(folder):
     names = {"system-ui": "Inter", "sans-serif": "Inter", "ui-monospace": "JetBrains Mono", "monospace": "JetBrains Mono"}
     aliases = "".join(alias.format(*pair) for pair in names.items())
     config = folder / "fonts.conf"
-    config.write_text(f"<fontconfig><dir>{folder}</dir><dir>/usr/share/fonts</dir><cachedir>{folder}/fonts</cachedir>{aliases}</fontconfig>")
+    folders = f"<dir>{folder}</dir><dir>/usr/share/fonts</dir><cachedir>{folder}/fonts</cachedir>"
+    config.write_text(f"<fontconfig>{folders}{aliases}</fontconfig>")
     return {"FONTCONFIG_FILE": str(config)}
 
 
 PILLOW = "12.0.0"
 # 256 colours are enough for a page, and a third of the bytes.
-SMALLER = "import sys, PIL.Image as I; f = sys.argv[1]; I.open(f).convert('RGB').quantize(256, method=1, kmeans=3, dither=0).save(f, optimize=True)"
+SMALLER = """
+import sys, PIL.Image
+picture = PIL.Image.open(sys.argv[1]).convert("RGB")
+picture.quantize(256, method=PIL.Image.Quantize.MAXCOVERAGE, kmeans=3, dither=0).save(sys.argv[1], optimize=True)
+"""
 
 
 class Bench:

@@ -60,11 +60,12 @@ class Certificates {
 
   part(part) {
     const leaf = part.chain?.[0] ?? part.client_ca?.[0];
-    const name = leaf ? leaf.names?.[0] ?? leaf.subject : part.kind === "ticket_seed" ? "Seed of session tickets" : "nothing yet";
+    const name = leaf ? leaf.names?.[0] ?? leaf.subject : part.kind === "ticket_seed" ? "Session tickets" : "nothing yet";
     const others = (leaf?.names ?? []).slice(1, 8).map((name) => make("span", {class: "chip"}, shown(plain(name))));
     const left = leaf && lifetime(leaf);
     return make("article", {class: "part"},
-      make("div", {class: "line"}, make("h3", {}, shown(plain(name))), left && make("span", {class: `left ${left.tone}`}, make("b", {}, left.days), ` ${left.unit}`)),
+      make("div", {class: "line"}, make("h3", {}, shown(plain(name))),
+        left && make("span", {class: `left ${left.tone}`}, make("b", {}, left.days), ` ${left.unit}`)),
       others.length ? make("p", {class: "chips"}, ...others) : null,
       leaf && validity(leaf, left),
       make("p", {class: "state"}, KINDS[part.kind] ?? part.kind, leaf ? ` by ${shown(leaf.issuer)}` : ""),
@@ -73,23 +74,26 @@ class Certificates {
 
   troubles(part) {
     const troubles = (part.warnings ?? []).map((text) => ["warn", text]);
-    if (part.disk_differs_since) troubles.push(["warn", `What is on disk is not what is served, since ${moment(part.disk_differs_since)}.`]);
+    const since = part.disk_differs_since;
+    if (since) troubles.push(["warn", `What is on disk is not what is served, since ${moment(since)}.`]);
     if (part.seen === "differs") troubles.push(["bad", "Clients are shown another certificate than the one published."]);
     if (part.last_error) troubles.push(["bad", `Not loaded: ${part.last_error}`]);
     return troubles.map(([tone, text]) => make("p", {class: `trouble ${tone}`}, shown(text)));
   }
 
   facts(part, leaf) {
+    const last = part.last_attempt;
     const rows = [
       ["from", part.source], ["valid until", leaf && moment(leaf.not_after)], ["SHA-256, served", leaf?.sha256],
       ["SHA-256, on disk", part.on_disk?.sha256 === leaf?.sha256 && leaf ? "the same" : part.on_disk?.sha256],
       ["key", leaf?.key], ["serial", leaf?.serial], ["names", leaf?.names?.map(plain).join(", ")],
-      ["last attempt", part.last_attempt && `${moment(part.last_attempt.time)}: ${part.last_attempt.result}, by ${part.last_attempt.trigger}`],
+      ["last attempt", last && `${moment(last.time)}: ${last.result}, by ${last.trigger}`],
       ["last success", part.last_success && moment(part.last_success)], ["seen by a client", part.seen],
       ["CRLs", part.crls?.map(({issuer, revoked}) => `${issuer}: ${revoked} revoked`).join("; ")],
     ].filter(([, value]) => value);
     const list = rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, shown(value))]);
-    return make("details", {"data-source": part.source}, make("summary", {}, "Details"), make("dl", {class: "facts-list"}, ...list));
+    return make("details", {"data-source": part.source},
+      make("summary", {}, "Details"), make("dl", {class: "facts-list"}, ...list));
   }
 }
 
@@ -119,7 +123,8 @@ function lifetime({not_before: from, not_after: until}) {
 function validity({not_after: until}, left) {
   const bar = make("span");
   bar.style.setProperty("--share", left.share.toFixed(3));
-  return make("div", {class: `validity ${left.tone}`}, make("div", {class: "bar", "aria-hidden": "true"}, bar), make("span", {}, `${left.word}, until ${moment(until).split(" ")[0]}`));
+  return make("div", {class: `validity ${left.tone}`}, make("div", {class: "bar", "aria-hidden": "true"}, bar),
+    make("span", {}, `${left.word}, until ${moment(until).split(" ")[0]}`));
 }
 
 function attempt({time, trigger, result, generation, error, source, warnings = []}) {

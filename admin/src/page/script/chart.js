@@ -35,13 +35,17 @@ class Chart {
       draw("path", {d: `M${this.x(time)} 0V${this.floor}`}),
       draw("text", {x: this.x(time) - 4, y: 9, "text-anchor": "end"}, "restart")));
     const at = this.pointer == null ? null : this.nearest(this.pointer);
-    const side = at && this.x(at.time) > width / 2 ? {x: this.x(at.time) - 4, "text-anchor": "end"} : {x: at && this.x(at.time) + 4};
-    const cursor = at ? [
-      draw("path", {class: "cursor", d: `M${this.x(at.time).toFixed(1)} 0V${this.floor}`}),
-      draw("text", {class: "tick", y: 9, ...side}, clock(at.time)),
-    ] : [];
-    this.svg.replaceChildren(...this.lines(), ...this.ticks(), ...this.shapes(), ...marks, ...cursor);
+    this.svg.replaceChildren(...this.lines(), ...this.ticks(), ...this.shapes(), ...marks, ...(at ? this.cursor(at) : []));
     this.tell(at);
+  }
+
+  cursor({time}) {
+    const x = this.x(time);
+    const side = x > this.width / 2 ? {x: x - 4, "text-anchor": "end"} : {x: x + 4};
+    return [
+      draw("path", {class: "cursor", d: `M${x.toFixed(1)} 0V${this.floor}`}),
+      draw("text", {class: "tick", y: 9, ...side}, clock(time)),
+    ];
   }
 
   x(time) {

@@ -51,7 +51,8 @@ class Overview {
     this.tile("rate", rate(mean), `${count(counts.requests)} in all`);
     const failed = minute?.requests ? minute.failed / minute.requests : minute && 0;
     this.tile("errors", isNumber(failed) ? `${(failed * 100).toFixed(failed && failed < 0.1 ? 2 : failed ? 1 : 0)} %` : "–",
-      minute ? `${count(minute.failed)} of ${count(minute.requests)}, 5xx or none` : "5xx or no answer", failed > 0.05 ? "bad" : failed > 0 ? "warn" : "");
+      minute ? `${count(minute.failed)} of ${count(minute.requests)}, 5xx or none` : "5xx or no answer",
+      failed > 0.05 ? "bad" : failed > 0 ? "warn" : "");
     this.tile("p50", millis(minute?.percentiles[0]), since("p50"));
     this.tile("p99", millis(minute?.percentiles[2]), since("p99"));
     const {open, idle, handshake} = counts.connections ?? {};
@@ -81,13 +82,14 @@ class Overview {
     const last = this.meter.points.filter((point) => !point.gap).at(-1);
     const down = counts.connections ?? {};
     const up = counts.upstream_connections ?? {};
+    const reasons = Object.entries(counts.failed_by_reason ?? {});
     const rows = [
       ["clients", `${count(down.open - down.idle)} active, ${count(down.idle)} idle`],
       ["application", `${count(up.active)} active, ${count(up.idle)} idle`],
       ["handshakes", `${rate(last?.handshakes)} /s, ${count(counts.handshakes_failed)} failed in all`],
       ["in, out", last ? `${bytes(last.bytesIn)}/s, ${bytes(last.bytesOut)}/s` : "–"],
       ["in all", `${bytes(counts.request_bytes)} in, ${bytes(counts.response_bytes)} out`],
-      ["failed, why", Object.entries(counts.failed_by_reason ?? {}).map(([reason, number]) => `${reason} ${count(number)}`).join(", ") || "none failed"],
+      ["failed, why", reasons.map(([reason, number]) => `${reason} ${count(number)}`).join(", ") || "none failed"],
       ["retries", `${count(sample.retries)} of stale connections`],
       ["refused", `${count(sample.refused)} connections`],
       ["log lines lost", count(sample.dropped)],

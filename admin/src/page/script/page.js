@@ -118,7 +118,8 @@ class Page {
     // It goes on when the sidecar is back, behind a mark that says so.
     this.tail.stop();
     const why = error instanceof Refused ? `It answers ${error.status}, ${error.message}.` : "It does not answer.";
-    notices([["bad", `Reconnecting: the sidecar has not been reached since ${clock(this.lostSince)}. ${shown(why)} What is shown is from before.`]]);
+    const since = clock(this.lostSince);
+    notices([["bad", `Reconnecting: not reached since ${since}. ${shown(why)} What is shown is from before.`]]);
     at("phase").className = "pill bad";
     say(at("phase"), "reconnecting");
   }
@@ -148,7 +149,8 @@ class Page {
 
   async drain() {
     const isSure = await ask("Drain this sidecar?", [
-      "It is not ready from now on, goes on accepting for --drain-delay, then accepts nothing more, finishes what is open, and cuts what is left after --drain-timeout.",
+      "It is not ready from now on, goes on accepting for --drain-delay, and then accepts nothing more. "
+        + "What is open may finish; what is left after --drain-timeout is cut.",
       "This cannot be undone: only a restart serves again. The process itself stays until it gets SIGTERM.",
     ], "Drain it", true);
     if (!isSure) return;
@@ -164,24 +166,35 @@ class Page {
 /** What is wrong or under way, each with its tone. */
 function troubles(status, version) {
   const all = [];
-  if (status.version !== version) all.push(["warn", `The sidecar is version ${status.version} now: load this page again to have its own.`]);
-  const drain = status.drain;
-  if (drain && status.phase === "draining") {
-    const step = {announcing: "not ready, still accepting", finishing: "accepting no more, finishing what is open", cutting: "cutting what is left"};
-    all.push(["warn", `Draining: ${step[drain.step] ?? drain.step}.`, ` ${span(drain.seconds_left)} left until what is open is cut.`]);
+  if (status.version !== version) {
+    all.push(["warn", `The sidecar is version ${status.version} now: load this page again to have its own.`]);
   }
-  if (status.phase === "stopped") all.push(["warn", `Drained. ${status.cut ? `${count(status.cut)} connections were cut.` : "Nothing had to be cut."} The process stays until SIGTERM.`]);
-  for (const text of status.pending ?? []) if (status.phase !== "draining" && status.phase !== "stopped") all.push(["bad", `Not ready: ${text}`]);
+  const {drain, phase} = status;
+  if (phase === "draining" && drain) {
+    const left = ` ${span(drain.seconds_left)} left until what is open is cut.`;
+    all.push(["warn", `Draining: ${STEPS[drain.step] ?? drain.step}.`, left]);
+  } else if (phase === "stopped") {
+    const cut = status.cut ? `${count(status.cut)} connections were cut.` : "Nothing had to be cut.";
+    all.push(["warn", `Drained. ${cut} The process stays until SIGTERM.`]);
+  } else {
+    for (const text of status.pending ?? []) all.push(["bad", `Not ready: ${text}`]);
+  }
   for (const text of status.degraded ?? []) all.push(["warn", text]);
   return all.map(([tone, text, ...more]) => [tone, shown(text), ...more]);
 }
+
+const STEPS = {
+  announcing: "not ready, still accepting", finishing: "accepting no more, finishing what is open",
+  cutting: "cutting what is left",
+};
 
 /** Each with its tone, its text, and what changes all the time. Made anew only where they differ: they are read out. */
 function notices(all) {
   const state = JSON.stringify(all.map(([tone, text]) => [tone, text]));
   if (state !== notices.state) {
     notices.state = state;
-    at("notices").replaceChildren(...all.map(([tone, text]) => make("p", {class: `notice ${tone}`}, text, make("span", {"aria-live": "off"}))));
+    const notice = ([tone, text]) => make("p", {class: `notice ${tone}`}, text, make("span", {"aria-live": "off"}));
+    at("notices").replaceChildren(...all.map(notice));
   }
   all.forEach(([, , more = ""], place) => say(at("notices").children[place].lastElementChild, more));
 }

@@ -208,7 +208,8 @@ class Tail {
 
   state() {
     const rows = this.ids.size;
-    const parts = [this.isPaused ? `paused${this.isHeld ? " while a row is open" : ""}, ${count(this.waiting.length)} waiting` : this.isOpen ? "live" : "not connected"];
+    const paused = `paused${this.isHeld ? " while a row is open" : ""}, ${count(this.waiting.length)} waiting`;
+    const parts = [this.isPaused ? paused : this.isOpen ? "live" : "not connected"];
     if (rows) parts.push(`${count(rows)} shown`);
     if (this.skipped) parts.push(`${count(this.skipped)} skipped`);
     say(at("tail-state"), parts.join(" · "));
@@ -270,7 +271,7 @@ function row(record, isNew) {
 /** The class that gives a row its colour. */
 function tone(record) {
   if (record.kind === "handshake") return "s-none other";
-  if (record.kind !== "exchange") return record.result === "refused" || record.result === "failed" ? "s-5xx other" : "s-1xx other";
+  if (record.kind !== "exchange") return ["refused", "failed"].includes(record.result) ? "s-5xx other" : "s-1xx other";
   return record.status ? `s-${String(record.status)[0]}xx` : "s-none";
 }
 
@@ -294,7 +295,8 @@ function wholeRecord(record) {
     const entry = make("dd", {}, text);
     if (FILTERS.includes(name) && value !== "" && value !== null) {
       const what = `only these: ${name} ${text}`.slice(0, CUT);
-      entry.append(make("button", {type: "button", class: "only", "data-filter": name, value, title: what, "aria-label": what}, "only these"));
+      const only = {type: "button", class: "only", "data-filter": name, value, title: what, "aria-label": what};
+      entry.append(make("button", only, "only these"));
     }
     return make("div", {class: text.length > 60 ? "long" : null}, make("dt", {}, shown(name)), entry);
   });

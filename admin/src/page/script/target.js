@@ -33,7 +33,8 @@ class Target {
   render(view, tag = this.tag) {
     [this.view, this.tag] = [view, tag];
     say(at("target-url"), shown(view.url ?? "–"));
-    say(at("target-state"), view.locked ? "locked" : view.trial ? "on trial" : view.drift ? "changed at run time" : "as configured");
+    const changed = view.trial ? "on trial" : view.drift ? "changed at run time" : "as configured";
+    say(at("target-state"), view.locked ? "locked" : changed);
     at("target-state").className = `tag ${view.trial || view.drift ? "warn" : "good"}`;
     const notes = [];
     if (view.answers_at) notes.push(`It answers at ${view.answers_at}.`);
@@ -70,7 +71,8 @@ class Target {
       `From ${shown(this.view?.url ?? "?")} to ${shown(body.url)}.`,
       body.probe ? "It is probed before; a target that does not answer changes nothing." : "It is not probed before.",
       "Each request that begins from then on goes there; those in progress finish where they are.",
-      body.confirm_within ? `It is undone when you do not confirm it within ${shown(body.confirm_within)}, or when its application fails.`
+      body.confirm_within
+        ? `It is undone when you do not confirm it within ${shown(body.confirm_within)}, or when its application fails.`
         : "It stays until it is changed again, or until a restart.",
     ], "Change it");
     if (isSure) await this.act("/target", {method: "PUT", body, match}, "It is in force.");
