@@ -23,7 +23,7 @@ class Overview {
     this.latency.show(now, this.meter.points);
     this.head(status);
     this.strip(status);
-    this.connections(status.counts ?? {}, sample);
+    this.connections(status.counts ?? {}, sample, status.traces?.spans);
     if (at("open").open && now - this.looked > 2000) this.lookInside();
     return isNew;
   }
@@ -78,7 +78,7 @@ class Overview {
     tile.box.className = `tile ${name} ${tone}`;
   }
 
-  connections(counts, sample) {
+  connections(counts, sample, spans) {
     const last = this.meter.points.filter((point) => !point.gap).at(-1);
     const down = counts.connections ?? {};
     const up = counts.upstream_connections ?? {};
@@ -94,8 +94,13 @@ class Overview {
       ["refused", `${count(sample.refused)} connections`],
       ["log lines lost", count(sample.dropped)],
     ];
+    if (spans) {
+      const lost = (spans.dropped ?? 0) + (spans.failed ?? 0) + (spans.rejected ?? 0);
+      rows.push(["spans of traces", `${count(spans.exported)} exported, ${count(lost)} lost`]);
+    }
+    const list = at("connections");
+    while (list.children.length > rows.length * 2) list.lastChild.remove();
     rows.forEach(([name, value], place) => {
-      const list = at("connections");
       if (!list.children[place * 2]) list.append(make("dt", {}, name), make("dd"));
       say(list.children[place * 2 + 1], shown(value));
     });
