@@ -327,11 +327,12 @@ async fn a_conversation_goes_on_through_the_drain_to_its_end() {
 async fn a_call_has_spans_with_its_name_and_the_status_of_its_trailers() {
     let (address, _) = application().await;
     let collector = Collector::otlp().await;
-    let flags = collector.flags();
-    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
-    let sidecar = Sidecar::start(format!("h2c://{address}"), &flags).await;
+    let sidecar = Sidecar::traced(format!("h2c://{address}"), &collector, &[]).await;
     let mut client = client(&sidecar).await;
-    for (text, code, failed) in [("hello", "0", None), ("nobody", "5", Some("5"))] {
+    for (text, code, failed) in [
+        ("hello", "OK", None),
+        ("nobody", "NOT_FOUND", Some("NOT_FOUND")),
+    ] {
         client.ready().await.unwrap();
         let called = client
             .unary(Request::new(word(text)), path("Unary"), Plain)
@@ -341,7 +342,8 @@ async fn a_call_has_spans_with_its_name_and_the_status_of_its_trailers() {
             collector.until(kind, move |all| {
                 let is_it = |tag: &String| tag == code;
                 let mut of_call = all.iter().filter(|span| {
-                    span.kind == kind && span.tags.get("rpc.grpc.status_code").is_some_and(is_it)
+                    span.kind == kind
+                        && span.tags.get("rpc.response.status_code").is_some_and(is_it)
                 });
                 of_call.next().cloned()
             })
@@ -349,9 +351,8 @@ async fn a_call_has_spans_with_its_name_and_the_status_of_its_trailers() {
         let (server, sent) = (server.await, sent.await);
         for span in [&server, &sent] {
             assert_eq!(span.name, "test.Words/Unary");
-            assert_eq!(span.tags["rpc.system"], "grpc");
-            assert_eq!(span.tags["rpc.service"], "test.Words");
-            assert_eq!(span.tags["rpc.method"], "Unary");
+            assert_eq!(span.tags["rpc.system.name"], "grpc");
+            assert_eq!(span.tags["rpc.method"], "test.Words/Unary");
             assert_eq!(span.tags["http.response.status_code"], "200");
         }
         // Who asks for a word that there is not has failed, and nobody else.

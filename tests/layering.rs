@@ -117,6 +117,19 @@ fn no_stage_knows_the_stages_that_call_it() {
                 "records",
             ],
         ),
+        (
+            "trace",
+            &[
+                "tls",
+                "listener",
+                "connection",
+                "http",
+                "forward",
+                "worker",
+                "records",
+                "metrics",
+            ],
+        ),
         ("forward", &["tls", "listener", "connection"]),
         (
             "upstream",

@@ -1,4 +1,7 @@
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use rustix::process::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{
     App, Client, Collector, Mode, Seen, Sidecar, eventually, h2_get, hello, send,
@@ -6,13 +9,6 @@ use crate::support::{
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
-
-/// A sidecar that exports to this collector.
-async fn traced(app: impl ToString, collector: &Collector, more: &[&str]) -> Sidecar {
-    let flags = collector.flags();
-    let flags = flags.iter().map(String::as_str).chain(more.iter().copied());
-    Sidecar::start(app, &flags.collect::<Vec<_>>()).await
-}
 
 /// The span of the exchange with this path, and those of the times that the application was asked, in order.
 async fn spans(collector: &Collector, path: &str) -> (Seen, Vec<Seen>) {
@@ -68,7 +64,7 @@ fn tags<'a>(span: &'a Seen, names: &[&str]) -> Vec<&'a str> {
 async fn an_exchange_has_a_span_and_another_one_for_the_way_to_the_application() {
     let app = App::echo().await;
     for collector in [Collector::otlp().await, Collector::zipkin().await] {
-        let sidecar = traced(&app, &collector, &[]).await;
+        let sidecar = Sidecar::traced(&app, &collector, &[]).await;
         let seen = ask(
             &Client::h1(&sidecar),
             "/h1?secret=1",
@@ -146,7 +142,7 @@ async fn an_exchange_has_a_span_and_another_one_for_the_way_to_the_application()
 #[tokio::test]
 async fn a_trace_that_comes_is_continued_and_its_state_is_passed_on() {
     let (app, collector) = (App::echo().await, Collector::otlp().await);
-    let sidecar = traced(&app, &collector, &[]).await;
+    let sidecar = Sidecar::traced(&app, &collector, &[]).await;
     let client = Client::h1(&sidecar);
     let fields =
         format!("traceparent: 00-{TRACE}-{PARENT}-03\r\ntracestate: a=1\r\ntracestate: b=2\r\n");
@@ -199,7 +195,7 @@ async fn whether_a_trace_is_kept_is_decided_by_trusted_proxies_and_else_by_the_s
         let collector = Collector::otlp().await;
         let mut flags = vec!["--trace-sample", share];
         flags.extend(trusting.iter().filter(|_| is_trusted));
-        let sidecar = traced(&app, &collector, &flags).await;
+        let sidecar = Sidecar::traced(&app, &collector, &flags).await;
         let seen = ask(&Client::h1(&sidecar), "/asked", fields).await;
         let told = field(&seen, "traceparent").unwrap();
         assert_eq!(&told[53..], wanted, "{share} {is_trusted} {fields}");
@@ -215,7 +211,7 @@ async fn whether_a_trace_is_kept_is_decided_by_trusted_proxies_and_else_by_the_s
 async fn b3_goes_on_as_b3_and_a_short_id_stays_short() {
     let (app, collector) = (App::echo().await, Collector::zipkin().await);
     let flags = ["--trusted-proxy", "127.0.0.1", "--trace-propagation", "b3"];
-    let sidecar = traced(&app, &collector, &flags).await;
+    let sidecar = Sidecar::traced(&app, &collector, &flags).await;
     let client = Client::h1(&sidecar);
     let short = &TRACE[16..];
     let fields = format!("X-B3-TraceId: {short}\r\nX-B3-SpanId: {PARENT}\r\nX-B3-Sampled: 1\r\n");
@@ -289,7 +285,7 @@ async fn each_time_that_the_application_is_asked_is_a_span_of_its_own() {
     })
     .await;
     let collector = Collector::otlp().await;
-    let sidecar = traced(&app, &collector, &["--workers", "1"]).await;
+    let sidecar = Sidecar::traced(&app, &collector, &["--workers", "1"]).await;
     let client = Client::h1(&sidecar);
     ask(&client, "/first", "").await;
     let seen = ask(&client, "/stale", "").await;
@@ -334,7 +330,7 @@ async fn what_goes_wrong_is_an_error_of_whoever_has_failed() {
     .await;
     let collector = Collector::otlp().await;
     let flags = ["--redirect", "127.0.0.1:0"];
-    let sidecar = traced(&app, &collector, &flags).await;
+    let sidecar = Sidecar::traced(&app, &collector, &flags).await;
     let client = Client::h1(&sidecar);
     let names = [
         "http.response.status_code",
@@ -355,10 +351,8 @@ async fn what_goes_wrong_is_an_error_of_whoever_has_failed() {
     }
     let mut stream = client.connect().await.unwrap();
     let request = "GET /broken HTTP/1.1\r\nHost: a\r\n\r\n";
-    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes())
-        .await
-        .unwrap();
-    let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut Vec::new()).await;
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let _ = stream.read_to_end(&mut Vec::new()).await;
     let (server, sent) = pair(&collector, "/broken").await;
     for span in [server, sent] {
         assert_eq!(
@@ -389,7 +383,7 @@ async fn an_application_that_is_not_there_is_an_error_of_the_way_to_it() {
     let (_, nobody) = Collector::dead();
     let target = nobody.local_addr().unwrap();
     let collector = Collector::otlp().await;
-    let sidecar = traced(target, &collector, &["--connect-retry-for", "0"]).await;
+    let sidecar = Sidecar::traced(target, &collector, &["--connect-retry-for", "0"]).await;
     assert_eq!(Client::h1(&sidecar).get("/away").await.status, 503);
     let (server, sent) = pair(&collector, "/away").await;
     let names = ["http.response.status_code", "error.type"];
@@ -401,7 +395,7 @@ async fn an_application_that_is_not_there_is_an_error_of_the_way_to_it() {
 async fn what_records_do_not_show_spans_do_not_show() {
     let (app, collector) = (hello("hi").await, Collector::otlp().await);
     let flags = ["--redact", "token-[0-9]+"];
-    let sidecar = traced(&app, &collector, &flags).await;
+    let sidecar = Sidecar::traced(&app, &collector, &flags).await;
     Client::h1(&sidecar)
         .get("/users/token-123/x?key=topsecret")
         .await;
@@ -415,7 +409,22 @@ async fn what_records_do_not_show_spans_do_not_show() {
     }
     assert!(sent.tags["url.full"].ends_with("/users/[redacted]/x"));
 
-    let sidecar = traced(&app, &collector, &["--log-query"]).await;
+    // Neither as the name of a call, nor in what the client says of the trace.
+    let fields = format!(
+        "traceparent: 00-{TRACE}-{PARENT}-01\r\ntracestate: a=token-123\r\nContent-Type: application/grpc\r\n"
+    );
+    let request = format!(
+        "POST /token-123/x HTTP/1.1\r\nHost: a\r\n{fields}Content-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+    Client::h1(&sidecar).send(request).await;
+    let (server, sent) = pair(&collector, "/[redacted]/x").await;
+    for span in [&server, &sent] {
+        assert_eq!(span.name, "POST");
+        let all = format!("{span:?}");
+        assert!(!all.contains("token-123"), "{all}");
+    }
+
+    let sidecar = Sidecar::traced(&app, &collector, &["--log-query"]).await;
     Client::h1(&sidecar).get("/asked?key=value").await;
     let (server, sent) = pair(&collector, "/asked").await;
     assert_eq!(tags(&server, &["url.query"]), ["key=value"]);
@@ -423,41 +432,10 @@ async fn what_records_do_not_show_spans_do_not_show() {
 }
 
 #[tokio::test]
-async fn a_collector_that_does_not_work_is_no_business_of_the_data_path() {
-    let app = hello("hi").await;
-    for mode in [
-        Mode::Slow,
-        Mode::Noise,
-        Mode::EndlessBody,
-        Mode::Status("503 Busy"),
-    ] {
-        let collector = Collector::otlp().await;
-        collector.becomes(mode);
-        let sidecar = traced(&app, &collector, &[]).await;
-        let client = Client::h1(&sidecar);
-        for _ in 0..10 {
-            assert_eq!(client.get("/").await.text(), "hi");
-        }
-        collector.asked(1).await;
-        assert_eq!(client.get("/").await.text(), "hi");
-        sidecar.signal(Signal::TERM);
-        let ended = sidecar.ended().await;
-        assert_eq!(ended.code, Some(0), "{mode:?}: {}", ended.stderr);
-    }
-}
-
-#[tokio::test]
 async fn what_becomes_of_spans_is_counted() {
     let (app, collector) = (hello("hi").await, Collector::otlp().await);
-    let sidecar = traced(&app, &collector, &[]).await;
+    let sidecar = Sidecar::traced(&app, &collector, &[]).await;
     let counted = |result: &str| format!("portcullis_trace_spans_total{{result=\"{result}\"}}");
-    let metrics = sidecar.probe("/metrics").await.text();
-    for result in ["exported", "dropped", "failed", "rejected"] {
-        assert!(
-            metrics.contains(&format!("{} 0\n", counted(result))),
-            "{metrics}"
-        );
-    }
     let client = Client::h1(&sidecar);
     for _ in 0..3 {
         client.get("/").await;
@@ -490,4 +468,37 @@ async fn what_becomes_of_spans_is_counted() {
     let degraded = status["degraded"][0].as_str().unwrap();
     assert!(degraded.contains("takes no spans"), "{degraded}");
     assert_eq!(status["ready"], true);
+}
+
+#[tokio::test]
+async fn an_exchange_begins_with_the_first_byte_of_its_head() {
+    let (app, collector) = (hello("hi").await, Collector::otlp().await);
+    let sidecar = Sidecar::traced(&app, &collector, &[]).await;
+    let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+    stream.write_all(b"GET /slow HTTP/1.1\r\n").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let whole = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    stream
+        .write_all(b"Host: a\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+    let (server, sent) = pair(&collector, "/slow").await;
+    assert!(u128::from(server.started) + 250_000_000 < whole.as_nanos());
+    // What is asked of the application is asked after that, and ends with it.
+    assert!(u128::from(sent.started) >= whole.as_nanos());
+    assert!(sent.started + sent.took <= server.started + server.took + 1000);
+}
+
+#[tokio::test]
+async fn a_call_that_an_application_does_not_speak_is_no_name() {
+    let (app, collector) = (hello("hi").await, Collector::otlp().await);
+    let sidecar = Sidecar::traced(&app, &collector, &[]).await;
+    let head = "POST /any.Service/Method HTTP/1.1\r\nHost: [::1]:8443\r\nContent-Type: application/grpc\r\n";
+    let request = format!("{head}Content-Length: 0\r\nConnection: close\r\n\r\n");
+    Client::h1(&sidecar).send(request).await;
+    let (server, sent) = pair(&collector, "/any.Service/Method").await;
+    assert_eq!((&*server.name, &*sent.name), ("POST", "POST"));
+    let names = ["rpc.method", "server.address", "server.port"];
+    assert_eq!(tags(&server, &names), ["any.Service/Method", "::1", "8443"]);
 }

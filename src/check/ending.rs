@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Remark;
 use crate::config::Config;
+use crate::trace::LAST_SPANS;
 
 /// Whether delay and timeout fit into the pod's grace period.
 pub(super) fn of(config: &Config) -> Vec<Remark> {
@@ -14,18 +15,21 @@ pub(super) fn of(config: &Config) -> Vec<Remark> {
         words(config.drain_timeout),
         words(takes)
     ))];
-    // The last spans have a second of their own.
-    let spans = Duration::from_secs(config.traces.is_some().into());
-    remarks.push(fits(
-        needed(config.drain_delay, config.drain_timeout) + spans,
-        config.grace_period,
-    ));
+    let is_traced = config.traces.is_some();
+    let needed = needed(config.drain_delay, config.drain_timeout, is_traced);
+    remarks.push(fits(needed, config.grace_period));
     remarks
 }
 
-/// What a drain needs of the pod's time: its two parts, and a second to close and to write what is left.
-pub(crate) fn needed(delay: Duration, timeout: Duration) -> Duration {
-    delay + timeout + Duration::from_secs(1)
+/// What a drain needs of the pod's time: its two parts, and a second to close and to write what is left. The last spans of traces
+/// have another one.
+pub(crate) fn needed(delay: Duration, timeout: Duration, is_traced: bool) -> Duration {
+    let spans = if is_traced {
+        LAST_SPANS
+    } else {
+        Duration::ZERO
+    };
+    delay + timeout + Duration::from_secs(1) + spans
 }
 
 fn fits(takes: Duration, grace: Option<Duration>) -> Remark {

@@ -29,7 +29,7 @@ pub(super) fn of(config: &Config) -> Vec<Remark> {
         return Vec::new();
     };
     let mut remarks = vec![leaves(traces)];
-    if traces.exporter == Exporter::Otlp && traces.endpoint.port == GRPC {
+    if traces.exporter == Exporter::Otlp && traces.endpoint.is_for_grpc() {
         remarks.push(Remark::Warning(format!(
             "--trace-endpoint {}: 4317 is OTLP's port for gRPC; OTLP/HTTP is spoken here, whose port is 4318",
             traces.endpoint
@@ -65,8 +65,6 @@ fn leaves(traces: &Traces) -> Remark {
 fn share(share: f64) -> String {
     format!("{}%", (share * 100_000.0).round() / 1000.0)
 }
-
-const GRPC: u16 = 4317;
 
 #[cfg(test)]
 mod tests {

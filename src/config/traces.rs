@@ -119,14 +119,9 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Option<Option<Traces>> {
     }))
 }
 
-/// Whoever says anything about traces wants some.
+/// Whoever says anything about traces wants some, unless it says that it does not: that is how they are switched off.
 fn left_over(fields: &mut Fields<'_>) {
-    // A mistake that is on the list already.
-    if fields
-        .raw
-        .get("trace-exporter")
-        .is_none_or(|given| given.text() != "off")
-    {
+    if fields.raw.is_explicit("trace-exporter") {
         return;
     }
     for name in NEED_EXPORTER {

@@ -11,7 +11,7 @@ use hyper::client::conn::TrySendError;
 
 use super::framing::is_framed_once;
 use super::wait::{Early, Heard, answer};
-use super::{Errand, is_repeatable, keep_short};
+use super::{Errand, STALE, is_repeatable, keep_short};
 use crate::failure::Reason;
 use crate::http::{RequestBody, Source};
 use crate::records::Exchange;
@@ -52,7 +52,7 @@ pub(super) async fn ask(
             Some(same) if lease.reused && !fresh => {
                 (request, fresh) = (same, true);
                 errand.exchange.progress().starts_over();
-                errand.exchange.retried();
+                errand.exchange.retried(STALE);
                 errand.exchange.asks(request.headers_mut());
             }
             _ => return Err(sort(&error, errand.exchange)),

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::framing::is_framed_once;
 use super::wait::{Heard, answer};
-use super::{Errand, is_repeatable, keep_short};
+use super::{Errand, STALE, is_repeatable, keep_short};
 use crate::failure::Reason;
 use crate::http::{RequestBody, Sending, Sent, Source, poll_h2, send_body};
 use crate::records::Exchange;
@@ -63,7 +63,9 @@ pub(super) async fn ask(
                 }
                 repeated = true;
                 errand.exchange.progress().starts_over();
-                errand.exchange.retried();
+                errand
+                    .exchange
+                    .retried(if is_lost { STALE } else { REFUSED });
                 errand.exchange.asks(&mut head.headers);
             }
         }
@@ -123,7 +125,7 @@ pub(super) async fn open(
             }
             Err(_) if share.reused => {
                 share.retire();
-                errand.exchange.retried();
+                errand.exchange.retried(STALE);
                 errand.exchange.asks(request.headers_mut());
             }
             Err(error) => return Err(sort(&error, errand.exchange)),
@@ -212,5 +214,7 @@ pub(super) fn sort(error: &h2::Error, exchange: &Exchange) -> Reason {
     }
 }
 
+/// The application has refused the stream before it did anything with it.
+const REFUSED: &str = "upstream_refused_stream";
 /// For the end of a response that has no body.
 const LAST_WORDS: Duration = Duration::from_secs(2);

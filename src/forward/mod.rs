@@ -267,4 +267,6 @@ impl Errand<'_> {
     }
 }
 
+/// A kept connection to the application had ended when it was used again.
+const STALE: &str = "upstream_stale";
 const EVENTS: &[u8] = b"text/event-stream";

@@ -41,8 +41,8 @@ pub(super) fn exchange(exchange: &Exchange) {
         .as_ref()
         .map(|id| trace::text(id))
         .or_else(|| asked.trace_id());
-    let is_kept = match trace {
-        Some(trace) => trace.is_kept(),
+    let is_sampled = match trace {
+        Some(trace) => trace.is_sampled(),
         None => exchange.is_believed && asked.is_sampled(),
     };
     site.meter.exchange(&ExchangeFacts {
@@ -54,7 +54,7 @@ pub(super) fn exchange(exchange: &Exchange) {
         bytes_in: exchange.bytes_in(),
         bytes_out: exchange.bytes_out,
         retries: exchange.retries,
-        trace_id: trace_id.filter(|_| is_kept),
+        trace_id: trace_id.filter(|_| is_sampled),
     });
     spans::finished(exchange, asked, reason, total);
     let is_targets_fault = is_targets_fault(exchange.status, reason);

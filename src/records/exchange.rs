@@ -66,7 +66,9 @@ enum Outcome {
 impl Exchange {
     /// Opens an exchange that began at `started`.
     pub(crate) fn open(conn: &Rc<Conn>, started: Instant) -> Self {
-        let time = SystemTime::now();
+        // It began with the first byte of its head, which may be a while ago.
+        let now = SystemTime::now();
+        let time = now.checked_sub(started.elapsed()).unwrap_or(now);
         conn.tenure.count();
         let (id, progress) = (new_id(time), Rc::<RequestProgress>::default());
         let site = &conn.site;
@@ -208,19 +210,20 @@ impl Exchange {
     /// The request is on its way to the application.
     pub(crate) fn sent_to(&mut self, address: Option<Rc<str>>) {
         let now = Instant::now();
-        self.upstream = address;
-        self.sent_upstream = Some(now);
         if let Some(trace) = &mut self.trace {
             let connecting = self.connect.unwrap_or_default();
-            trace.sent(now.checked_sub(connecting).unwrap_or(now));
+            let began = now.checked_sub(connecting).unwrap_or(now);
+            trace.sent(began, address.clone());
         }
+        self.upstream = address;
+        self.sent_upstream = Some(now);
     }
 
-    /// What was sent came to nothing, and it is to be sent again.
-    pub(crate) fn retried(&mut self) {
+    /// What was sent came to nothing, for this reason, and it is to be sent again.
+    pub(crate) fn retried(&mut self, why: &'static str) {
         self.retries += 1;
         if let Some(trace) = &mut self.trace {
-            trace.failed();
+            trace.failed(why);
         }
     }
 

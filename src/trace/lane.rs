@@ -138,6 +138,7 @@ mod tests {
             },
             id: SpanId([1; 8]),
             parent: None,
+            is_random: false,
             state: None,
             kind: Kind::Server,
             name: "x".repeat(name).into(),

@@ -41,6 +41,8 @@ pub(crate) struct Span {
     pub(crate) id: SpanId,
     /// Of another process for a server's span, or none where the trace begins here; of the server's span for a client's.
     pub(crate) parent: Option<SpanId>,
+    /// The trace's id is random all over (W3C Trace Context level 2), as whoever began it says.
+    pub(crate) is_random: bool,
     /// `tracestate` as it came (W3C Trace Context, section 3.3); the same for all spans of an exchange.
     pub(crate) state: Option<Box<str>>,
     pub(crate) kind: Kind,

@@ -1,7 +1,8 @@
-//! A worker's part in tracing: continues or begins the trace of each request, decides whether it is kept, tells the application,
+//! A worker's part in tracing: continues or begins the trace of each request, decides whether it is sampled, tells the application,
 //! and lets finished spans go.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use http::{HeaderMap, HeaderName, StatusCode};
 use super::lane::Lane;
 use super::propagation::{self, Decision, Formats, Incoming, Outgoing};
 use super::span::{Span, SpanId, TraceId};
-use crate::config::{Networks, Traces};
+use crate::config::{Config, Networks, Traces};
 use crate::headers::is_grpc;
 
 /// One worker's.
@@ -20,6 +21,8 @@ pub(crate) struct Tracer {
     formats: Formats,
     /// Whose decision is believed.
     trusted: Networks,
+    /// Whether the other end of a connection is who has connected, and not whom a PROXY header names.
+    pub(crate) knows_peers: bool,
     lane: Arc<Lane>,
 }
 
@@ -31,14 +34,15 @@ pub(crate) struct Trace {
     pub(crate) parent: Option<SpanId>,
     /// The exchange's own span.
     pub(crate) server: SpanId,
-    /// `tracestate` of the span that it is a child of.
+    /// `tracestate` of the span that it is a child of, where the trace is sampled.
     pub(crate) state: Option<Box<str>>,
     /// `tracestate` goes on to the application: what it says is about the parent, and there is none in a trace that begins here
     /// (W3C Trace Context, section 3.3).
     keeps_state: bool,
     decision: Decision,
-    is_random: bool,
-    formats: Formats,
+    pub(crate) is_random: bool,
+    /// The formats that it came in, and those that the application is told in.
+    formats: (Formats, Formats),
     /// Each time that the application was asked; the last one may go on.
     pub(crate) attempts: Vec<Attempt>,
     /// The application's own status.
@@ -46,7 +50,7 @@ pub(crate) struct Trace {
     /// Whether it is a call of gRPC.
     pub(crate) is_grpc: bool,
     /// `grpc-status` of the response.
-    pub(crate) grpc_status: Option<i64>,
+    pub(crate) grpc_status: Option<u32>,
 }
 
 /// One time that the application was asked.
@@ -54,16 +58,19 @@ pub(crate) struct Trace {
 pub(crate) struct Attempt {
     pub(crate) span: SpanId,
     pub(crate) began: Instant,
-    /// None for the last one: it goes on until the exchange is over.
-    pub(crate) took: Option<Duration>,
+    /// Where it went, once there was a connection.
+    pub(crate) address: Option<Rc<str>>,
+    /// Why it came to nothing, and how long it took. None for the last one, which goes on until the exchange is over.
+    pub(crate) failed: Option<(&'static str, Duration)>,
 }
 
 impl Tracer {
-    pub(crate) fn new(traces: &Traces, trusted: &Networks, lane: Arc<Lane>) -> Self {
+    pub(crate) fn new(traces: &Traces, config: &Config, lane: Arc<Lane>) -> Self {
         Self {
             sample: traces.sample,
             formats: Formats::of(&traces.propagation),
-            trusted: trusted.clone(),
+            trusted: config.trusted_proxies.clone(),
+            knows_peers: !config.proxy_protocol,
             lane,
         }
     }
@@ -73,30 +80,25 @@ impl Tracer {
         let Incoming {
             parent,
             decision,
-            formats,
-        } = propagation::read(headers);
+            formats: came,
+        } = propagation::extract(headers);
         let is_believed = peer.is_some_and(|peer| self.trusted.contain(peer));
         let decision = decision
             .filter(|_| is_believed)
             .unwrap_or_else(|| self.decide());
-        let id = parent
-            .as_ref()
-            .map_or_else(TraceId::new, |parent| parent.trace);
-        let is_random = parent.as_ref().is_some_and(|parent| parent.is_random);
         let keeps_state = parent.as_ref().is_some_and(|parent| parent.is_w3c);
+        let is_spoken_of = keeps_state && decision != Decision::Drop;
         Trace {
-            id,
+            id: parent
+                .as_ref()
+                .map_or_else(TraceId::new, |parent| parent.trace),
             parent: parent.as_ref().map(|parent| parent.span),
             server: SpanId::new(),
-            state: parent.and_then(|parent| parent.state),
+            state: is_spoken_of.then(|| propagation::state(headers)).flatten(),
             keeps_state,
             decision,
-            is_random,
-            formats: Formats {
-                w3c: formats.w3c || self.formats.w3c,
-                b3: formats.b3 || self.formats.b3,
-                b3_multi: formats.b3_multi || self.formats.b3_multi,
-            },
+            is_random: parent.is_some_and(|parent| parent.is_random),
+            formats: (came, came.and(self.formats)),
             attempts: Vec::new(),
             answer: None,
             is_grpc: is_grpc(headers),
@@ -107,7 +109,7 @@ impl Tracer {
     /// By the share: a client's ids must not have a say in it.
     fn decide(&self) -> Decision {
         if self.sample >= 1.0 || fastrand::f64() < self.sample {
-            Decision::Keep
+            Decision::Sample
         } else {
             Decision::Drop
         }
@@ -119,8 +121,8 @@ impl Tracer {
 }
 
 impl Trace {
-    /// Whether its spans are kept.
-    pub(crate) fn is_kept(&self) -> bool {
+    /// Whether its spans are made.
+    pub(crate) fn is_sampled(&self) -> bool {
         self.decision != Decision::Drop
     }
 
@@ -134,20 +136,21 @@ impl Trace {
             decision: self.decision,
             is_random: self.is_random,
         };
-        propagation::write(headers, self.formats, &out, self.keeps_state);
-        if self.is_kept() {
+        propagation::inject(headers, self.formats, &out, self.keeps_state);
+        if self.is_sampled() {
             self.attempts.push(Attempt {
                 span,
                 began: Instant::now(),
-                took: None,
+                address: None,
+                failed: None,
             });
         }
     }
 
     /// The request went out on a connection that somebody began to get at this time.
-    pub(crate) fn sent(&mut self, began: Instant) {
+    pub(crate) fn sent(&mut self, began: Instant, address: Option<Rc<str>>) {
         if let Some(last) = self.attempts.last_mut() {
-            last.began = began;
+            (last.began, last.address) = (began, address);
         }
     }
 
@@ -169,9 +172,9 @@ impl Trace {
     }
 
     /// The attempt came to nothing, and there will be another.
-    pub(crate) fn failed(&mut self) {
+    pub(crate) fn failed(&mut self, why: &'static str) {
         if let Some(last) = self.attempts.last_mut() {
-            last.took = Some(last.began.elapsed());
+            last.failed = Some((why, last.began.elapsed()));
         }
     }
 }

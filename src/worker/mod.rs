@@ -130,7 +130,7 @@ impl Worker {
             lanes,
         } = shared;
         let tracer = config.traces.as_ref().zip(lanes).map(|(traces, lanes)| {
-            let tracer = Tracer::new(traces, &config.trusted_proxies, lanes.lane());
+            let tracer = Tracer::new(traces, &config, lanes.lane());
             Rc::new(tracer)
         });
         let site = Site {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::client::{Answer, send};
+use super::collector::Collector;
 use super::pki::{Ca, Leaf, Secret};
 use super::wait::{PATIENCE, eventually};
 
@@ -68,7 +69,18 @@ impl Sidecar {
         sidecar
     }
 
-    /// The same, with more files in the Secret, beside the certificate.
+    /// The same, with its spans going to this collector.
+    pub(crate) async fn traced(
+        target: impl ToString,
+        collector: &Collector,
+        more: &[&str],
+    ) -> Self {
+        let flags = collector.flags();
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        Self::start(target, &[&flags[..], more].concat()).await
+    }
+
+    /// The same as [`Sidecar::start`], with more files in the Secret, beside the certificate.
     pub(crate) async fn start_beside(
         target: impl ToString,
         files: &[(&str, &str)],

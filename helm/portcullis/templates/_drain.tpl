@@ -12,7 +12,8 @@ The end of a pod: the app is kept from its SIGTERM while the sidecar drains, and
 
 {{/* What a drain may take: a second is for the last words. */}}
 {{- define "portcullis.drainSeconds" -}}
-{{- add .Values.drain.delaySeconds .Values.drain.timeoutSeconds 1 -}}
+{{- $exporter := dig "trace-exporter" "off" (.Values.options | default dict) -}}
+{{- add .Values.drain.delaySeconds .Values.drain.timeoutSeconds (ternary 1 2 (eq $exporter "off")) -}}
 {{- end -}}
 
 {{/* sleep, exec or none; where there is nothing to wait for, none. */}}

@@ -23,7 +23,7 @@ pub(super) struct Ending {
 
 /// Keeps the app while the sidecar drains.
 pub(super) fn of(pod: &Pod<'_>, app: &Container<'_>, settings: &Settings) -> Ending {
-    let stay = seconds(needed(settings.drain_delay, settings.drain_timeout));
+    let stay = seconds(needed(settings.drain_delay, settings.drain_timeout, false));
     let mut ending = Ending {
         changes: Vec::new(),
         notes: Vec::new(),

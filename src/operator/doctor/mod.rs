@@ -25,6 +25,7 @@ use super::client::{self, Request};
 use super::plane::Plane;
 use super::rows::text;
 use super::{Trouble, show};
+use crate::check::ending::needed;
 use crate::config::grace_period;
 use crate::exposure;
 use crate::upstream::{Target, TargetUrl, ask};
@@ -118,7 +119,10 @@ impl Said {
         let since = status.and_then(|status| certificates::when(&status["certificate"]["since"]));
         findings.push(pod::clock(now, since));
         if let (Some(delay), Some(timeout)) = (settings.drain_delay, settings.drain_timeout) {
-            findings.push(pod::drain(delay, timeout, settings.grace_period));
+            findings.push(pod::drain(
+                needed(delay, timeout, settings.is_traced),
+                settings.grace_period,
+            ));
         }
         findings
     }

@@ -19,6 +19,8 @@ pub(super) struct Settings {
     pub(super) grace_period: Option<Duration>,
     pub(super) drain_delay: Option<Duration>,
     pub(super) drain_timeout: Option<Duration>,
+    /// Whether traces are exported.
+    pub(super) is_traced: bool,
     /// None where it is a Unix socket.
     pub(super) admin: Option<SocketAddr>,
     /// The sidecar's listeners.
@@ -72,6 +74,7 @@ impl Settings {
             grace_period: read.value("grace-period", grace_period),
             drain_delay: read.value("drain-delay", duration),
             drain_timeout: read.value("drain-timeout", duration),
+            is_traced: text("trace-exporter").is_some_and(|exporter| exporter != "off"),
             admin: listeners[2].flatten(),
             own: OwnPorts {
                 tcp: listeners.into_iter().flatten().flatten().collect(),

@@ -15,11 +15,11 @@ impl Told<'_> {
         let mut told = self.request();
         let client = exchange.client.as_deref().unwrap_or(&conn.client_ip);
         told.push(("client.address", owned(client)));
-        told.push(("network.peer.address", owned(&conn.client_ip)));
-        told.push((
-            "network.peer.port",
-            Value::Number(conn.client.port().into()),
-        ));
+        if self.knows_peer {
+            let port = conn.client.port();
+            told.push(("network.peer.address", owned(&conn.client_ip)));
+            told.push(("network.peer.port", Value::Number(port.into())));
+        }
         let is_secure = conn.tls.is_some();
         let scheme = if is_secure { "https" } else { "http" };
         told.push(("url.scheme", fixed(scheme)));
@@ -47,11 +47,16 @@ impl Told<'_> {
         told
     }
 
-    /// What is true of the exchange as the application sees it.
-    pub(super) fn upstream(&self) -> Vec<Attribute> {
+    /// What is true of the exchange as the application sees it, at this address where it is known.
+    pub(super) fn upstream(&self, address: Option<&str>) -> Vec<Attribute> {
         let mut told = self.request();
         if let Some(target) = &self.exchange.target {
             self.target(&mut told, &target.text);
+        }
+        if let Some((ip, port)) = address.and_then(|address| address.rsplit_once(':')) {
+            told.push(("network.peer.address", owned(ip.trim_matches(['[', ']']))));
+            let port = port.parse().map(Value::Number);
+            told.extend(port.map(|port| ("network.peer.port", port)));
         }
         told
     }
@@ -68,10 +73,9 @@ impl Told<'_> {
             let original = self.shown(method.as_str().as_bytes());
             told.push(("http.request.method_original", original));
         }
-        if let Some((service, method)) = self.call() {
-            told.push(("rpc.system", fixed("grpc")));
-            told.push(("rpc.service", owned(service)));
-            told.push(("rpc.method", owned(method)));
+        if let Some(call) = self.call() {
+            told.push(("rpc.system.name", fixed("grpc")));
+            told.push(("rpc.method", owned(call)));
         }
         told
     }
@@ -82,7 +86,8 @@ impl Told<'_> {
         let Ok(authority) = Authority::try_from(host) else {
             return;
         };
-        told.push(("server.address", self.shown(authority.host().as_bytes())));
+        let host = authority.host().trim_matches(['[', ']']);
+        told.push(("server.address", self.shown(host.as_bytes())));
         told.extend(
             authority
                 .port_u16()
@@ -110,32 +115,27 @@ impl Told<'_> {
             return;
         }
         if let Ok(authority) = authority.parse::<Authority>() {
-            told.push(("server.address", owned(authority.host())));
+            let host = authority.host().trim_matches(['[', ']']);
+            told.push(("server.address", owned(host)));
             let port = authority.port_u16().unwrap_or(80);
             told.push(("server.port", Value::Number(port.into())));
         }
-        let peer = self.exchange.upstream.as_deref();
-        if let Some((ip, port)) = peer.and_then(|peer| peer.rsplit_once(':')) {
-            told.push(("network.peer.address", owned(ip.trim_matches(['[', ']']))));
-            told.extend(
-                port.parse()
-                    .map(|port| ("network.peer.port", Value::Number(port))),
-            );
-        }
     }
 
-    /// Service and method, where it is a call of gRPC.
-    pub(super) fn call(&self) -> Option<(&str, &str)> {
-        if !self.trace.is_grpc {
+    /// `package.Service/Method`, where it is a call of gRPC. What is hidden in its path is not shown as a name either.
+    pub(super) fn call(&self) -> Option<&str> {
+        if !self.trace.is_grpc || self.asked.method != Some(Method::POST) {
             return None;
         }
         let path = self.asked.uri.as_ref()?.path();
-        let (service, method) = path.strip_prefix('/')?.rsplit_once('/')?;
+        let call = path.strip_prefix('/')?;
+        let (service, method) = call.split_once('/')?;
         let is_name = |text: &str| {
             let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._".contains(&byte);
             (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(is_plain)
         };
-        (is_name(service) && is_name(method)).then_some((service, method))
+        let is_shown = self.policy.shown(path.as_bytes()) == path.as_bytes();
+        (is_name(service) && is_name(method) && is_shown).then_some(call)
     }
 
     fn path(&self) -> Option<Value> {

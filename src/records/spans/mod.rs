@@ -12,7 +12,9 @@ use super::exchange::Exchange;
 use super::policy::Policy;
 use crate::failure::Reason;
 use crate::trace::{Attempt, Attribute, Kind, Span, SpanId, Status, Trace, Value};
+use crate::upstream::Protocol;
 use attributes::{fixed, known};
+use outcome::UNIMPLEMENTED;
 
 /// Lets the spans of an exchange that is over go, where its trace is kept.
 pub(super) fn finished(exchange: &Exchange, asked: &Asked, reason: Option<Reason>, took: Duration) {
@@ -20,7 +22,7 @@ pub(super) fn finished(exchange: &Exchange, asked: &Asked, reason: Option<Reason
     let (Some(tracer), Some(trace)) = (&site.tracer, exchange.trace.as_deref()) else {
         return;
     };
-    if !trace.is_kept() {
+    if !trace.is_sampled() {
         return;
     }
     let told = Told {
@@ -29,6 +31,7 @@ pub(super) fn finished(exchange: &Exchange, asked: &Asked, reason: Option<Reason
         trace,
         reason,
         policy: &site.policy,
+        knows_peer: tracer.knows_peers,
     };
     for (number, attempt) in trace.attempts.iter().enumerate() {
         tracer.finished(told.attempt(number, attempt, exchange.started + took));
@@ -43,6 +46,8 @@ struct Told<'a> {
     trace: &'a Trace,
     reason: Option<Reason>,
     policy: &'a Policy,
+    /// Whether the address of the connection is that of its other end.
+    knows_peer: bool,
 }
 
 impl Told<'_> {
@@ -58,19 +63,20 @@ impl Told<'_> {
     }
 
     fn attempt(&self, number: usize, attempt: &Attempt, ended: Instant) -> Span {
-        let mut told = self.upstream();
+        let mut told = self.upstream(attempt.address.as_deref());
         if number > 0 {
             told.push(("http.request.resend_count", Value::Number(number as i64)));
         }
-        let status = match attempt.took {
-            Some(_) => {
-                told.push(("error.type", fixed(STALE)));
-                Status::Error(STALE.into())
+        let (status, took) = match attempt.failed {
+            Some((why, took)) => {
+                told.push(("error.type", fixed(why)));
+                (Status::Error(why.into()), took)
             }
-            None => self.outcome(Kind::Client, &mut told),
+            None => {
+                let took = ended.saturating_duration_since(attempt.began);
+                (self.outcome(Kind::Client, &mut told), took)
+            }
         };
-        let took = attempt.took;
-        let took = took.unwrap_or_else(|| ended.saturating_duration_since(attempt.began));
         self.span(
             Kind::Client,
             attempt.span,
@@ -94,7 +100,8 @@ impl Told<'_> {
             trace: self.trace.id,
             id,
             parent: Some(self.trace.server),
-            state: self.trace.state.clone(),
+            is_random: self.trace.is_random,
+            state: self.state(),
             kind,
             name: self.name(),
             started: self.exchange.time + started.saturating_duration_since(self.exchange.started),
@@ -104,14 +111,24 @@ impl Told<'_> {
         }
     }
 
-    /// No route is known here, and a path is no name: there may be any number of them. A call of gRPC has one.
+    /// No route is known here, and a path is no name: there may be any number of them. A call of gRPC has one, where the
+    /// application speaks gRPC and knows it.
     fn name(&self) -> Cow<'static, str> {
-        if let Some((service, method)) = self.call() {
-            return format!("{service}/{method}").into();
+        let target = self.exchange.target.as_ref();
+        let speaks = target.is_some_and(|target| target.url.protocol() == Protocol::H2c);
+        if let Some(call) = self.call()
+            && speaks
+            && self.trace.grpc_status != Some(UNIMPLEMENTED)
+        {
+            return call.to_owned().into();
         }
         known(self.asked.method.as_ref()).unwrap_or("HTTP").into()
     }
-}
 
-/// A kept connection to the application had gone stale.
-const STALE: &str = "upstream_stale";
+    /// `tracestate` is what a client says, too.
+    fn state(&self) -> Option<Box<str>> {
+        let state = self.trace.state.clone()?;
+        let is_shown = self.policy.shown(state.as_bytes()) == state.as_bytes();
+        is_shown.then_some(state)
+    }
+}

@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::Told;
 use super::attributes::fixed;
-use crate::failure::Side;
+use crate::failure::{Reason, Side};
 use crate::trace::{Attribute, Kind, Status, Value};
 
 impl Told<'_> {
@@ -22,26 +22,20 @@ impl Told<'_> {
             told.push(("portcullis.reason", fixed(reason.word())));
         }
         let call = self.call().and(self.trace.grpc_status);
-        told.extend(call.map(|code| ("rpc.grpc.status_code", Value::Number(code))));
-        let error = match self.reason {
-            Some(reason) if reason.side() != Side::Client => Some(reason.word().into()),
-            _ => status
-                .filter(|status| is_error(kind, *status))
-                .map(|status| status.as_u16().to_string().into())
-                .or_else(|| {
-                    let code = call.filter(|code| is_failed_call(kind, *code))?;
-                    Some(Cow::Owned(code.to_string()))
-                }),
+        told.extend(call.map(|code| ("rpc.response.status_code", Value::Text(word(code)))));
+        // A client that leaves is nobody's failure.
+        let reason = self.reason.filter(|reason| reason.side() != Side::Client);
+        let said = || {
+            let status = status.filter(|status| is_error(kind, *status));
+            let status = status.map(|status| status.as_u16().to_string().into());
+            status.or_else(|| call.filter(|code| is_failed_call(kind, *code)).map(word))
         };
-        let Some(error) = error else {
+        let Some(kind_of_error) = reason.map(Reason::word).map(Cow::Borrowed).or_else(said) else {
             return Status::Unset;
         };
-        told.push(("error.type", Value::Text(Cow::clone(&error))));
+        told.push(("error.type", Value::Text(kind_of_error)));
         // A status speaks for itself.
-        Status::Error(match self.reason {
-            Some(_) => error,
-            None => Cow::Borrowed(""),
-        })
+        Status::Error(reason.map_or("", Reason::word).into())
     }
 }
 
@@ -50,11 +44,40 @@ fn is_error(kind: Kind, status: StatusCode) -> bool {
     status.is_server_error() || (kind == Kind::Client && status.is_client_error())
 }
 
-/// The same for gRPC (conventions for gRPC, "Status"): unknown, deadline exceeded, unimplemented, internal, unavailable and data
-/// loss are the server's failures.
-fn is_failed_call(kind: Kind, code: i64) -> bool {
+/// The same for gRPC (conventions for gRPC, `rpc.response.status_code`): unknown, deadline exceeded, unimplemented, internal,
+/// unavailable and data loss are the server's failures.
+fn is_failed_call(kind: Kind, code: u32) -> bool {
     match kind {
-        Kind::Server => matches!(code, 2 | 4 | 12 | 13 | 14 | 15),
+        Kind::Server => matches!(code, 2 | 4 | UNIMPLEMENTED | 13 | 14 | 15),
         Kind::Client => code != 0,
     }
 }
+
+/// The name of a status of gRPC (grpc/grpc, doc/statuscodes.md).
+fn word(code: u32) -> Cow<'static, str> {
+    const WORDS: [&str; 17] = [
+        "OK",
+        "CANCELLED",
+        "UNKNOWN",
+        "INVALID_ARGUMENT",
+        "DEADLINE_EXCEEDED",
+        "NOT_FOUND",
+        "ALREADY_EXISTS",
+        "PERMISSION_DENIED",
+        "RESOURCE_EXHAUSTED",
+        "FAILED_PRECONDITION",
+        "ABORTED",
+        "OUT_OF_RANGE",
+        "UNIMPLEMENTED",
+        "INTERNAL",
+        "UNAVAILABLE",
+        "DATA_LOSS",
+        "UNAUTHENTICATED",
+    ];
+    match WORDS.get(code as usize) {
+        Some(word) => Cow::Borrowed(word),
+        None => code.to_string().into(),
+    }
+}
+
+pub(super) const UNIMPLEMENTED: u32 = 12;

@@ -16,7 +16,7 @@ pub struct Endpoint {
     pub host: String,
     /// The port.
     pub port: u16,
-    /// What is asked for. A query may hold a credential: it is not shown.
+    /// What is asked for.
     pub path: PathAndQuery,
 }
 
@@ -42,7 +42,12 @@ impl Endpoint {
         if rest.contains('#') {
             return Err(wrong("a fragment is never sent"));
         }
-        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        if rest.contains('?') {
+            return Err(wrong(
+                "a query may hold a credential, and an endpoint is shown to operators: put what the collector needs into a --trace-header-file",
+            ));
+        }
+        let end = rest.find('/').unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
         if authority.contains('@') {
             return Err(wrong("credentials belong into a --trace-header-file"));
@@ -84,6 +89,11 @@ impl Endpoint {
         addresses.is_some_and(|all| all.iter().all(|ip| ip.to_canonical().is_loopback()))
     }
 
+    /// Whether it is OTLP's port for gRPC, which is not spoken here.
+    pub(crate) fn is_for_grpc(&self) -> bool {
+        self.port == GRPC
+    }
+
     /// The `Host` of a request.
     pub(crate) fn authority(&self) -> String {
         let Self { host, port, .. } = self;
@@ -106,6 +116,7 @@ impl fmt::Display for Endpoint {
 
 const EXAMPLE: &str = "http://collector:4318 or https://collector.example/v1/traces";
 const LOCALHOST: &str = "localhost";
+const GRPC: u16 = 4317;
 const LOOPBACKS: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::LOCALHOST),
     IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -126,7 +137,7 @@ mod tests {
             ("http://127.0.0.1:4318/", "http://127.0.0.1:4318/v1/traces"),
             ("HTTPS://Tempo.Example", "https://tempo.example/v1/traces"),
             ("https://a.example:443/otlp", "https://a.example/otlp"),
-            ("http://[::1]:4318/x/y?tenant=1", "http://[::1]:4318/x/y"),
+            ("http://[::1]:4318/x/y", "http://[::1]:4318/x/y"),
             ("http://localhost:9411", "http://localhost:9411/v1/traces"),
         ] {
             assert_eq!(parsed(text), Ok(wanted.to_owned()), "{text}");
@@ -142,6 +153,8 @@ mod tests {
             ("unix:///run/x", "reached by http:// or https://"),
             ("http://u:s3cret@a:4318", "--trace-header-file"),
             ("http://a:4318/#s3cret", "fragment"),
+            ("http://a:4318?key=s3cret", "--trace-header-file"),
+            ("http://a:4318/x?key=s3cret", "--trace-header-file"),
             ("http://a:0", "port must be 1 to 65535"),
             ("http://", "must be an address or a name"),
             ("http://127.1:4318", "written in full"),

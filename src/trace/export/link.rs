@@ -12,7 +12,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer::{Answer, retry_after};
 use super::tls::Tls;
@@ -82,7 +82,7 @@ impl Link {
             }
         }
         let limit = deadline.min(Instant::now() + connect);
-        let opened = timeout_at(limit, self.open()).await;
+        let opened = timeout_at(limit, self.open(connect)).await;
         let open =
             opened.map_err(|_| format!("connecting took longer than {connect:?}{THERE}"))??;
         let done = self.exchange(open, request, deadline).await;
@@ -115,15 +115,16 @@ impl Link {
         Ok(answer)
     }
 
-    async fn open(&mut self) -> Result<Open, String> {
-        let stream = self.connect().await?;
+    async fn open(&mut self, limit: Duration) -> Result<Open, String> {
+        let stream = self.connect(limit).await?;
         let Some(tls) = &mut self.tls else {
             return shake(stream).await;
         };
         shake(tls.secure(stream).await?).await
     }
 
-    async fn connect(&self) -> Result<TcpStream, String> {
+    /// Each address has its share of the time: one that never answers does not keep the next from being asked.
+    async fn connect(&self, limit: Duration) -> Result<TcpStream, String> {
         let Endpoint { host, port, .. } = &self.endpoint;
         let addresses: Vec<SocketAddr> = match self.endpoint.addresses() {
             Some(known) => known.into_iter().map(|ip| (ip, *port).into()).collect(),
@@ -134,14 +135,16 @@ impl Link {
                 .collect(),
         };
         let mut failure = format!("{host} has no address");
+        let share = limit / addresses.len().max(1) as u32;
         for address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
+            match timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => {
                     // It fails only on a dead socket.
                     let _ = stream.set_nodelay(true);
                     return Ok(stream);
                 }
-                Err(error) => failure = format!("connecting to {address}: {error}{THERE}"),
+                Ok(Err(error)) => failure = format!("connecting to {address}: {error}{THERE}"),
+                Err(_) => failure = format!("connecting to {address}: no answer within {share:?}"),
             }
         }
         Err(failure)
@@ -149,9 +152,10 @@ impl Link {
 
     /// The port of OTLP over gRPC is the usual mistake.
     fn hint(&self) -> &'static str {
-        match self.endpoint.port {
-            GRPC => "; 4317 is OTLP's port for gRPC, and OTLP/HTTP is 4318",
-            _ => "",
+        if self.endpoint.is_for_grpc() {
+            "; 4317 is OTLP's port for gRPC, and OTLP/HTTP is 4318"
+        } else {
+            ""
         }
     }
 }
@@ -215,4 +219,3 @@ const MOST_ADDRESSES: usize = 8;
 /// Before the deadline, so that a status is not lost with its body.
 const MOMENT: Duration = Duration::from_millis(100);
 const THERE: &str = "; does the collector listen there?";
-const GRPC: u16 = 4317;

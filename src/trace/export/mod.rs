@@ -141,7 +141,6 @@ impl Exporter {
                 () = self.lanes.filling() => {}
                 () = &mut end => break,
             }
-            work.waiting.extend(self.lanes.take());
             while self.make_ready(work) {
                 let Some(pause) = self.attempt(work).await else {
                     continue;
@@ -157,7 +156,6 @@ impl Exporter {
 
     /// The workers are gone, and so may the collector be.
     async fn flush(&self, work: &mut Work) {
-        work.waiting.extend(self.lanes.take());
         while self.make_ready(work) && self.attempt(work).await.is_none() {}
     }
 
@@ -176,6 +174,10 @@ impl Exporter {
     /// Whether there is a batch to send: the one that was not taken yet, or the next.
     fn make_ready(&self, work: &mut Work) -> bool {
         if work.batch.is_none() {
+            // Room in the lanes is made while little waits here, so that what waits in all stays bounded.
+            if work.waiting.len() < work::MOST_SPANS {
+                work.waiting.extend(self.lanes.take());
+            }
             let spans = work.next();
             work.batch = (!spans.is_empty()).then(|| self.batch(spans));
         }
@@ -218,7 +220,8 @@ impl Exporter {
                 self.account.rejected(count);
                 self.account.exported(spans - count);
                 let why = format!("it did not take {count} spans of {spans} ({why})");
-                self.account.is_ill(&self.endpoint, why);
+                self.account.is_well(&self.endpoint);
+                self.account.is_choosy(&self.endpoint, why);
             }
             Verdict::Taken(None) => {
                 self.account.exported(spans);
@@ -276,6 +279,8 @@ async fn ended(mut going_on: watch::Receiver<()>) {
     while going_on.changed().await.is_ok() {}
 }
 
+/// For what is left at the end.
+pub(crate) const LAST_SPANS: Duration = Duration::from_secs(1);
 /// After so many a batch is lost.
 const MOST_TRIES: u32 = 5;
 /// Bytes of a `--trace-header-file`.

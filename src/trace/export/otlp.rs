@@ -88,7 +88,12 @@ fn message(span: Span) -> proto::Span {
 fn flags(span: &Span) -> u32 {
     let is_remote = span.kind == Kind::Server && span.parent.is_some();
     let remote = if is_remote { proto::FLAG_IS_REMOTE } else { 0 };
-    proto::FLAG_SAMPLED | proto::FLAG_HAS_IS_REMOTE | remote
+    let random = if span.is_random {
+        proto::FLAG_RANDOM
+    } else {
+        0
+    };
+    proto::FLAG_SAMPLED | random | proto::FLAG_HAS_IS_REMOTE | remote
 }
 
 fn attribute((name, value): Attribute) -> KeyValue {

@@ -153,3 +153,5 @@ pub(super) const FLAG_HAS_IS_REMOTE: u32 = 0x100;
 pub(super) const FLAG_IS_REMOTE: u32 = 0x200;
 /// W3C Trace Context's `sampled`, in the flags' lowest byte.
 pub(super) const FLAG_SAMPLED: u32 = 0x01;
+/// W3C Trace Context level 2: the trace's id is random all over.
+pub(super) const FLAG_RANDOM: u32 = 0x02;

@@ -51,6 +51,8 @@ struct Trouble {
     why: Option<String>,
     /// When it was last told.
     told: Option<Instant>,
+    /// When it was last told that some are not taken.
+    chose: Option<Instant>,
     /// Whoever reads the log believes that it goes on.
     is_known: bool,
 }
@@ -108,6 +110,17 @@ impl Account {
             rejected = counts.rejected,
             "traces: the collector takes spans again"
         );
+    }
+
+    /// The collector takes what it is sent, but for some. Told once in a while.
+    pub(super) fn is_choosy(&self, endpoint: &Endpoint, why: String) {
+        let mut trouble = self.lock();
+        let is_due = trouble.chose.is_none_or(|told| told.elapsed() >= REMINDER);
+        if is_due {
+            tracing::warn!(collector = %endpoint, %why, "traces: the collector takes some spans and others not");
+            trouble.chose = Some(Instant::now());
+        }
+        trouble.why = Some(why);
     }
 
     /// Whatever answers there says yes as no collector does. Told once.

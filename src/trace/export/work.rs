@@ -54,5 +54,5 @@ impl Work {
 }
 
 /// Of a batch: spans, their bytes in memory.
-const MOST_SPANS: usize = 512;
+pub(super) const MOST_SPANS: usize = 512;
 const MOST_BYTES: usize = 2 * 1024 * 1024;

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::Resource;
-use crate::trace::span::{Kind, Span, Status, TraceId, Value};
+use crate::trace::ids::text;
+use crate::trace::span::{Kind, Span, SpanId, Status, TraceId, Value};
 
 /// Of a request.
 pub(super) const CONTENT_TYPE: &str = "application/json";
@@ -58,8 +59,8 @@ impl<'a> Json<'a> {
         let since = span.started.duration_since(SystemTime::UNIX_EPOCH);
         Self {
             trace_id: trace_id(&span.trace),
-            id: hex(&span.id.0),
-            parent_id: span.parent.map(|id| hex(&id.0)),
+            id: span_id(span.id),
+            parent_id: span.parent.map(span_id),
             kind: match span.kind {
                 Kind::Server => "SERVER",
                 Kind::Client => "CLIENT",
@@ -84,19 +85,11 @@ fn micros(duration: Duration) -> u64 {
 
 /// What came as 64 bits stays so: spans are joined by this text.
 fn trace_id(id: &TraceId) -> String {
-    if id.is_short {
-        hex(&id.bytes[8..])
-    } else {
-        hex(&id.bytes)
-    }
+    id.hex_as_it_came(&mut [0; 32]).to_owned()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    let digit = |half: u8| char::from_digit(half.into(), 16);
-    let digits = bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
-    digits.flatten().collect()
+fn span_id(id: SpanId) -> String {
+    text(&id.hex()).to_owned()
 }
 
 /// The other side of the connection, where it has an address.

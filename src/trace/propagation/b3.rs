@@ -9,7 +9,7 @@ use crate::trace::span::{SpanId, TraceId};
 type Read = (Option<Parent>, Option<Decision>);
 
 /// `b3: {trace}-{span}-{decision}-{parent}`, of which the last two may be missing; or the decision alone.
-pub(super) fn read(headers: &HeaderMap) -> Option<Read> {
+pub(super) fn extract(headers: &HeaderMap) -> Option<Read> {
     let value = one(headers, &SINGLE)?.trim_ascii();
     if let Some(decision) = decision(value) {
         return Some((None, Some(decision)));
@@ -27,14 +27,14 @@ pub(super) fn read(headers: &HeaderMap) -> Option<Read> {
 }
 
 /// `X-B3-TraceId` and its like.
-pub(super) fn read_several(headers: &HeaderMap) -> Option<Read> {
+pub(super) fn extract_several(headers: &HeaderMap) -> Option<Read> {
     let decision = if one(headers, &FLAGS) == Some(b"1") {
         Some(Decision::Debug)
     } else {
         match one(headers, &SAMPLED) {
             None => None,
             // Words were written by early libraries.
-            Some(b"true") => Some(Decision::Keep),
+            Some(b"true") => Some(Decision::Sample),
             Some(b"false") => Some(Decision::Drop),
             Some(word) => decision(word).filter(|decision| *decision != Decision::Debug),
         }
@@ -54,14 +54,13 @@ fn parent(trace: &[u8], span: &[u8]) -> Option<Parent> {
         span: SpanId::read(span)?,
         is_w3c: false,
         is_random: false,
-        state: None,
     })
 }
 
 fn decision(word: &[u8]) -> Option<Decision> {
     match word {
         b"0" => Some(Decision::Drop),
-        b"1" => Some(Decision::Keep),
+        b"1" => Some(Decision::Sample),
         b"d" => Some(Decision::Debug),
         _ => None,
     }
@@ -81,7 +80,7 @@ pub(super) fn remove(headers: &mut HeaderMap) {
     }
 }
 
-pub(super) fn write(headers: &mut HeaderMap, out: &Outgoing) {
+pub(super) fn inject(headers: &mut HeaderMap, out: &Outgoing) {
     let mut buffer = [0; 32];
     let (trace, span) = (out.trace.hex_as_it_came(&mut buffer), out.span.hex());
     let (decision, parent) = (word(out.decision), out.parent.hex());
@@ -89,7 +88,7 @@ pub(super) fn write(headers: &mut HeaderMap, out: &Outgoing) {
     set(headers, SINGLE, value.as_bytes());
 }
 
-pub(super) fn write_several(headers: &mut HeaderMap, out: &Outgoing) {
+pub(super) fn inject_several(headers: &mut HeaderMap, out: &Outgoing) {
     let mut buffer = [0; 32];
     let trace = out.trace.hex_as_it_came(&mut buffer);
     set(headers, TRACE_ID, trace.as_bytes());
@@ -105,7 +104,7 @@ pub(super) fn write_several(headers: &mut HeaderMap, out: &Outgoing) {
 fn word(decision: Decision) -> &'static str {
     match decision {
         Decision::Drop => "0",
-        Decision::Keep => "1",
+        Decision::Sample => "1",
         Decision::Debug => "d",
     }
 }

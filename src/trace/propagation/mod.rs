@@ -8,6 +8,8 @@ use http::HeaderMap;
 use super::span::{SpanId, TraceId};
 use crate::config::Propagation;
 
+pub(super) use w3c::state;
+
 /// What came with a request.
 #[derive(Debug, Default)]
 pub(super) struct Incoming {
@@ -28,15 +30,13 @@ pub(super) struct Parent {
     pub(super) is_w3c: bool,
     /// The trace's id is random all over (W3C Trace Context level 2, section 3.2.2.5.2).
     pub(super) is_random: bool,
-    /// `tracestate`.
-    pub(super) state: Option<Box<str>>,
 }
 
-/// Whether a trace is kept.
+/// Whether a trace is sampled: kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     Drop,
-    Keep,
+    Sample,
     /// B3: keep it, whatever the collector would say of it.
     Debug,
 }
@@ -69,10 +69,19 @@ impl Formats {
             b3_multi: formats.contains(&Propagation::B3Multi),
         }
     }
+
+    /// These and others.
+    pub(super) fn and(self, others: Self) -> Self {
+        Self {
+            w3c: self.w3c || others.w3c,
+            b3: self.b3 || others.b3,
+            b3_multi: self.b3_multi || others.b3_multi,
+        }
+    }
 }
 
 /// The first format that is understood counts: W3C's, then B3 in one field, then B3 in several.
-pub(super) fn read(headers: &HeaderMap) -> Incoming {
+pub(super) fn extract(headers: &HeaderMap) -> Incoming {
     let formats = Formats {
         w3c: headers.contains_key(w3c::TRACEPARENT),
         b3: headers.contains_key(b3::SINGLE),
@@ -83,13 +92,17 @@ pub(super) fn read(headers: &HeaderMap) -> Incoming {
         ..Incoming::default()
     };
     if formats.w3c
-        && let Some((parent, decision)) = w3c::read(headers)
+        && let Some((parent, decision)) = w3c::extract(headers)
     {
         (incoming.parent, incoming.decision) = (Some(parent), Some(decision));
         return incoming;
     }
-    let read = if formats.b3 { b3::read(headers) } else { None };
-    let read = read.or_else(|| b3::read_several(headers).filter(|_| formats.b3_multi));
+    let read = if formats.b3 {
+        b3::extract(headers)
+    } else {
+        None
+    };
+    let read = read.or_else(|| b3::extract_several(headers).filter(|_| formats.b3_multi));
     if let Some((parent, decision)) = read {
         (incoming.parent, incoming.decision) = (parent, decision);
     }
@@ -97,17 +110,28 @@ pub(super) fn read(headers: &HeaderMap) -> Incoming {
 }
 
 /// Tells the application in these formats. What came in others goes: it would make two children of one parent.
-pub(super) fn write(headers: &mut HeaderMap, formats: Formats, out: &Outgoing, keeps_state: bool) {
-    w3c::remove(headers, keeps_state);
-    b3::remove(headers);
+///
+/// `came` are the formats that the request came with, and `goes_on` says whether its `tracestate` does.
+pub(super) fn inject(
+    headers: &mut HeaderMap,
+    (came, formats): (Formats, Formats),
+    out: &Outgoing,
+    goes_on: bool,
+) {
+    if !goes_on {
+        w3c::remove_state(headers);
+    }
+    if came.b3 || came.b3_multi {
+        b3::remove(headers);
+    }
     if formats.w3c {
-        w3c::write(headers, out);
+        w3c::inject(headers, out);
     }
     if formats.b3 {
-        b3::write(headers, out);
+        b3::inject(headers, out);
     }
     if formats.b3_multi {
-        b3::write_several(headers, out);
+        b3::inject_several(headers, out);
     }
 }
 

@@ -17,7 +17,7 @@ fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
 
 /// Trace, span and decision in short; `-` for what there is not.
 fn said(fields: &[(&'static str, &str)]) -> String {
-    let incoming = read(&headers(fields));
+    let incoming = extract(&headers(fields));
     let ids = incoming.parent.as_ref().map(|parent| {
         let mut buffer = [0; 32];
         let span = parent.span.hex();
@@ -33,16 +33,16 @@ fn said(fields: &[(&'static str, &str)]) -> String {
 fn a_traceparent_is_read_as_the_recommendation_says() {
     let whole = format!("{TRACE} {SPAN}");
     for (value, wanted) in [
-        (format!("00-{TRACE}-{SPAN}-01"), format!("{whole} Keep")),
+        (format!("00-{TRACE}-{SPAN}-01"), format!("{whole} Sample")),
         (format!("00-{TRACE}-{SPAN}-00"), format!("{whole} Drop")),
         (format!("00-{TRACE}-{SPAN}-02"), format!("{whole} Drop")),
-        (format!("00-{TRACE}-{SPAN}-ff"), format!("{whole} Keep")),
-        (format!(" 00-{TRACE}-{SPAN}-01 "), format!("{whole} Keep")),
+        (format!("00-{TRACE}-{SPAN}-ff"), format!("{whole} Sample")),
+        (format!(" 00-{TRACE}-{SPAN}-01 "), format!("{whole} Sample")),
         // A later version may say more.
-        (format!("cc-{TRACE}-{SPAN}-01"), format!("{whole} Keep")),
+        (format!("cc-{TRACE}-{SPAN}-01"), format!("{whole} Sample")),
         (
             format!("cc-{TRACE}-{SPAN}-01-more"),
-            format!("{whole} Keep"),
+            format!("{whole} Sample"),
         ),
         (format!("cc-{TRACE}-{SPAN}-01.more"), "- -".to_owned()),
         (format!("00-{TRACE}-{SPAN}-01-more"), "- -".to_owned()),
@@ -78,17 +78,23 @@ fn of_two_traceparents_none_counts() {
 fn b3_in_one_field_is_read_with_and_without_its_ends() {
     let short = &TRACE[16..];
     for (value, wanted) in [
-        (format!("{TRACE}-{SPAN}-1"), format!("{TRACE} {SPAN} Keep")),
+        (
+            format!("{TRACE}-{SPAN}-1"),
+            format!("{TRACE} {SPAN} Sample"),
+        ),
         (format!("{TRACE}-{SPAN}-0"), format!("{TRACE} {SPAN} Drop")),
         (format!("{TRACE}-{SPAN}-d"), format!("{TRACE} {SPAN} Debug")),
         (format!("{TRACE}-{SPAN}"), format!("{TRACE} {SPAN} -")),
-        (format!("{short}-{SPAN}-1"), format!("{short} {SPAN} Keep")),
+        (
+            format!("{short}-{SPAN}-1"),
+            format!("{short} {SPAN} Sample"),
+        ),
         (
             format!("{TRACE}-{SPAN}-1-{SPAN}"),
-            format!("{TRACE} {SPAN} Keep"),
+            format!("{TRACE} {SPAN} Sample"),
         ),
         ("0".to_owned(), "- Drop".to_owned()),
-        ("1".to_owned(), "- Keep".to_owned()),
+        ("1".to_owned(), "- Sample".to_owned()),
         ("d".to_owned(), "- Debug".to_owned()),
         (format!("{TRACE}-{SPAN}-2"), "- -".to_owned()),
         (format!("{TRACE}-{SPAN}-1-none"), "- -".to_owned()),
@@ -106,7 +112,7 @@ fn b3_in_several_fields_may_lack_some_of_them() {
     let ids = [("x-b3-traceid", TRACE), ("x-b3-spanid", SPAN)];
     for (more, wanted) in [
         (&[][..], format!("{TRACE} {SPAN} -")),
-        (&[("x-b3-sampled", "1")], format!("{TRACE} {SPAN} Keep")),
+        (&[("x-b3-sampled", "1")], format!("{TRACE} {SPAN} Sample")),
         (&[("x-b3-sampled", "false")], format!("{TRACE} {SPAN} Drop")),
         (&[("x-b3-sampled", "d")], format!("{TRACE} {SPAN} -")),
         (&[("x-b3-flags", "1")], format!("{TRACE} {SPAN} Debug")),
@@ -130,9 +136,9 @@ fn the_first_format_that_is_understood_counts() {
     let all = [("b3", &*b3), ("traceparent", &w3c), ("x-b3-flags", "1")];
     assert_eq!(said(&all), format!("{TRACE} {SPAN} Drop"));
     let broken = [("traceparent", "00-0"), ("b3", &*b3)];
-    assert_eq!(said(&broken), format!("{other} {other} Keep"));
+    assert_eq!(said(&broken), format!("{other} {other} Sample"));
     let broken = [("b3", "?"), ("x-b3-sampled", "1")];
-    assert_eq!(said(&broken), "- Keep");
+    assert_eq!(said(&broken), "- Sample");
 }
 
 fn told(came: &[(&'static str, &str)], formats: Formats, decision: Decision) -> Vec<String> {
@@ -146,9 +152,10 @@ fn told(came: &[(&'static str, &str)], formats: Formats, decision: Decision) -> 
         decision,
         is_random: false,
     };
-    write(
+    let came_in = extract(&headers).formats;
+    inject(
         &mut headers,
-        formats,
+        (came_in, formats),
         &out,
         came.contains(&("tracestate", "a=b")),
     );
@@ -174,9 +181,8 @@ fn the_application_is_told_in_each_format_and_of_nothing_else() {
     let none = Formats::default();
     let w3c = Formats { w3c: true, ..none };
     let short = "a3ce929d0e0e4736";
-    assert_eq!(told(&stale, none, Decision::Keep), ["accept: */*"]);
     assert_eq!(
-        told(&stale, w3c, Decision::Keep),
+        told(&stale, w3c, Decision::Sample),
         [
             "accept: */*",
             "traceparent: 00-0000000000000000a3ce929d0e0e4736-00000000000000a1-01"
@@ -192,7 +198,7 @@ fn the_application_is_told_in_each_format_and_of_nothing_else() {
     let b3 = Formats { b3: true, ..none };
     for (decision, word) in [
         (Decision::Drop, "0"),
-        (Decision::Keep, "1"),
+        (Decision::Sample, "1"),
         (Decision::Debug, "d"),
     ] {
         let wanted = format!("b3: {short}-00000000000000a1-{word}-00000000000000a2");
@@ -204,7 +210,7 @@ fn the_application_is_told_in_each_format_and_of_nothing_else() {
     };
     for (decision, field) in [
         (Decision::Drop, "x-b3-sampled: 0"),
-        (Decision::Keep, "x-b3-sampled: 1"),
+        (Decision::Sample, "x-b3-sampled: 1"),
         (Decision::Debug, "x-b3-flags: 1"),
     ] {
         let mut wanted = vec![
@@ -226,7 +232,7 @@ fn the_state_of_several_fields_is_one_list() {
         ("tracestate", "a=1"),
         ("tracestate", "b=2"),
     ];
-    let state = |fields: &[(&'static str, &str)]| read(&headers(fields)).parent.unwrap().state;
+    let state = |fields: &[(&'static str, &str)]| state(&headers(fields));
     assert_eq!(state(&fields).as_deref(), Some("a=1,b=2"));
     let long = "x".repeat(513);
     assert_eq!(state(&[fields[0], ("tracestate", &long)]), None);

@@ -7,7 +7,7 @@ use crate::trace::ids::unhex;
 use crate::trace::span::{SpanId, TraceId};
 
 /// Section 3.2. Of a later version than 00 the fields of 00 count, and there may be more behind them (section 4).
-pub(super) fn read(headers: &HeaderMap) -> Option<(Parent, Decision)> {
+pub(super) fn extract(headers: &HeaderMap) -> Option<(Parent, Decision)> {
     let mut fields = headers.get_all(TRACEPARENT).iter();
     let value = fields.next()?.as_bytes().trim_ascii();
     // Of two nobody knows which is meant.
@@ -32,20 +32,19 @@ pub(super) fn read(headers: &HeaderMap) -> Option<(Parent, Decision)> {
     let decision = if flags[0] & SAMPLED == 0 {
         Decision::Drop
     } else {
-        Decision::Keep
+        Decision::Sample
     };
     let parent = Parent {
         trace,
         span,
         is_w3c: true,
         is_random: flags[0] & RANDOM != 0,
-        state: state(headers),
     };
     Some((parent, decision))
 }
 
 /// Section 3.3: several fields are one list. What is no text, or longer than anybody has to pass on, is not put into spans.
-fn state(headers: &HeaderMap) -> Option<Box<str>> {
+pub(in crate::trace) fn state(headers: &HeaderMap) -> Option<Box<str>> {
     let mut values = headers.get_all(TRACESTATE).iter();
     let mut state = values.next()?.to_str().ok()?.to_owned();
     for value in values {
@@ -57,18 +56,15 @@ fn state(headers: &HeaderMap) -> Option<Box<str>> {
         .then(|| state.into())
 }
 
-/// Nothing is left of what came, but its state where that still holds.
-pub(super) fn remove(headers: &mut HeaderMap, keeps_state: bool) {
-    headers.remove(TRACEPARENT);
-    if !keeps_state {
-        headers.remove(TRACESTATE);
-    }
+/// What it says is about a parent that there is none of.
+pub(super) fn remove_state(headers: &mut HeaderMap) {
+    headers.remove(TRACESTATE);
 }
 
-pub(super) fn write(headers: &mut HeaderMap, out: &Outgoing) {
+pub(super) fn inject(headers: &mut HeaderMap, out: &Outgoing) {
     let mut flags = match out.decision {
         Decision::Drop => 0,
-        Decision::Keep | Decision::Debug => SAMPLED,
+        Decision::Sample | Decision::Debug => SAMPLED,
     };
     if out.is_random {
         flags |= RANDOM;
