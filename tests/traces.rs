@@ -451,7 +451,10 @@ async fn what_becomes_of_spans_is_counted() {
         (sidecar.metric(&counted("rejected")).await == 2).then_some(())
     })
     .await;
-    assert!(sidecar.log().contains("400"), "{}", sidecar.log());
+    eventually("the log says why", async || {
+        sidecar.log().contains("400").then_some(())
+    })
+    .await;
     let status = sidecar.admin("/status").await.json();
     let traces = &status["traces"];
     assert_eq!(traces["endpoint"], format!("{}/v1/traces", collector.url()));
