@@ -1,4 +1,5 @@
-"""Collectors of traces over real sockets, good and bad: they take OTLP's protobuf or Zipkin's JSON, and decode it when asked."""
+"""Collectors of traces over real sockets, good and bad: they take OTLP's protobuf or Zipkin's JSON, which is decoded when
+somebody asks what came."""
 
 import contextlib
 import functools
@@ -144,7 +145,8 @@ class Collector:
             return servers
 
         server = until(8, f"a span of {wanted}", found)[0]
-        return server, sorted(self.spans(trace=server.trace, kind="CLIENT"), key=lambda span: span.fields.get("start", span.fields.get("timestamp")))
+        calls = self.spans(trace=server.trace, kind="CLIENT")
+        return server, sorted(calls, key=lambda span: span.fields.get("start") or span.timestamp)
 
 
 @contextlib.contextmanager
