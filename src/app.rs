@@ -216,7 +216,7 @@ impl Bound {
             Ok(drained)
         };
         tokio::select! {
-            drained = ending => drained,
+            drained = house.exporting(ending) => drained,
             never = admin_plane => absurd(never),
             never = probe_plane => absurd(never),
             never = orphans.keep() => absurd(never),

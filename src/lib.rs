@@ -4,7 +4,7 @@
 //!                          certs/  what we present and trust
 //!                            │ current generation, taken once per connection
 //!                            ▼
-//!  listener ──► tls ──► http ──► forward ──► records ──► access log · ring · metrics
+//!  listener ──► tls ──► http ──► forward ──► records ──► access log · ring · metrics · trace
 //!   Accepted   Secured  Exchange   upstream                  │
 //!      ▲                                                     ▼
 //!      └──── phase: starting → ready → draining → stopped ── admin/  what an operator may ask
@@ -40,6 +40,7 @@ mod rewound;
 
 mod causes;
 mod census;
+mod client_tls;
 mod conn;
 mod connection;
 mod crowd;
@@ -64,6 +65,12 @@ mod signals;
 mod tenure;
 mod terminal;
 mod tls;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "spans are made by the data path, which comes next"
+)]
+mod trace;
 mod upstream;
 mod wire;
 mod wiring;

@@ -4,6 +4,7 @@ use super::gather::Raw;
 use super::given::Given;
 use super::{
     Config, Limits, Networks, admin, certificates, combination, parse, recording, restrictions,
+    traces,
 };
 use crate::log_filter;
 use crate::machine::{self, Capacity};
@@ -36,6 +37,7 @@ pub(super) fn build(raw: &Raw, mistakes: &mut Vec<String>) -> Option<Config> {
         close_on_trust_change: fields.parse("close-on-trust-change", parse::switch)?,
         hsts: fields.optional("hsts", parse::duration),
         recording: recording::read(&mut fields)?,
+        traces: traces::read(&mut fields)?,
         drain_delay: fields.parse("drain-delay", parse::duration)?,
         drain_timeout: fields.parse("drain-timeout", parse::duration)?,
         grace_period: fields.optional("grace-period", parse::grace_period),

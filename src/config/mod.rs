@@ -16,6 +16,7 @@ mod parse;
 mod recording;
 mod restrictions;
 mod table;
+mod traces;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -36,6 +37,7 @@ pub(crate) use parse::{address, duration, grace_period, path_and_query, switch};
 pub use recording::{LogFormat, Recording};
 pub use restrictions::Restrictions;
 pub use table::options;
+pub use traces::{Authorities, Exporter, Propagation, Traces};
 
 /// Everything the sidecar needs to know to run. Never reloaded.
 #[derive(Clone, Debug)]
@@ -85,6 +87,8 @@ pub struct Config {
     pub hsts: Option<Duration>,
     /// Records.
     pub recording: Recording,
+    /// Traces; none: what came with a request is passed on as it is.
+    pub traces: Option<Traces>,
     /// How long to keep accepting after SIGTERM.
     pub drain_delay: Duration,
     /// How long to let requests finish after that.

@@ -70,7 +70,7 @@ fn format(text: &str, is_seen: bool) -> Result<LogFormat, String> {
 }
 
 /// `0.1` or `10%`.
-fn share(text: &str) -> Result<f64, String> {
+pub(super) fn share(text: &str) -> Result<f64, String> {
     let (digits, whole) = match text.strip_suffix('%') {
         Some(digits) => (digits.trim_end(), 100.0),
         None => (text, 1.0),

@@ -13,6 +13,7 @@ use super::histogram::Exemplars;
 use super::meter::{Meter, Totals};
 use super::process;
 use super::snapshot::{Snapshot, unix};
+use crate::trace::Counts;
 
 /// All meters, and what other rooms have to tell at a scrape.
 pub(crate) struct Metrics {
@@ -35,6 +36,8 @@ pub(crate) struct Facts {
     pub log_dropped: [u64; 3],
     /// Record lines left out on purpose.
     pub log_sampled_out: u64,
+    /// Spans by what became of them; none where there are no traces.
+    pub traces: Option<Counts>,
     /// Panics.
     pub panics: u64,
     /// Connections to the application.

@@ -8,6 +8,7 @@ mod histogram;
 mod meter;
 mod process;
 mod snapshot;
+mod traces;
 
 pub(crate) use certificates::PartFacts;
 pub(crate) use expose::{Facts, Metrics};

@@ -13,6 +13,7 @@ use super::expose::Facts;
 use super::gauges::Gauges;
 use super::histogram::{BUCKETS, Histogram};
 use super::meter::{METHODS, Totals};
+use super::traces;
 use crate::failure::Reason;
 
 /// The sums of one scrape.
@@ -28,6 +29,7 @@ impl Collector for Snapshot {
         self.traffic(&mut encoder)?;
         self.connections(&mut encoder)?;
         certificates::encode(&mut encoder, &self.facts)?;
+        traces::encode(&mut encoder, &self.facts)?;
         self.operation(&mut encoder)
     }
 }

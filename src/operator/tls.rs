@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
 use super::Trouble;
+use crate::client_tls::{self, Identity};
 
 /// How TLS is spoken to one admin plane.
 #[derive(Clone)]
@@ -44,17 +45,7 @@ impl Tls {
         let roots = roots(asked.ca.as_deref())?;
         let identity = identity(asked)?;
         let has_certificate = identity.is_some();
-        let builder = ClientConfig::builder_with_provider(portcullis_certs::provider())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| unusable(&error))?
-            .with_root_certificates(roots);
-        let mut config = match identity {
-            Some((chain, key)) => builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|error| unusable(&error))?,
-            None => builder.with_no_client_auth(),
-        };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let config = client_tls::config(roots, identity).map_err(|error| unusable(&error))?;
         Ok(Self {
             connector: TlsConnector::from(Arc::new(config)),
             name,
@@ -68,8 +59,6 @@ impl std::fmt::Debug for Tls {
         f.debug_struct("Tls").field("name", &self.name).finish()
     }
 }
-
-type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
 fn roots(ca: Option<&str>) -> Result<RootCertStore, Trouble> {
     let path = ca.ok_or_else(|| {
@@ -106,12 +95,8 @@ fn identity(asked: &Asked) -> Result<Option<Identity>, Trouble> {
 fn chain(flag: &str, path: &str) -> Result<Vec<CertificateDer<'static>>, Trouble> {
     let wrong =
         |why: &dyn std::fmt::Display| Trouble::Usage(format!("reading --{flag} {path:?}: {why}"));
-    let all = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    let all: Vec<_> = all.map_err(|error| wrong(&error))?;
-    if all.is_empty() {
-        return Err(wrong(&"there is no certificate in it"));
-    }
-    Ok(all)
+    let pem = std::fs::read(path).map_err(|error| wrong(&error))?;
+    client_tls::certificates(&pem).map_err(|why| wrong(&why))
 }
 
 fn unusable(error: &rustls::Error) -> Trouble {

@@ -36,7 +36,10 @@ pub(super) fn exchange(exchange: &Exchange) {
     let trace = exchange.trace.as_deref();
     let begun = trace.map(|trace| trace.id.hex());
     // Without an exporter it is the one that the client speaks of, if any.
-    let trace_id = begun.as_ref().map(|id| trace::text(id)).or(asked.trace_id());
+    let trace_id = begun
+        .as_ref()
+        .map(|id| trace::text(id))
+        .or(asked.trace_id());
     let is_kept = match trace {
         Some(trace) => trace.is_kept(),
         None => exchange.is_believed && asked.is_sampled(),

@@ -14,12 +14,7 @@ use crate::failure::{Reason, Side};
 use crate::trace::{Attempt, Attribute, Kind, Span, SpanId, Status, Trace, Value};
 
 /// Lets the spans of an exchange that is over go, where its trace is kept.
-pub(super) fn finished(
-    exchange: &Exchange,
-    asked: &Asked,
-    reason: Option<Reason>,
-    took: Duration,
-) {
+pub(super) fn finished(exchange: &Exchange, asked: &Asked, reason: Option<Reason>, took: Duration) {
     let site = &exchange.conn.site;
     let (Some(tracer), Some(trace)) = (&site.tracer, exchange.trace.as_deref()) else {
         return;
@@ -56,7 +51,10 @@ impl Told<'_> {
         let client = exchange.client.as_deref().unwrap_or(&conn.client_ip);
         told.push(("client.address", owned(client)));
         told.push(("network.peer.address", owned(&conn.client_ip)));
-        told.push(("network.peer.port", Value::Number(conn.client.port().into())));
+        told.push((
+            "network.peer.port",
+            Value::Number(conn.client.port().into()),
+        ));
         let is_secure = conn.tls.is_some();
         let scheme = if is_secure { "https" } else { "http" };
         told.push(("url.scheme", fixed(scheme)));
@@ -64,7 +62,11 @@ impl Told<'_> {
         told.extend(self.query().map(|query| ("url.query", query)));
         let agent = self.asked.user_agent.as_ref().map(HeaderValue::as_bytes);
         told.extend(agent.map(|agent| ("user_agent.original", self.shown(agent))));
-        told.extend(self.asked.http().map(|http| ("network.protocol.version", fixed(http))));
+        told.extend(
+            self.asked
+                .http()
+                .map(|http| ("network.protocol.version", fixed(http))),
+        );
         self.named(&mut told);
         if let Some(tls) = &conn.tls {
             told.push(("tls.protocol.version", fixed(tls.version)));
@@ -80,7 +82,14 @@ impl Told<'_> {
         let status = self.outcome(Kind::Server, &mut told);
         Span {
             parent: self.trace.parent,
-            ..self.span(Kind::Server, self.trace.server, exchange.started, took, status, told)
+            ..self.span(
+                Kind::Server,
+                self.trace.server,
+                exchange.started,
+                took,
+                status,
+                told,
+            )
         }
     }
 
@@ -102,7 +111,14 @@ impl Told<'_> {
         };
         let took = attempt.took;
         let took = took.unwrap_or_else(|| ended.saturating_duration_since(attempt.began));
-        self.span(Kind::Client, attempt.span, attempt.began, took, status, told)
+        self.span(
+            Kind::Client,
+            attempt.span,
+            attempt.began,
+            took,
+            status,
+            told,
+        )
     }
 
     fn span(
@@ -140,7 +156,10 @@ impl Told<'_> {
     fn request(&self) -> Vec<Attribute> {
         let mut told = Vec::with_capacity(24);
         let method = self.asked.method.as_ref();
-        told.push(("http.request.method", fixed(known(method).unwrap_or("_OTHER"))));
+        told.push((
+            "http.request.method",
+            fixed(known(method).unwrap_or("_OTHER")),
+        ));
         if let (None, Some(method)) = (known(method), method) {
             let original = self.shown(method.as_str().as_bytes());
             told.push(("http.request.method_original", original));
@@ -160,13 +179,19 @@ impl Told<'_> {
             return;
         };
         told.push(("server.address", self.shown(authority.host().as_bytes())));
-        told.extend(authority.port_u16().map(|port| ("server.port", Value::Number(port.into()))));
+        told.extend(
+            authority
+                .port_u16()
+                .map(|port| ("server.port", Value::Number(port.into()))),
+        );
     }
 
     /// Where the application is.
     fn upstream(&self, told: &mut Vec<Attribute>, target: &str) {
         let path = self.asked.uri.as_ref().map_or("", Uri::path);
-        let base = target.strip_prefix("unix:").map_or(target, |_| "http://localhost");
+        let base = target
+            .strip_prefix("unix:")
+            .map_or(target, |_| "http://localhost");
         let base = base.trim_end_matches('/').replacen("h2c://", "http://", 1);
         let url = match self.asked.uri.as_ref().and_then(Uri::query) {
             Some(query) if self.policy.query => format!("{base}{path}?{query}"),
@@ -188,7 +213,10 @@ impl Told<'_> {
         let peer = self.exchange.upstream.as_deref();
         if let Some((ip, port)) = peer.and_then(|peer| peer.rsplit_once(':')) {
             told.push(("network.peer.address", owned(ip.trim_matches(['[', ']']))));
-            told.extend(port.parse().map(|port| ("network.peer.port", Value::Number(port))));
+            told.extend(
+                port.parse()
+                    .map(|port| ("network.peer.port", Value::Number(port))),
+            );
         }
     }
 

@@ -97,7 +97,9 @@ impl Lanes {
     /// Spans that found their lane full.
     pub(crate) fn dropped(&self) -> u64 {
         let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let dropped = lanes.iter().map(|lane| lane.dropped.load(Ordering::Relaxed));
+        let dropped = lanes
+            .iter()
+            .map(|lane| lane.dropped.load(Ordering::Relaxed));
         dropped.sum()
     }
 

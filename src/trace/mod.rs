@@ -8,8 +8,8 @@ mod propagation;
 mod span;
 mod tracer;
 
-pub use export::Endpoint;
-pub(crate) use lane::{Lane, Lanes};
+pub(crate) use export::{Counts, Endpoint, Exporter, Resource, Standing};
 pub(crate) use ids::text;
-pub(crate) use span::{Attribute, Kind, Span, SpanId, Status, TraceId, Value};
-pub(crate) use tracer::{Trace, Tracer};
+pub(crate) use lane::Lanes;
+pub(crate) use span::{Attribute, Kind, Span, SpanId, Status, Value};
+pub(crate) use tracer::{Attempt, Trace, Tracer};

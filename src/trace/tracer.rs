@@ -79,7 +79,9 @@ impl Tracer {
         let decision = decision
             .filter(|_| is_believed)
             .unwrap_or_else(|| self.decide());
-        let id = parent.as_ref().map_or_else(TraceId::new, |parent| parent.trace);
+        let id = parent
+            .as_ref()
+            .map_or_else(TraceId::new, |parent| parent.trace);
         let is_random = parent.as_ref().is_some_and(|parent| parent.is_random);
         let keeps_state = parent.as_ref().is_some_and(|parent| parent.is_w3c);
         Trace {

@@ -13,7 +13,7 @@ mod targets;
 
 #[cfg(test)]
 pub(crate) use connect::DialError;
-pub(crate) use target::{Endpoint, Protocol, Target, TargetUrl};
+pub(crate) use target::{Endpoint, Protocol, Target, TargetUrl, host_and_port, shown};
 pub(crate) use targets::{
     Change, Changed, Checked, OwnPorts, OwnSocket, Probe, Refused, Rollback, Standing, Targets,
     refuse,

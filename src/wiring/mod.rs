@@ -33,6 +33,7 @@ use crate::phase::Life;
 use crate::places::Places;
 use crate::records::{LogHandle, Policy, Ring, Roll};
 use crate::restrict::Restriction;
+use crate::trace::{self, Exporter, Lanes};
 use crate::upstream::{Dialer, Targets};
 use crate::worker::Shared;
 
@@ -65,6 +66,8 @@ pub(crate) struct House {
     started: SystemTime,
     app: Option<Arc<Question>>,
     pub(crate) guard: Arc<Guard>,
+    /// Sends spans; none where there are no traces.
+    pub(crate) exporter: Option<Arc<Exporter>>,
 }
 
 /// What the house is put together from.
@@ -95,14 +98,17 @@ impl House {
         let log = logging.handle();
         let dialer = Dialer::new(targets.own(), config.limits.clone());
         let guard = Arc::new(Guard::new(Arc::clone(&targets)));
+        let exporter = exporter(config);
         let metrics = {
             let (certificates, targets) = (Arc::clone(&certificates), Arc::clone(&targets));
             let (log, dialer) = (log.clone(), dialer.clone());
             let (entry, guard) = (entry.clone(), Arc::clone(&guard));
+            let exporter = exporter.clone();
             Metrics::new(move || Facts {
                 admin_refused: entry.access.refused(),
                 parts: certificates::facts(&certificates, entry.certificates.as_ref()),
                 plaintext_bypass: exposure::is_bypassed(&guard),
+                traces: exporter.as_ref().map(|exporter| exporter.counts()),
                 ..facts(&certificates, &targets, &log, &dialer, started)
             })
         };
@@ -121,6 +127,7 @@ impl House {
             roll: Arc::default(),
             app: Question::new(&config, &targets),
             guard,
+            exporter,
             config,
             life,
             certificates,
@@ -147,6 +154,18 @@ impl House {
             generations,
             policy: Arc::clone(&self.policy),
             roll: Arc::clone(&self.roll),
+            lanes: self
+                .exporter
+                .as_ref()
+                .map(|exporter| exporter.lanes().clone()),
+        }
+    }
+
+    /// Exports spans until somebody else is done, and then what is left.
+    pub(crate) async fn exporting<T>(&self, until: impl Future<Output = T>) -> T {
+        match &self.exporter {
+            Some(exporter) => exporter.beside(until).await,
+            None => until.await,
         }
     }
 
@@ -200,6 +219,17 @@ impl portcullis_admin::Metrics for House {
             MetricsFormat::Prometheus => self.metrics.prometheus(),
         }
     }
+}
+
+fn exporter(config: &Config) -> Option<Arc<Exporter>> {
+    let traces = config.traces.as_ref()?;
+    let host = std::env::var("HOSTNAME").ok();
+    let resource = trace::Resource {
+        service: config.service_name.clone(),
+        host: host.filter(|name| !name.is_empty()),
+    };
+    let lanes = Lanes::new(config.workers);
+    Some(Arc::new(Exporter::new(traces, resource, lanes)))
 }
 
 fn facts(

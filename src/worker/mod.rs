@@ -62,8 +62,8 @@ pub(crate) struct Shared {
     pub(crate) policy: Arc<Policy>,
     /// Where workers are asked what is open.
     pub(crate) roll: Arc<Roll>,
-    /// Where finished spans go.
-    pub(crate) lanes: Lanes,
+    /// Where finished spans go; none where traces are not exported.
+    pub(crate) lanes: Option<Lanes>,
 }
 
 /// The listeners, of which each worker has a clone.
@@ -129,7 +129,7 @@ impl Worker {
             roll: _,
             lanes,
         } = shared;
-        let tracer = config.traces.as_ref().map(|traces| {
+        let tracer = config.traces.as_ref().zip(lanes).map(|(traces, lanes)| {
             let tracer = Tracer::new(traces, &config.trusted_proxies, lanes.lane());
             Rc::new(tracer)
         });

@@ -7,6 +7,7 @@ mod limits;
 mod operation;
 mod records;
 mod restrictions;
+mod traces;
 mod traffic;
 
 use super::options::Opt;
@@ -17,6 +18,7 @@ pub fn options() -> impl Iterator<Item = &'static Opt> {
         traffic::OPTIONS,
         certificates::OPTIONS,
         records::OPTIONS,
+        traces::OPTIONS,
         operation::OPTIONS,
         limits::OPTIONS,
         restrictions::OPTIONS,

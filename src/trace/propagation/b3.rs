@@ -23,10 +23,7 @@ pub(super) fn read(headers: &HeaderMap) -> Option<Read> {
     if let Some(grandparent) = parts.next() {
         SpanId::read(grandparent)?;
     }
-    parts
-        .next()
-        .is_none()
-        .then_some((Some(parent), decision))
+    parts.next().is_none().then_some((Some(parent), decision))
 }
 
 /// `X-B3-TraceId` and its like.

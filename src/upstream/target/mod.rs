@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 pub(crate) use names::{Last, NameError, Names};
-pub(crate) use url::{Endpoint, Protocol, TargetUrl};
+pub(crate) use url::{Endpoint, Protocol, TargetUrl, host_and_port, shown};
 
 /// A target in force: its URL and what was learnt while using it.
 #[derive(Debug)]

@@ -119,9 +119,9 @@ impl fmt::Display for TargetUrl {
     }
 }
 
-/// As much of a target that is none as may stand in a log: what is before an `@` may be a password, and what is behind the
+/// As much of an URL that is none as may stand in a log: what is before an `@` may be a password, and what is behind the
 /// host may be a token.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let (scheme, rest) = match text.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
         None => (String::new(), text),
@@ -141,7 +141,7 @@ fn shown(text: &str) -> String {
     shown
 }
 
-/// Characters of a target that is none.
+/// Characters of an URL that is none.
 const LONGEST_SHOWN: usize = 200;
 
 fn endpoint(authority: &str) -> Result<Endpoint, &'static str> {
@@ -151,6 +151,11 @@ fn endpoint(authority: &str) -> Result<Endpoint, &'static str> {
     if authority.contains(['/', '?', '#']) {
         return Err("a target has no path: requests keep their own");
     }
+    host_and_port(authority, 80)
+}
+
+/// `HOST[:PORT]`, with this port where none is said.
+pub(crate) fn host_and_port(authority: &str, usual: u16) -> Result<Endpoint, &'static str> {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (
             host,
@@ -160,7 +165,7 @@ fn endpoint(authority: &str) -> Result<Endpoint, &'static str> {
                 .filter(|port| *port != 0)
                 .ok_or("the port must be 1 to 65535")?,
         ),
-        _ => (authority, 80),
+        _ => (authority, usual),
     };
     if let Some(v6) = host
         .strip_prefix('[')

@@ -1,0 +1,142 @@
+//! What became of spans, and how the collector does: counted for metrics and for operators, and told in the log when it changes.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use super::Endpoint;
+
+/// Spans by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// The collector took them.
+    pub(crate) exported: u64,
+    /// They found no room to wait in.
+    pub(crate) dropped: u64,
+    /// The collector was not there for too long.
+    pub(crate) failed: u64,
+    /// The collector did not want them.
+    pub(crate) rejected: u64,
+}
+
+/// What there is to know of the exporter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Its format.
+    pub(crate) exporter: &'static str,
+    /// Where it sends spans to, without a query.
+    pub(crate) endpoint: String,
+    pub(crate) counts: Counts,
+    /// Since when nothing is taken; none where all is well.
+    pub(crate) failing_since: Option<SystemTime>,
+    /// Why something was not taken, also after it has become well again.
+    pub(crate) last_error: Option<String>,
+}
+
+/// The account that is kept.
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    exported: AtomicU64,
+    failed: AtomicU64,
+    rejected: AtomicU64,
+    trouble: Mutex<Trouble>,
+    was_odd: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Trouble {
+    since: Option<SystemTime>,
+    why: Option<String>,
+    /// When it was last told.
+    told: Option<Instant>,
+    /// Whoever reads the log believes that it goes on.
+    is_known: bool,
+}
+
+impl Account {
+    pub(super) fn exported(&self, spans: u64) {
+        self.exported.fetch_add(spans, Ordering::Relaxed);
+    }
+
+    pub(super) fn failed(&self, spans: u64) {
+        self.failed.fetch_add(spans, Ordering::Relaxed);
+    }
+
+    pub(super) fn rejected(&self, spans: u64) {
+        self.rejected.fetch_add(spans, Ordering::Relaxed);
+    }
+
+    pub(super) fn counts(&self, dropped: u64) -> Counts {
+        let now = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counts {
+            exported: now(&self.exported),
+            dropped,
+            failed: now(&self.failed),
+            rejected: now(&self.rejected),
+        }
+    }
+
+    /// Since when nothing is taken, and why something last was not.
+    pub(super) fn trouble(&self) -> (Option<SystemTime>, Option<String>) {
+        let trouble = self.lock();
+        (trouble.since, trouble.why.clone())
+    }
+
+    /// The collector does not take what it is sent. Told when it begins, and again once in a while; where it comes and goes, not
+    /// each time.
+    pub(super) fn is_ill(&self, endpoint: &Endpoint, why: String) {
+        let mut trouble = self.lock();
+        let pause = if trouble.since.is_some() {
+            REMINDER
+        } else {
+            trouble.since = Some(SystemTime::now());
+            FLAPPING
+        };
+        if trouble.told.is_none_or(|told| told.elapsed() >= pause) {
+            tracing::warn!(collector = %endpoint, %why, "traces: the collector takes no spans; requests go on without");
+            trouble.told = Some(Instant::now());
+            trouble.is_known = true;
+        } else {
+            tracing::debug!(collector = %endpoint, %why, "traces: the collector takes no spans");
+        }
+        trouble.why = Some(why);
+    }
+
+    /// The collector takes what it is sent.
+    pub(super) fn is_well(&self, endpoint: &Endpoint) {
+        let mut trouble = self.lock();
+        let Some(since) = trouble.since.take() else {
+            return;
+        };
+        if std::mem::take(&mut trouble.is_known) {
+            let lasted = since.elapsed().unwrap_or_default();
+            let counts = self.counts(0);
+            tracing::info!(
+                collector = %endpoint,
+                after = ?Duration::from_secs(lasted.as_secs()),
+                failed = counts.failed,
+                rejected = counts.rejected,
+                "traces: the collector takes spans again"
+            );
+        }
+    }
+
+    /// Whatever answers there says yes as no collector does. Told once.
+    pub(super) fn is_odd(&self, endpoint: &Endpoint) {
+        if !self.was_odd.swap(true, Ordering::Relaxed) {
+            tracing::warn!(collector = %endpoint, "traces: what answers there says that it took spans, but not as a collector of OTLP does; is it one?");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Trouble> {
+        // Written in one go each time.
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Between two words about the same trouble.
+const REMINDER: Duration = Duration::from_secs(300);
+/// Between two beginnings that are told.
+const FLAPPING: Duration = Duration::from_secs(60);
