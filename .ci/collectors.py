@@ -3,6 +3,7 @@ somebody asks what came."""
 
 import contextlib
 import functools
+import gzip
 import http.server
 import importlib
 import json
@@ -90,10 +91,22 @@ class Collector:
         wbufsize = -1
 
         def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            body = self.read_body()
+            # As others send theirs.
+            body = gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body
             post = types.SimpleNamespace(path=self.path, fields=self.headers, body=body)
             self.server.posts.append(post)
             self.server.answer(self)
+
+        def read_body(self):
+            if self.headers["Transfer-Encoding"] != "chunked":
+                return self.rfile.read(int(self.headers["Content-Length"]))
+            body = b""
+            while size := int(self.rfile.readline(), 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+            return body
 
         def reply(self, status, body=b"", **fields):
             self.send_response(status)
@@ -118,7 +131,10 @@ class Collector:
         self.server.posts, self.server.answer, self.server.over = [], answer, threading.Event()
         self.posts = self.server.posts
         if context:
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+            # Each shakes hands in its own thread: one that does not would hold up all others.
+            self.server.socket = context.wrap_socket(
+                self.server.socket, server_side=True, do_handshake_on_connect=False,
+            )
         self.port, self.path = self.server.server_port, path
         self.url = f"http{'s' * bool(context)}://localhost:{self.port}"
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
@@ -145,7 +161,11 @@ class Collector:
             return servers
 
         server = until(8, f"a span of {wanted}", found)[0]
-        calls = self.spans(trace=server.trace, kind="CLIENT")
+        # Zipkin has another name for it.
+        calls = [
+            span for span in self.spans(trace=server.trace, kind="CLIENT")
+            if server.id in (span.fields.get("parent"), span.fields.get("parentId"))
+        ]
         return server, sorted(calls, key=lambda span: span.fields.get("start") or span.timestamp)
 
 
