@@ -496,7 +496,9 @@ def traffic(own):
 def _(stage):
     promtool = from_debian(stage.folder, "prometheus", "promtool")
     secret = secret_with(stage, "metered", stage.staff)
-    with before_quick(stage, "metered", "--client-auth", "optional", secret=secret) as own:
+    # Nobody listens there, and nobody has to.
+    traces = "--trace-exporter", "otlp", "--trace-endpoint", f"http://127.0.0.1:{free_port()}"
+    with before_quick(stage, "metered", "--client-auth", "optional", *traces, secret=secret) as own:
         traffic(own)
         until(5, "all is counted", lambda: counted(own, "requests_total") == 5)
         answer = own.plane("probe", "/metrics")

@@ -65,11 +65,6 @@ mod signals;
 mod tenure;
 mod terminal;
 mod tls;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "spans are made by the data path, which comes next"
-)]
 mod trace;
 mod upstream;
 mod wire;

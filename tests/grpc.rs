@@ -20,7 +20,7 @@ use tonic::server::{
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use crate::support::{Client, Sidecar, eventually};
+use crate::support::{Client, Collector, Sidecar, eventually};
 
 /// Messages are bytes as they are: no compiler for protocol buffers is needed.
 #[derive(Clone, Copy, Default)]
@@ -321,4 +321,42 @@ async fn a_conversation_goes_on_through_the_drain_to_its_end() {
     assert!(replies.message().await.unwrap().is_none());
     let ended = sidecar.ended().await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_call_has_spans_with_its_name_and_the_status_of_its_trailers() {
+    let (address, _) = application().await;
+    let collector = Collector::otlp().await;
+    let flags = collector.flags();
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    let sidecar = Sidecar::start(format!("h2c://{address}"), &flags).await;
+    let mut client = client(&sidecar).await;
+    for (text, code, failed) in [("hello", "0", None), ("nobody", "5", Some("5"))] {
+        client.ready().await.unwrap();
+        let called = client
+            .unary(Request::new(word(text)), path("Unary"), Plain)
+            .await;
+        assert_eq!(called.is_err(), failed.is_some());
+        let [server, sent] = ["SERVER", "CLIENT"].map(|kind| {
+            collector.until(kind, move |all| {
+                let is_it = |tag: &String| tag == code;
+                let mut of_call = all.iter().filter(|span| {
+                    span.kind == kind && span.tags.get("rpc.grpc.status_code").is_some_and(is_it)
+                });
+                of_call.next().cloned()
+            })
+        });
+        let (server, sent) = (server.await, sent.await);
+        for span in [&server, &sent] {
+            assert_eq!(span.name, "test.Words/Unary");
+            assert_eq!(span.tags["rpc.system"], "grpc");
+            assert_eq!(span.tags["rpc.service"], "test.Words");
+            assert_eq!(span.tags["rpc.method"], "Unary");
+            assert_eq!(span.tags["http.response.status_code"], "200");
+        }
+        // Who asks for a word that there is not has failed, and nobody else.
+        assert_eq!(server.error, None);
+        assert_eq!(sent.tags.get("error.type").map(String::as_str), failed);
+        assert_eq!(sent.error.is_some(), failed.is_some());
+    }
 }

@@ -84,6 +84,10 @@ mod sni;
 mod target;
 /// Sessions resumed, by whom and for how long.
 mod tickets;
+/// Traces: continued, begun, told to the application, and sent to collectors.
+mod traces;
+/// Where spans go, and what becomes of a sidecar whose collector is away.
+mod traces_export;
 /// Nothing is changed but what is documented.
 mod transparency;
 /// WebSocket and other protocols, over HTTP/1 and HTTP/2.

@@ -36,6 +36,6 @@ pub use views::{
     AppTrouble, AppView, AttemptView, BypassView, CertificateSummary, CertificatesView,
     ChainElement, CheckedView, ClientAuthView, ConfigView, Connections, Counts, CrlView, DrainView,
     InEffectView, InflightEntry, InflightView, Latency, LogDropped, LogLevelView, OptionView,
-    PartSummary, PartView, PhaseView, Refusal, RestrictionView, RollbackView, StatusView,
-    TargetChange, TargetView, TrialView, UpstreamConnections,
+    PartSummary, PartView, PhaseView, Refusal, RestrictionView, RollbackView, SpanCounts,
+    StatusView, TargetChange, TargetView, TracesView, TrialView, UpstreamConnections,
 };

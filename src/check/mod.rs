@@ -6,6 +6,7 @@ pub(crate) mod ending;
 mod exposure;
 mod ports;
 mod restrictions;
+mod traces;
 mod values;
 
 use std::fmt::Write as _;
@@ -37,12 +38,14 @@ pub fn explain(reading: &Reading) -> Account {
         );
     }
     values::in_effect(&mut text, config);
-    let is_sound = certificates::describe(&mut text, config);
+    let mut is_sound = certificates::describe(&mut text, config);
+    is_sound &= traces::describe(&mut text, config);
     let doors = ports::doors(config);
     text.push_str("ports\n");
     ports::table(&mut text, &doors);
     text.push_str("exposed\n");
     say(&mut text, exposure::of(config));
+    say(&mut text, traces::of(config));
     text.push_str("given up\n");
     say(&mut text, restrictions::of(config));
     text.push_str("ending\n");

@@ -41,6 +41,7 @@ pub(super) fn check(config: &Config, mistakes: &mut Vec<String>) {
             config.target
         ));
     }
+    mistakes.extend(collects_itself(config));
     mistakes.extend(overlaps(config));
     if config.require_loopback_app && !config.target.is_local() {
         mistakes.push(format!(
@@ -120,6 +121,25 @@ fn loops(config: &Config) -> Option<&'static str> {
     let mut listeners = listeners(config).into_iter();
     let found = listeners.find(|(_, address)| is_port(*address));
     found.map(|(flag, _)| flag)
+}
+
+/// Spans of what would make more spans.
+fn collects_itself(config: &Config) -> Option<String> {
+    let endpoint = &config.traces.as_ref()?.endpoint;
+    let addresses = endpoint.addresses()?;
+    let leads_to = |own: SocketAddr| {
+        let own = OwnPorts {
+            tcp: vec![own],
+            ..OwnPorts::default()
+        };
+        let mut all = addresses.iter();
+        all.any(|ip| own.contains(SocketAddr::new(*ip, endpoint.port)))
+    };
+    let mut listeners = listeners(config).into_iter();
+    let (flag, _) = listeners.find(|(_, own)| leads_to(*own))?;
+    Some(format!(
+        "--trace-endpoint {endpoint}: {flag} listens there, and it is no collector; give the collector's own port"
+    ))
 }
 
 #[cfg(test)]

@@ -78,6 +78,17 @@ impl Exporter {
     }
 }
 
+impl Propagation {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::W3c => "w3c",
+            Self::B3 => "b3",
+            Self::B3Multi => "b3multi",
+        }
+    }
+}
+
 impl Authorities {
     /// The PEM file.
     pub fn path(&self) -> &Path {
@@ -169,22 +180,33 @@ fn authorities(fields: &mut Fields<'_>, endpoint: &Endpoint) -> Option<Authoriti
         }
         return None;
     }
-    let system = || {
-        let asked = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty());
-        let asked = asked.map(PathBuf::from);
-        let known = BUNDLES.iter().map(PathBuf::from);
-        asked.into_iter().chain(known).find(|path| path.is_file())
-    };
-    let found = given
-        .map(Authorities::File)
-        .or_else(|| system().map(Authorities::System));
-    if found.is_none() {
-        fields.mistakes.push(format!(
-            "--trace-endpoint {endpoint}: there are no CAs here to verify it with (SSL_CERT_FILE, {}); give them by --trace-ca FILE",
-            BUNDLES.join(", ")
-        ));
+    if let Some(file) = given {
+        return Some(Authorities::File(file));
     }
-    found
+    match bundle() {
+        Ok(file) => Some(Authorities::System(file)),
+        Err(places) => {
+            fields.mistakes.push(format!(
+                "--trace-endpoint {endpoint}: there are no CAs here to verify it with ({places}); give them by --trace-ca FILE"
+            ));
+            None
+        }
+    }
+}
+
+/// Where the system keeps the CAs that it trusts; or where they were looked for.
+fn bundle() -> Result<PathBuf, String> {
+    let asked = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty());
+    let places: Vec<PathBuf> = match asked {
+        Some(path) => vec![path.into()],
+        None => BUNDLES.iter().map(PathBuf::from).collect(),
+    };
+    let shown: Vec<_> = places
+        .iter()
+        .map(|place| place.display().to_string())
+        .collect();
+    let found = places.into_iter().find(|place| place.is_file());
+    found.ok_or_else(|| shown.join(", "))
 }
 
 /// What is of no use where no spans are made.
@@ -196,7 +218,7 @@ const NEED_EXPORTER: [&str; 5] = [
     "trace-header-file",
 ];
 
-/// Where distributions keep the CAs that the system trusts: Debian and Alpine, Fedora, RHEL, openSUSE, Alpine before.
+/// Debian and Alpine, Fedora, RHEL, openSUSE, Alpine before.
 const BUNDLES: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",

@@ -29,6 +29,7 @@ pub(super) fn draw(status: &Value, now: OffsetDateTime, colour: bool) -> Vec<u8>
             ("in flight", number(&counts["in_flight"])),
             ("connections", connections(counts)),
             ("handshakes", handshakes(counts)),
+            ("traces", traces(&status["traces"])),
             ("log", log(counts)),
         ]);
     rows::draw(rows, colour)
@@ -183,6 +184,22 @@ fn handshakes(counts: &Value) -> Parts {
     parts
 }
 
+/// `10 spans to http://127.0.0.1:4318/v1/traces (otlp), 2 dropped`
+fn traces(traces: &Value) -> Parts {
+    let Some(exported) = traces["spans"]["exported"].as_u64() else {
+        return Parts::new();
+    };
+    let (endpoint, exporter) = (text(&traces["endpoint"]), text(&traces["exporter"]));
+    let taken = format!("{exported} spans to {endpoint} ({exporter})");
+    let mut parts = vec![(Ink::Plain, taken)];
+    let mut lost = counted(&traces["spans"], &["dropped", "failed", "rejected"]);
+    lost.retain(|count| !count.starts_with("0 "));
+    if !lost.is_empty() {
+        parts.push((Ink::Red, format!(", {}", lost.join(", "))));
+    }
+    parts
+}
+
 fn log(counts: &Value) -> Parts {
     let dropped = &counts["log_dropped"];
     let mut classes = counted(dropped, &["success", "error", "audit"]);
@@ -266,6 +283,10 @@ mod tests {
                 "handshakes": 1234, "handshakes_failed": 3,
                 "log_dropped": {"success": 10, "error": 2, "audit": 0}, "log_sampled_out": 100,
             },
+            "traces": {
+                "exporter": "otlp", "endpoint": "http://127.0.0.1:4318/v1/traces",
+                "spans": {"exported": 10, "dropped": 2, "failed": 0, "rejected": 1},
+            },
         });
         assert_eq!(
             drawn(&status, false),
@@ -283,6 +304,7 @@ traffic      0 B in, 4.8 MiB out
 in flight    2
 connections  3 open, 2 idle, 1 handshake; upstream: 1 active, 4 idle
 handshakes   1234, 3 failed
+traces       10 spans to http://127.0.0.1:4318/v1/traces (otlp), 2 dropped, 1 rejected
 log          10 success, 2 error dropped, 100 sampled out
 "
         );

@@ -9,7 +9,8 @@ use uuid::fmt::Hyphenated;
 
 use super::asked::Asked;
 use super::class::Class;
-use super::exchange::{Exchange, new_id};
+use super::exchange::Exchange;
+use super::id::new_id;
 use super::log::RECORD;
 use super::spans;
 use crate::conn::Site;
@@ -39,7 +40,7 @@ pub(super) fn exchange(exchange: &Exchange) {
     let trace_id = begun
         .as_ref()
         .map(|id| trace::text(id))
-        .or(asked.trace_id());
+        .or_else(|| asked.trace_id());
     let is_kept = match trace {
         Some(trace) => trace.is_kept(),
         None => exchange.is_believed && asked.is_sampled(),

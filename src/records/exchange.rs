@@ -4,13 +4,14 @@
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use uuid::Uuid;
 
 use super::asked::Asked;
 use super::event;
+use super::id::new_id;
 use super::inflight::Open;
 use crate::conn::Conn;
 use crate::failure::Reason;
@@ -223,27 +224,6 @@ impl Exchange {
         }
     }
 
-    /// The application is asked, for the first time or again: tells it of the trace.
-    pub(crate) fn asks(&mut self, headers: &mut HeaderMap) {
-        if let Some(trace) = &mut self.trace {
-            trace.asks(headers);
-        }
-    }
-
-    /// The application has answered this.
-    pub(crate) fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
-        if let Some(trace) = &mut self.trace {
-            trace.answered(status, headers);
-        }
-    }
-
-    /// The response ends with these trailers.
-    pub(crate) fn ends_with(&mut self, trailers: &HeaderMap) {
-        if let Some(trace) = &mut self.trace {
-            trace.hears(trailers);
-        }
-    }
-
     /// The response has this status.
     pub(crate) fn respond(&mut self, status: StatusCode) {
         let now = Instant::now();
@@ -311,15 +291,4 @@ impl Drop for Exchange {
         site.inflight.remove(self.key);
         site.meter.conns.in_flight(site.inflight.count());
     }
-}
-
-/// A UUIDv7 (RFC 9562): sorts by time, unique across replicas. Its random bits only have to differ, not to be secret.
-pub(super) fn new_id(time: SystemTime) -> Uuid {
-    let millis = time
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64);
-    let mut random = [0; 10];
-    random[..8].copy_from_slice(&fastrand::u64(..).to_le_bytes());
-    random[8..].copy_from_slice(&fastrand::u16(..).to_le_bytes());
-    uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
 }

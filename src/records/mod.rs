@@ -5,12 +5,14 @@ mod class;
 mod event;
 mod exchange;
 mod format;
+mod id;
 mod inflight;
 mod log;
 mod notice;
 mod policy;
 mod ring;
 mod spans;
+mod traced;
 
 pub(crate) use event::{Audit, Handshake, audit, handshake};
 pub(crate) use exchange::Exchange;

@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
-use super::exchange::new_id;
 use super::format::{Format, quote};
+use super::id::new_id;
 use super::log::Counts;
 
 /// A record of kind `notice`, as JSON.

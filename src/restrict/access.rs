@@ -30,7 +30,7 @@ impl Plan {
             files: rules(config, scratch),
             connect: config
                 .target_locked
-                .then(|| ports.iter().copied().chain(upstream(config)).collect()),
+                .then(|| [ports, &upstream(config), &collector(config)].concat()),
         }
     }
 
@@ -88,7 +88,7 @@ impl Plan {
             _ => "this kernel has no Landlock (Linux 5.13 has)".to_owned(),
         };
         let what = if self.connect.is_some() {
-            "files by a list, connections to the target's port alone, no listener at a port of choice"
+            "files by a list, connections to the ports of the target and of the collector of traces alone, no listener at a port of choice"
         } else {
             "files by a list, no listener at a port of choice"
         };
@@ -118,6 +118,17 @@ fn upstream(config: &Config) -> Vec<u16> {
         Endpoint::Address(address) => vec![address.port()],
         Endpoint::Localhost(port) => vec![*port],
         Endpoint::Unix(_) => Vec::new(),
+    }
+}
+
+/// The same for the collector of traces, where there is one.
+fn collector(config: &Config) -> Vec<u16> {
+    let Some(traces) = &config.traces else {
+        return Vec::new();
+    };
+    match traces.endpoint.addresses() {
+        Some(_) => vec![traces.endpoint.port],
+        None => vec![traces.endpoint.port, DNS],
     }
 }
 
@@ -237,6 +248,12 @@ mod tests {
         }
         if let Some(seen) = restricted(&format!("{line} --target-locked"), &[], connects) {
             assert_eq!(seen, [true, false, false], "locked");
+        }
+        let collector = format!(
+            "{line} --target-locked --trace-exporter zipkin --trace-endpoint http://127.0.0.1:{other_port}"
+        );
+        if let Some(seen) = restricted(&collector, &[], connects) {
+            assert_eq!(seen, [true, true, false], "locked, with a collector");
         }
     }
 }

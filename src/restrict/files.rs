@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{AdminAddress, Config};
+use crate::config::{AdminAddress, Authorities, Config};
 
 /// What is done below a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,8 +33,11 @@ pub(crate) fn rules(config: &Config, scratch: Option<&Path>) -> Vec<Rule> {
         .chain(SYSTEM.iter().map(PathBuf::from))
         .map(reads)
         .collect();
-    if config.allow_remote_target {
-        found.extend(RESOLVER.iter().flat_map(|file| resolver(Path::new(file))));
+    if let Some(Authorities::System(bundle)) = collector_ca(config) {
+        found.extend(of_system(bundle));
+    }
+    if config.allow_remote_target || has_named_collector(config) {
+        found.extend(RESOLVER.iter().flat_map(|file| of_system(Path::new(file))));
     }
     if let Some(file) = &config.recording.file {
         found.extend(folders(file).map(|path| Rule {
@@ -74,7 +77,21 @@ fn secrets(config: &Config) -> Vec<PathBuf> {
     let mut files = config.certificates.files();
     files.extend(admin.tls.iter().flat_map(|setup| setup.files()));
     files.extend(admin.token_file.clone());
+    if let Some(Authorities::File(ca)) = collector_ca(config) {
+        files.push(ca.clone());
+    }
+    let traces = config.traces.iter();
+    files.extend(traces.flat_map(|traces| traces.header_file.clone()));
     files
+}
+
+fn collector_ca(config: &Config) -> Option<&Authorities> {
+    config.traces.as_ref()?.ca.as_ref()
+}
+
+fn has_named_collector(config: &Config) -> bool {
+    let traces = config.traces.as_ref();
+    traces.is_some_and(|traces| traces.endpoint.addresses().is_none())
 }
 
 /// Where a file that is replaced may be read from: its folder and the folder that is in, because a folder may be replaced as a
@@ -118,8 +135,8 @@ fn existing(path: &Path) -> Option<PathBuf> {
         .map(Path::to_owned)
 }
 
-/// A file of the resolver, and the folder that it leads to: what manages it there puts new ones in its place.
-fn resolver(file: &Path) -> Vec<Rule> {
+/// A file of the system, and the folder that it leads to: what manages it there puts new ones in its place.
+fn of_system(file: &Path) -> Vec<Rule> {
     let real = std::fs::canonicalize(file).ok();
     let elsewhere = real
         .as_deref()
@@ -174,6 +191,20 @@ mod tests {
     }
 
     #[test]
+    fn what_the_exporter_reads_again_may_be_replaced_in_the_same_way() {
+        let mounts = tempfile::tempdir().unwrap();
+        for name in ["ca", "token"] {
+            std::fs::create_dir(mounts.path().join(name)).unwrap();
+        }
+        let mounts = mounts.path();
+        let rules = of(&format!(
+            "--trace-exporter otlp --trace-endpoint https://127.0.0.1:4318 --trace-ca {0}/ca/ca.crt --trace-header-file {0}/token/headers",
+            mounts.display()
+        ));
+        assert!(has(&rules, mounts, Use::Read), "{rules:?}");
+    }
+
+    #[test]
     fn what_is_not_there_yet_is_waited_for_in_what_is() {
         let mounts = tempfile::tempdir().unwrap();
         let tls = mounts.path().join("to/come/tls");
@@ -208,8 +239,22 @@ mod tests {
     }
 
     #[test]
-    fn names_are_looked_up_only_where_a_target_may_have_one() {
-        let rules = of("--allow-remote-target");
-        assert!(has(&rules, Path::new("/etc/hosts"), Use::Read), "{rules:?}");
+    fn names_are_looked_up_only_where_a_target_or_a_collector_may_have_one() {
+        for (line, wanted) in [
+            ("--allow-remote-target", true),
+            ("--trace-exporter otlp", false),
+            (
+                "--trace-exporter otlp --trace-endpoint http://localhost:4318",
+                false,
+            ),
+            (
+                "--trace-exporter otlp --trace-endpoint http://jaeger:4318",
+                true,
+            ),
+        ] {
+            let rules = of(line);
+            let found = has(&rules, Path::new("/etc/hosts"), Use::Read);
+            assert_eq!(found, wanted, "{line}: {rules:?}");
+        }
     }
 }

@@ -45,14 +45,19 @@ impl Lane {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        let was_half = self.is_half(&held);
         held.spans.push(span);
         held.count += 1;
         held.bytes += bytes;
-        let is_half = held.count == self.most.count / 2;
+        let is_half = self.is_half(&held);
         drop(held);
-        if is_half {
+        if is_half && !was_half {
             self.filling.notify_one();
         }
+    }
+
+    fn is_half(&self, held: &Held) -> bool {
+        held.count >= self.most.count / 2 || held.bytes >= self.most.bytes / 2
     }
 
     fn take(&self) -> Vec<Span> {

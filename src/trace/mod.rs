@@ -8,7 +8,7 @@ mod propagation;
 mod span;
 mod tracer;
 
-pub(crate) use export::{Counts, Endpoint, Exporter, Resource, Standing};
+pub(crate) use export::{Counts, Endpoint, Exporter, Resource, examine};
 pub(crate) use ids::text;
 pub(crate) use lane::Lanes;
 pub(crate) use span::{Attribute, Kind, Span, SpanId, Status, Value};

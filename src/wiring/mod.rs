@@ -11,6 +11,7 @@ mod status;
 mod targets;
 mod teller;
 mod tokens;
+mod traces;
 mod upkeep;
 
 use std::sync::Arc;

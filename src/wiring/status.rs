@@ -8,6 +8,7 @@ use portcullis_admin::{
     PhaseView, RestrictionView, StatusView, UpstreamConnections,
 };
 
+use super::traces::untaken;
 use super::{House, certificates};
 use crate::census::Tally;
 use crate::drain::Drained;
@@ -35,6 +36,8 @@ impl Lifecycle for House {
         let pending = self.pending();
         let mut degraded = certificates::degraded(self);
         degraded.extend(self.exposed());
+        let traces = self.traces();
+        degraded.extend(traces.as_ref().and_then(untaken));
         StatusView {
             version: env!("CARGO_PKG_VERSION"),
             service: self.config.service_name.clone(),
@@ -50,6 +53,7 @@ impl Lifecycle for House {
             target: portcullis_admin::Targets::current(self),
             bypass: self.bypass(),
             certificate: self.view().into(),
+            traces,
             counts: self.counts(),
         }
     }

@@ -6,6 +6,7 @@ mod configuration;
 mod inflight;
 mod status;
 mod target;
+mod traces;
 
 pub(crate) use configuration::LogLevelChange;
 
@@ -21,3 +22,4 @@ pub use status::{
     UpstreamConnections,
 };
 pub use target::{CheckedView, Refusal, RollbackView, TargetChange, TargetView, TrialView};
+pub use traces::{SpanCounts, TracesView};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{BypassView, CertificateSummary, TargetView};
+use super::{BypassView, CertificateSummary, TargetView, TracesView};
 
 /// The body of `GET /status`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -41,6 +41,9 @@ pub struct StatusView {
     pub bypass: Option<BypassView>,
     /// What is served, in short.
     pub certificate: CertificateSummary,
+    /// Where traces go; absent where they are not exported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traces: Option<TracesView>,
     /// Counters and gauges.
     pub counts: Counts,
 }

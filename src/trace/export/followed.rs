@@ -71,6 +71,19 @@ impl<T: Clone> Followed<T> {
         }
     }
 
+    /// What is in it now, for whoever can wait and does not go on with it.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub(super) fn look(&self) -> Result<T, String> {
+        let read = bytes(&self.path, self.most).and_then(|bytes| (self.parse)(&bytes));
+        read.map_err(|why| self.words(&why))
+    }
+
+    fn words(&self, why: &str) -> String {
+        format!("reading {} {:?}: {why}", self.flag, self.path)
+    }
+
     fn made(&mut self, bytes: Bytes) -> Result<T, String> {
         match &self.good {
             Some(good) if good.bytes == bytes => Ok(good.made.clone()),
@@ -86,7 +99,7 @@ impl<T: Clone> Followed<T> {
     }
 
     fn without(&mut self, why: &str) -> Result<T, String> {
-        let why = format!("reading {} {:?}: {why}", self.flag, self.path);
+        let why = self.words(why);
         let Some(good) = &self.good else {
             return Err(why);
         };

@@ -83,7 +83,8 @@ impl Link {
         }
         let limit = deadline.min(Instant::now() + connect);
         let opened = timeout_at(limit, self.open()).await;
-        let open = opened.map_err(|_| format!("connecting took longer than {connect:?}"))??;
+        let open =
+            opened.map_err(|_| format!("connecting took longer than {connect:?}{THERE}"))??;
         let done = self.exchange(open, request, deadline).await;
         done.map_err(|broken| broken.why)
     }
@@ -139,17 +140,17 @@ impl Link {
                     let _ = stream.set_nodelay(true);
                     return Ok(stream);
                 }
-                Err(error) => failure = format!("connecting to {address}: {error}"),
+                Err(error) => failure = format!("connecting to {address}: {error}{THERE}"),
             }
         }
         Err(failure)
     }
 
-    /// What to try. The port of OTLP over gRPC is the usual mistake.
+    /// The port of OTLP over gRPC is the usual mistake.
     fn hint(&self) -> &'static str {
         match self.endpoint.port {
             GRPC => "; 4317 is OTLP's port for gRPC, and OTLP/HTTP is 4318",
-            _ => "; is a collector there?",
+            _ => "",
         }
     }
 }
@@ -212,4 +213,5 @@ const MOST_BODY: usize = 64 * 1024;
 const MOST_ADDRESSES: usize = 8;
 /// Before the deadline, so that a status is not lost with its body.
 const MOMENT: Duration = Duration::from_millis(100);
+const THERE: &str = "; does the collector listen there?";
 const GRPC: u16 = 4317;

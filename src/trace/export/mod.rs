@@ -3,10 +3,12 @@
 
 mod answer;
 mod endpoint;
+mod examine;
 mod fields;
 mod followed;
 mod link;
 mod otlp;
+mod pace;
 mod proto;
 mod standing;
 mod tls;
@@ -14,17 +16,18 @@ mod work;
 mod zipkin;
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, header};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 
 use self::answer::Verdict;
-use self::followed::Followed;
+use self::examine::header_file;
 use self::link::Link;
+use self::pace::{PACE, Pace};
 use self::standing::Account;
 use self::work::{Batch, Work};
 use super::lane::Lanes;
@@ -32,6 +35,7 @@ use super::span::Span;
 use crate::config::{Exporter as Format, Traces};
 
 pub(crate) use endpoint::Endpoint;
+pub(crate) use examine::examine;
 pub(crate) use standing::{Counts, Standing};
 
 /// Takes spans out of the lanes and sends them.
@@ -56,30 +60,13 @@ pub(crate) struct Resource {
     pub(crate) host: Option<String>,
 }
 
-/// How long things may take.
-#[derive(Clone, Copy, Debug)]
-struct Pace {
-    /// Between two looks into the lanes.
-    every: Duration,
-    /// From a name to a connection, TLS included.
-    connect: Duration,
-    /// One request and its answer, connection included. OTLP's default.
-    export: Duration,
-    /// Between two tries: the first, the longest.
-    pause: (Duration, Duration),
-    /// For what is left at the end.
-    last: Duration,
-}
-
 impl Exporter {
     pub(crate) fn new(traces: &Traces, resource: Resource, lanes: Lanes) -> Self {
         Self::with_pace(traces, resource, lanes, PACE)
     }
 
     fn with_pace(traces: &Traces, resource: Resource, lanes: Lanes, pace: Pace) -> Self {
-        let fields = traces.header_file.clone();
-        let followed =
-            |path| Followed::new("--trace-header-file", path, MOST_FIELDS, fields::parse);
+        let fields = traces.header_file.as_deref().map(header_file);
         Self {
             format: traces.exporter,
             endpoint: traces.endpoint.clone(),
@@ -89,7 +76,7 @@ impl Exporter {
             pace,
             work: Mutex::new(Work {
                 link: Link::new(traces),
-                fields: fields.map(followed),
+                fields,
                 waiting: VecDeque::new(),
                 batch: None,
                 pause: pace.pause.0,
@@ -119,46 +106,67 @@ impl Exporter {
         }
     }
 
-    /// Exports until somebody else is done, and then what is left.
+    /// Exports until somebody else is done, and then what is left: once, which delays the end by a moment at most.
     pub(crate) async fn beside<T>(&self, other: impl Future<Output = T>) -> T {
-        let done = tokio::select! {
-            done = other => done,
-            never = self.keep() => match never {},
+        let mut work = self.work.lock().await;
+        // Over when its sender is dropped.
+        let (going_on, end) = watch::channel(());
+        let others = async {
+            let done = other.await;
+            drop(going_on);
+            done
         };
-        self.finish().await;
+        let mine = async {
+            let late = async {
+                ended(end.clone()).await;
+                sleep(self.pace.last).await;
+            };
+            tokio::select! {
+                () = self.keep(&mut work, end.clone()) => {}
+                () = late => {}
+            }
+        };
+        let (done, ()) = tokio::join!(others, mine);
+        self.settle(&mut work);
         done
     }
 
-    /// A dead collector costs the time of a few tries for each batch; meanwhile the lanes fill up, and then spans are dropped.
-    async fn keep(&self) -> Infallible {
-        let mut work = self.work.lock().await;
+    /// A dead collector costs the time of a few tries for each batch; meanwhile the lanes fill up, and then spans are dropped. What
+    /// is being sent when the end comes is not broken off: the collector may have it already.
+    async fn keep(&self, work: &mut Work, end: watch::Receiver<()>) {
+        let mut end = pin!(ended(end));
         loop {
             tokio::select! {
                 () = sleep(self.pace.every) => {}
                 () = self.lanes.filling() => {}
+                () = &mut end => break,
             }
             work.waiting.extend(self.lanes.take());
-            while self.make_ready(&mut work) {
-                if let Some(pause) = self.attempt(&mut work).await {
-                    sleep(pause).await;
+            while self.make_ready(work) {
+                let Some(pause) = self.attempt(work).await else {
+                    continue;
+                };
+                tokio::select! {
+                    () = sleep(pause) => {}
+                    () = &mut end => return self.flush(work).await,
                 }
             }
         }
+        self.flush(work).await;
     }
 
-    /// The workers are gone, and so may the collector be: one try, which delays the end by a moment at most.
-    async fn finish(&self) {
-        let mut work = self.work.lock().await;
-        let flushed = timeout(self.pace.last, async {
-            work.waiting.extend(self.lanes.take());
-            while self.make_ready(&mut work) && self.attempt(&mut work).await.is_none() {}
-        });
-        // What it did not come to is counted here.
-        let _ = flushed.await;
+    /// The workers are gone, and so may the collector be.
+    async fn flush(&self, work: &mut Work) {
+        work.waiting.extend(self.lanes.take());
+        while self.make_ready(work) && self.attempt(work).await.is_none() {}
+    }
+
+    /// Counts what could not be sent any more.
+    fn settle(&self, work: &mut Work) {
         let batch = work.batch.take().map_or(0, |batch| batch.spans);
         let rest = work.waiting.len() + self.lanes.take().len();
-        let left = batch + rest as u64;
         work.waiting.clear();
+        let left = batch + rest as u64;
         if left > 0 {
             self.account.failed(left);
             tracing::warn!(collector = %self.endpoint, spans = left, "traces: spans are lost: the collector did not take them before the end");
@@ -270,15 +278,15 @@ impl Exporter {
     }
 }
 
-const PACE: Pace = Pace {
-    every: Duration::from_secs(1),
-    connect: Duration::from_secs(3),
-    export: Duration::from_secs(10),
-    pause: (Duration::from_secs(1), Duration::from_secs(30)),
-    last: Duration::from_secs(1),
-};
+async fn ended(mut going_on: watch::Receiver<()>) {
+    while going_on.changed().await.is_ok() {}
+}
+
 /// After so many a batch is lost.
 const MOST_TRIES: u32 = 5;
 /// Bytes of a `--trace-header-file`.
 const MOST_FIELDS: u64 = 16 * 1024;
 const AGENT: &str = concat!("portcullis/", env!("CARGO_PKG_VERSION"));
+
+#[cfg(test)]
+mod tests;

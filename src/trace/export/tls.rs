@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
+use rustls::{CertificateError, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -23,14 +23,9 @@ pub(super) struct Tls {
 
 impl Tls {
     pub(super) fn new(endpoint: &Endpoint, ca: &Authorities) -> Self {
-        let path = ca.path().to_owned();
-        let (what, parse): (_, fn(&[u8]) -> _) = match ca {
-            Authorities::File(_) => ("--trace-ca", |pem| given(pem)),
-            Authorities::System(_) => ("the system's CAs", |pem| known(pem)),
-        };
         Self {
             host: endpoint.host.clone(),
-            roots: Followed::new(what, path, MOST, parse),
+            roots: roots(ca),
         }
     }
 
@@ -49,11 +44,17 @@ impl Tls {
     }
 }
 
+/// The file of the CAs.
+pub(super) fn roots(ca: &Authorities) -> Followed<Arc<RootCertStore>> {
+    let path = ca.path().to_owned();
+    match ca {
+        Authorities::File(_) => Followed::new("--trace-ca", path, MOST, given),
+        Authorities::System(_) => Followed::new("the system's CAs", path, MOST, known),
+    }
+}
+
 /// All of them count where somebody chose them.
-///
-/// # Errors
-/// What is wrong with the file.
-pub(crate) fn given(pem: &[u8]) -> Result<Arc<RootCertStore>, String> {
+fn given(pem: &[u8]) -> Result<Arc<RootCertStore>, String> {
     let mut roots = RootCertStore::empty();
     for certificate in client_tls::certificates(pem)? {
         roots.add(certificate).map_err(|error| error.to_string())?;
@@ -62,10 +63,7 @@ pub(crate) fn given(pem: &[u8]) -> Result<Arc<RootCertStore>, String> {
 }
 
 /// Among a system's there are old ones that nobody understands any more.
-///
-/// # Errors
-/// What is wrong with the file.
-pub(crate) fn known(pem: &[u8]) -> Result<Arc<RootCertStore>, String> {
+fn known(pem: &[u8]) -> Result<Arc<RootCertStore>, String> {
     let mut roots = RootCertStore::empty();
     let (usable, _) = roots.add_parsable_certificates(client_tls::certificates(pem)?);
     if usable == 0 {
@@ -77,9 +75,9 @@ pub(crate) fn known(pem: &[u8]) -> Result<Arc<RootCertStore>, String> {
 fn hint(error: &std::io::Error) -> &'static str {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     match inner {
-        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
-            " (give the CA of its certificate by --trace-ca)"
-        }
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        )) => " (give the CA of its certificate by --trace-ca)",
         Some(rustls::Error::InvalidMessage(_)) => " (it speaks no TLS there; is it http://?)",
         _ => "",
     }

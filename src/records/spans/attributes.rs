@@ -1,51 +1,16 @@
-//! The spans of an exchange: one for itself, and one for each time that the application was asked. Their attributes are those of
-//! OpenTelemetry's semantic conventions for HTTP and RPC, where these have a name for it.
+//! What spans say of a request, in the words of the conventions.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
 
 use http::uri::Authority;
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderValue, Method, Uri};
 
-use super::asked::Asked;
-use super::exchange::Exchange;
-use super::policy::Policy;
-use crate::failure::{Reason, Side};
-use crate::trace::{Attempt, Attribute, Kind, Span, SpanId, Status, Trace, Value};
-
-/// Lets the spans of an exchange that is over go, where its trace is kept.
-pub(super) fn finished(exchange: &Exchange, asked: &Asked, reason: Option<Reason>, took: Duration) {
-    let site = &exchange.conn.site;
-    let (Some(tracer), Some(trace)) = (&site.tracer, exchange.trace.as_deref()) else {
-        return;
-    };
-    if !trace.is_kept() {
-        return;
-    }
-    let told = Told {
-        exchange,
-        asked,
-        trace,
-        reason,
-        policy: &site.policy,
-    };
-    for (number, attempt) in trace.attempts.iter().enumerate() {
-        tracer.finished(told.attempt(number, attempt, exchange.started + took));
-    }
-    tracer.finished(told.server(took));
-}
-
-/// An exchange that is over.
-struct Told<'a> {
-    exchange: &'a Exchange,
-    asked: &'a Asked,
-    trace: &'a Trace,
-    reason: Option<Reason>,
-    policy: &'a Policy,
-}
+use super::Told;
+use crate::trace::{Attribute, Value};
 
 impl Told<'_> {
-    fn server(&self, took: Duration) -> Span {
+    /// What is true of the exchange as the client sees it.
+    pub(super) fn downstream(&self) -> Vec<Attribute> {
         let (exchange, conn) = (self.exchange, &self.exchange.conn);
         let mut told = self.request();
         let client = exchange.client.as_deref().unwrap_or(&conn.client_ip);
@@ -79,77 +44,16 @@ impl Told<'_> {
         told.push(("http.request.body.size", size(exchange.bytes_in())));
         told.push(("http.response.body.size", size(exchange.bytes_out)));
         told.push(("portcullis.request_id", self.request_id()));
-        let status = self.outcome(Kind::Server, &mut told);
-        Span {
-            parent: self.trace.parent,
-            ..self.span(
-                Kind::Server,
-                self.trace.server,
-                exchange.started,
-                took,
-                status,
-                told,
-            )
-        }
+        told
     }
 
-    fn attempt(&self, number: usize, attempt: &Attempt, ended: Instant) -> Span {
+    /// What is true of the exchange as the application sees it.
+    pub(super) fn upstream(&self) -> Vec<Attribute> {
         let mut told = self.request();
-        let target = self.exchange.target.as_ref();
-        if let Some(target) = target {
-            self.upstream(&mut told, &target.text);
+        if let Some(target) = &self.exchange.target {
+            self.target(&mut told, &target.text);
         }
-        if number > 0 {
-            told.push(("http.request.resend_count", Value::Number(number as i64)));
-        }
-        let status = match attempt.took {
-            Some(_) => {
-                told.push(("error.type", fixed(STALE)));
-                Status::Error(STALE.into())
-            }
-            None => self.outcome(Kind::Client, &mut told),
-        };
-        let took = attempt.took;
-        let took = took.unwrap_or_else(|| ended.saturating_duration_since(attempt.began));
-        self.span(
-            Kind::Client,
-            attempt.span,
-            attempt.began,
-            took,
-            status,
-            told,
-        )
-    }
-
-    fn span(
-        &self,
-        kind: Kind,
-        id: SpanId,
-        started: Instant,
-        took: Duration,
-        status: Status,
-        attributes: Vec<Attribute>,
-    ) -> Span {
-        Span {
-            trace: self.trace.id,
-            id,
-            parent: Some(self.trace.server),
-            state: self.trace.state.clone(),
-            kind,
-            name: self.name(),
-            started: self.exchange.time + started.saturating_duration_since(self.exchange.started),
-            took,
-            status,
-            attributes,
-        }
-    }
-
-    /// No route is known here, and a path is no name: there may be any number of them. A call of gRPC has one.
-    fn name(&self) -> Cow<'static, str> {
-        if let Some((service, method)) = self.call() {
-            return format!("{service}/{method}").into();
-        }
-        known(self.asked.method.as_ref()).unwrap_or("HTTP").into()
+        told
     }
 
     /// What is true of both sides.
@@ -186,8 +90,8 @@ impl Told<'_> {
         );
     }
 
-    /// Where the application is.
-    fn upstream(&self, told: &mut Vec<Attribute>, target: &str) {
+    /// Where the application is, and what it is asked for.
+    fn target(&self, told: &mut Vec<Attribute>, target: &str) {
         let path = self.asked.uri.as_ref().map_or("", Uri::path);
         let base = target
             .strip_prefix("unix:")
@@ -220,42 +124,8 @@ impl Told<'_> {
         }
     }
 
-    /// How it went, as one side sees it.
-    fn outcome(&self, kind: Kind, told: &mut Vec<Attribute>) -> Status {
-        let status = match kind {
-            Kind::Server => self.exchange.status,
-            Kind::Client => self.trace.answer,
-        };
-        let code = status.map(|status| status.as_u16());
-        told.extend(code.map(|code| ("http.response.status_code", Value::Number(code.into()))));
-        if let Some(reason) = self.reason {
-            told.push(("portcullis.reason", fixed(reason.word())));
-        }
-        let call = self.call().and(self.trace.grpc_status);
-        told.extend(call.map(|code| ("rpc.grpc.status_code", Value::Number(code))));
-        let error = match self.reason {
-            Some(reason) if reason.side() != Side::Client => Some(reason.word().into()),
-            _ => status
-                .filter(|status| is_error(kind, *status))
-                .map(|status| status.as_u16().to_string().into())
-                .or_else(|| {
-                    let code = call.filter(|code| is_failed_call(kind, *code))?;
-                    Some(Cow::Owned(code.to_string()))
-                }),
-        };
-        let Some(error) = error else {
-            return Status::Unset;
-        };
-        told.push(("error.type", Value::Text(Cow::clone(&error))));
-        // A status speaks for itself.
-        Status::Error(match self.reason {
-            Some(_) => error,
-            None => Cow::Borrowed(""),
-        })
-    }
-
     /// Service and method, where it is a call of gRPC.
-    fn call(&self) -> Option<(&str, &str)> {
+    pub(super) fn call(&self) -> Option<(&str, &str)> {
         if !self.trace.is_grpc {
             return None;
         }
@@ -293,7 +163,7 @@ impl Told<'_> {
 }
 
 /// The methods that the conventions know.
-fn known(method: Option<&Method>) -> Option<&'static str> {
+pub(super) fn known(method: Option<&Method>) -> Option<&'static str> {
     const KNOWN: [&str; 10] = [
         "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE",
     ];
@@ -301,21 +171,7 @@ fn known(method: Option<&Method>) -> Option<&'static str> {
     KNOWN.into_iter().find(|known| *known == method)
 }
 
-/// Whoever asks for what there is not is not served badly; whoever is told so has failed (conventions for HTTP spans, "Status").
-fn is_error(kind: Kind, status: StatusCode) -> bool {
-    status.is_server_error() || (kind == Kind::Client && status.is_client_error())
-}
-
-/// The same for gRPC (conventions for gRPC, "Status"): unknown, deadline exceeded, unimplemented, internal, unavailable and data
-/// loss are the server's failures.
-fn is_failed_call(kind: Kind, code: i64) -> bool {
-    match kind {
-        Kind::Server => matches!(code, 2 | 4 | 12 | 13 | 14 | 15),
-        Kind::Client => code != 0,
-    }
-}
-
-fn fixed(text: &'static str) -> Value {
+pub(super) fn fixed(text: &'static str) -> Value {
     Value::Text(Cow::Borrowed(text))
 }
 
@@ -332,5 +188,3 @@ fn size(bytes: u64) -> Value {
 const LONGEST_TEXT: usize = 1024;
 /// Of a service or a method.
 const LONGEST_NAME: usize = 256;
-/// A kept connection to the application had gone stale.
-const STALE: &str = "upstream_stale";
