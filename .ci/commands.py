@@ -260,7 +260,7 @@ def _(stage):
 def _(stage):
     commands = [
         ("run",), ("check",), ("demo",), ("status",), ("logs",), ("target",), ("target", "set"), ("target", "confirm"),
-        ("target", "revert"), ("certs",), ("certs", "reload"), ("log-level",), ("drain",), ("doctor",),
+        ("target", "revert"), ("certs",), ("certs", "reload"), ("log-level",), ("drain",), ("doctor",), ("top",),
     ]
     front = run(BINARY, "--help", env={}).stdout
     for command in commands:

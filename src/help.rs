@@ -58,6 +58,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
         &[
             "status",
             "logs",
+            "top",
             "target",
             "certs",
             "log-level",
@@ -93,6 +94,7 @@ mod tests {
             "inject",
             "uninject",
             "logs",
+            "top",
             "target",
             "certs",
             "log-level",

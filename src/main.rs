@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Some(("uninject", matches)) => kubernetes::uninject(matches),
         Some(("status", matches)) => operator::status(matches),
         Some(("logs", matches)) => operator::logs(matches),
+        Some(("top", matches)) => operator::top(matches),
         Some(("target", matches)) => operator::target(matches),
         Some(("certs", matches)) => operator::certs(matches),
         Some(("log-level", matches)) => operator::log_level(matches),

@@ -96,6 +96,19 @@ impl Pen<'_> {
     }
 }
 
+/// The text with what is unsafe in it escaped, and what else is not wanted.
+pub(crate) fn escaped(text: &str, is_unwanted: impl Fn(char) -> bool) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut pen = Pen {
+        out: &mut out,
+        colour: false,
+    };
+    pen.inked(Ink::Plain, text, |letter| {
+        is_unsafe(letter) || is_unwanted(letter)
+    });
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 fn escape(out: &mut Vec<u8>, letter: char) {
     let code = u32::from(letter);
     // Writing to a Vec cannot fail.

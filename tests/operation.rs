@@ -206,6 +206,7 @@ async fn the_openapi_document_names_every_request_that_the_plane_answers() {
         }
     }
     for wanted in [
+        "GET /",
         "GET /status",
         "GET /logs",
         "GET /inflight",
@@ -231,7 +232,7 @@ async fn the_openapi_document_names_every_request_that_the_plane_answers() {
         );
     }
     // What is not named is not there.
-    for path in ["/", "/target/revert", "/admin", "/debug"] {
+    for path in ["/page", "/target/revert", "/admin", "/debug"] {
         assert_eq!(sidecar.admin(path).await.status, 404, "{path}");
     }
 }

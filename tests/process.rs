@@ -562,6 +562,14 @@ async fn demo_shows_the_main_job() {
     })
     .await;
     assert_eq!(Client::h1(&sidecar).get("/").await.text(), "Hello you!");
+    let admin = sidecar.admin;
+    assert!(
+        script.contains(&format!(" top --admin {admin}")),
+        "{script}"
+    );
+    assert!(script.contains(&format!("http://{admin}/\n")), "{script}");
+    let page = sidecar.admin("/").await;
+    assert_eq!(page.field("content-type"), Some("text/html; charset=utf-8"));
 
     let second = script
         .split("\"url\":\"")

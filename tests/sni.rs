@@ -167,6 +167,27 @@ async fn each_reloads_on_its_own_and_a_broken_one_does_not_stop_the_others() {
         )),
         "{metrics}"
     );
+
+    // How it went with all of them, newest first.
+    let history = sidecar.admin("/certs").await.json()["history"].clone();
+    let history = history.as_array().unwrap();
+    let times: Vec<_> = history.iter().map(|past| past["time"].as_str()).collect();
+    assert!(times.is_sorted_by(|newer, older| newer >= older));
+    let last: Vec<_> = history[..3]
+        .iter()
+        .map(|past| (past["source"].clone(), past["result"].clone()))
+        .collect();
+    let (broken, good) = (name, good.to_string());
+    let wanted = [
+        (&broken, "failed"),
+        (&broken, "published"),
+        (&good, "published"),
+    ];
+    let wanted = wanted.map(|(source, result)| (source.as_str().into(), result.into()));
+    assert_eq!(last, wanted, "{history:?}");
+    let generation = |at: usize| history[at]["generation"].as_u64().unwrap();
+    assert_eq!(generation(0), generation(1), "a failure changes nothing");
+    assert_eq!(generation(1), generation(2) + 1);
     assert!(
         metrics.contains(&format!(
             "portcullis_certificate_not_after_seconds{{name=\"{good}\",element=\"leaf\"}}"

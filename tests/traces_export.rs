@@ -1,8 +1,16 @@
+use std::collections::HashSet;
 use std::fs;
 
 use rustix::process::Signal;
 
-use crate::support::{Client, Collector, Mode, Sidecar, hello, portcullis};
+use crate::support::{App, Ca, Client, Collector, Mode, Sidecar, eventually, hello, portcullis};
+
+/// A sidecar that exports to this collector.
+async fn exporting(app: &App, collector: &Collector, more: &[&str]) -> Sidecar {
+    let flags = collector.flags();
+    let flags: Vec<&str> = flags.iter().map(|flag| &**flag).collect();
+    Sidecar::start(app, &[&flags[..], more].concat()).await
+}
 
 /// What `check` says to these flags, on stdout and stderr, and how it ends.
 fn check(flags: &str, env: &[(&str, &str)]) -> (String, String, Option<i32>) {
@@ -106,12 +114,62 @@ async fn spans_are_counted_from_the_start_where_there_are_any() {
     let sidecar = Sidecar::start(&app, &[]).await;
     assert_eq!(counts(&sidecar.probe("/metrics").await.text()), [""; 0]);
     let collector = Collector::otlp().await;
-    let flags = collector.flags();
-    let sidecar = Sidecar::start(&app, &flags.each_ref().map(|flag| &**flag)).await;
+    let sidecar = exporting(&app, &collector, &[]).await;
     let results = ["exported", "dropped", "failed", "rejected"];
     let wanted =
         results.map(|result| format!("portcullis_trace_spans_total{{result=\"{result}\"}} 0"));
     assert_eq!(counts(&sidecar.probe("/metrics").await.text()), wanted);
+}
+
+#[tokio::test]
+async fn each_span_arrives_once_also_what_is_left_in_the_end() {
+    let app = hello("hi").await;
+    for collector in [Collector::otlp().await, Collector::zipkin().await] {
+        let sidecar = exporting(&app, &collector, &["--target-locked"]).await;
+        for _ in 0..50 {
+            assert_eq!(Client::h1(&sidecar).get("/").await.text(), "hi");
+        }
+        sidecar.signal(Signal::TERM);
+        assert_eq!(sidecar.ended().await.code, Some(0));
+        let ids: Vec<_> = collector.spans().into_iter().map(|span| span.id).collect();
+        let different: HashSet<_> = ids.iter().collect();
+        // One of the client's request, one of the application's.
+        assert_eq!((ids.len(), different.len()), (100, 100));
+    }
+}
+
+#[tokio::test]
+async fn a_collector_behind_tls_and_a_token_is_reached_by_a_sidecar_that_may_open_nothing_else() {
+    let app = hello("hi").await;
+    let (ca, folder) = (Ca::new(), tempfile::tempdir().unwrap());
+    let leaf = ca.leaf();
+    let collector = Collector::otlp_over_tls(&leaf.certificate, &leaf.key).await;
+    let place = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (bundle, headers) = (place("ca.crt"), place("headers"));
+    fs::write(&bundle, &ca.pem).unwrap();
+    fs::write(&headers, "Authorization: Bearer one\n").unwrap();
+    let files = ["--trace-ca", &bundle, "--trace-header-file", &headers];
+    let sidecar = exporting(
+        &app,
+        &collector,
+        &[&files[..], &["--target-locked"]].concat(),
+    )
+    .await;
+    let arrives = async |token: &str| {
+        Client::h1(&sidecar).get("/").await;
+        eventually(token, async || {
+            let exports = collector.exports();
+            let last = exports.last()?.field("authorization")?;
+            (last == token).then_some(())
+        })
+        .await;
+    };
+    arrives("Bearer one").await;
+    // As a token that is renewed is put there.
+    fs::write(place("new"), "Authorization: Bearer two\n").unwrap();
+    fs::rename(place("new"), &headers).unwrap();
+    arrives("Bearer two").await;
+    assert_eq!(collector.connections(), 1);
 }
 
 #[tokio::test]
@@ -128,6 +186,13 @@ async fn a_collector_that_is_dead_slow_or_mad_is_nothing_that_clients_notice() {
             assert_eq!(Client::h1(&sidecar).get("/").await.text(), "hi");
         }
         sidecar.signal(Signal::TERM);
-        assert_eq!(sidecar.ended().await.code, Some(0), "{url}");
+        let ended = sidecar.ended().await;
+        assert_eq!(ended.code, Some(0), "{url}");
+        // Told once, however many spans and tries there were.
+        let told = |part| ended.stderr.matches(part).count();
+        let lost = "spans are lost: the collector did not take them before the end";
+        assert_eq!(told(lost), 1, "{}", ended.stderr);
+        assert!(told("takes no spans") <= 1, "{}", ended.stderr);
+        assert!(told("spans=40") == 1, "{}", ended.stderr);
     }
 }

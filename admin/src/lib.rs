@@ -17,6 +17,7 @@ mod log_level;
 mod logs;
 mod metrics;
 mod openapi;
+mod page;
 mod problem;
 mod routes;
 mod server;

@@ -12,7 +12,7 @@ use utoipa::openapi::{
     ContentBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, ResponseBuilder,
 };
 
-use crate::guard::HEALTH;
+use crate::guard::{HEALTH, PAGE};
 
 /// The document as it is sent.
 #[derive(Clone, Debug)]
@@ -41,7 +41,8 @@ impl Document {
     /// The handlers' document, with what is true for all of them.
     pub(crate) fn new(mut document: OpenApi, needs_token: bool) -> Self {
         for (path, item) in &mut document.paths.paths {
-            let is_open = HEALTH.contains(&path.as_str());
+            let is_about_health = HEALTH.contains(&path.as_str());
+            let asks_for_token = needs_token && !is_about_health && path != PAGE;
             let operations = [
                 &mut item.get,
                 &mut item.put,
@@ -50,13 +51,16 @@ impl Document {
             ];
             for operation in operations.into_iter().flatten() {
                 for (status, description) in AT_THE_DOOR {
-                    let is_about_tokens = status == "401";
-                    let may_be = status == "403" || !is_open && (needs_token || !is_about_tokens);
+                    let may_be = match status {
+                        "401" => asks_for_token,
+                        "429" => !is_about_health,
+                        _ => true,
+                    };
                     if may_be {
                         add(operation, status, description);
                     }
                 }
-                if needs_token && !is_open {
+                if asks_for_token {
                     let nothing: [&str; 0] = [];
                     operation.security = Some(vec![SecurityRequirement::new("token", nothing)]);
                 }
@@ -137,12 +141,13 @@ mod tests {
             for (method, operation) in item.as_object().unwrap() {
                 operations += 1;
                 let twin = &guarded["paths"][path][method];
-                let is_open = super::HEALTH.contains(&path.as_str());
+                let is_about_health = super::HEALTH.contains(&path.as_str());
+                let is_open = is_about_health || path == super::PAGE;
                 let has =
                     |operation: &Value, status: &str| operation["responses"][status].is_object();
                 assert!(has(operation, "403"), "{method} {path}");
                 assert!(!has(operation, "401"), "{method} {path}");
-                assert_eq!(has(operation, "429"), !is_open, "{method} {path}");
+                assert_eq!(has(operation, "429"), !is_about_health, "{method} {path}");
                 assert_eq!(has(twin, "401"), !is_open, "{method} {path}");
                 assert_eq!(
                     twin["security"][0]["token"].is_array(),
@@ -151,6 +156,6 @@ mod tests {
                 );
             }
         }
-        assert!(operations >= 18, "only {operations} operations");
+        assert!(operations >= 19, "only {operations} operations");
     }
 }

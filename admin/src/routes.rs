@@ -13,13 +13,14 @@ use crate::guard::{self, Access};
 use crate::handles::Handles;
 use crate::{
     app, certificates, configuration, health, inflight, json, log_level, logs, metrics, openapi,
-    problem, status, target,
+    page, problem, status, target,
 };
 
 /// The admin plane: reads and changes, for whoever `access` lets in.
 pub fn admin(handles: Handles, access: Arc<Access>) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(openapi::frame())
         .merge(readable())
+        .routes(routes!(page::show))
         .routes(routes!(status::show))
         .routes(routes!(status::drain))
         .routes(routes!(logs::show))

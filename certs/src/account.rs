@@ -11,6 +11,7 @@ use crate::bundle::Bundle;
 use crate::error::LoadError;
 use crate::facts::Facts;
 use crate::part_state::PartState;
+use crate::past::PastAttempt;
 use crate::source::Source;
 use crate::store::Store;
 use crate::trust::Trust;
@@ -36,6 +37,8 @@ pub struct Account {
     pub differs_since: Option<SystemTime>,
     /// The last attempt that was not a mere look at unchanged files.
     pub last_attempt: Option<Attempt>,
+    /// The latest attempts that were more than a look at what was known already, newest first.
+    pub past: Vec<PastAttempt>,
     /// What the last publication looked like with a client's eyes, whatever was attempted since.
     pub seen: Option<Confirmation>,
     /// When the files on disk were last found to be what is served.
@@ -77,6 +80,7 @@ impl Store {
                 on_disk: history.on_disk,
                 differs_since: history.differs_since,
                 last_attempt: history.last,
+                past: history.past.newest_first(),
                 last_success: history.last_success,
                 counts: history.counts,
                 dead_mount: state.dead_mount().map(str::to_owned),

@@ -7,6 +7,7 @@ use crate::error::LoadError;
 use crate::facts::Facts;
 use crate::generation::Generation;
 use crate::loss::Settling;
+use crate::past::{Past, PastAttempt};
 
 /// What made us look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,17 @@ pub enum Outcome {
     Unchanged,
     /// Nothing changed, and this is why.
     Failed(Arc<LoadError>),
+}
+
+impl Outcome {
+    /// A short stable word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Published(_) => "published",
+            Self::Unchanged => "unchanged",
+            Self::Failed(_) => "failed",
+        }
+    }
 }
 
 /// What dialling the own listener showed after a publication.
@@ -101,6 +113,18 @@ pub struct Attempt {
     pub repeated: bool,
 }
 
+impl Attempt {
+    /// Whether there is more to it than a look that found what was known already: somebody asked, or something has changed.
+    fn is_telling(&self) -> bool {
+        let is_news = match &self.outcome {
+            Outcome::Published(_) => true,
+            Outcome::Unchanged => self.recovered,
+            Outcome::Failed(_) => !self.repeated,
+        };
+        is_news || self.trigger.is_asked_for()
+    }
+}
+
 /// How often reloads ended which way, since the start.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counts {
@@ -119,6 +143,8 @@ pub(crate) struct History {
     pub(crate) digest: Option<[u8; 32]>,
     pub(crate) counts: Counts,
     pub(crate) last: Option<Attempt>,
+    /// The latest attempts, whatever came of them.
+    pub(crate) past: Past,
     pub(crate) last_success: Option<SystemTime>,
     /// Since when what is on disk is not what is served, as far as is known.
     pub(crate) differs_since: Option<SystemTime>,
@@ -135,7 +161,11 @@ pub(crate) struct History {
 }
 
 impl History {
-    pub(crate) fn remember(&mut self, attempt: &Attempt) {
+    /// `number`: the generation that is served after it.
+    pub(crate) fn remember(&mut self, attempt: &Attempt, number: u64) {
+        if attempt.is_telling() {
+            self.past.add(PastAttempt::of(attempt, number));
+        }
         match &attempt.outcome {
             Outcome::Published(_) => {
                 self.counts.published += 1;
@@ -169,6 +199,7 @@ impl History {
         if self.published == Some(attempt.at) {
             self.seen.clone_from(&attempt.confirmation);
         }
+        self.past.confirm(attempt);
         if let Some(last) = self.last.as_mut().filter(|last| last.at == attempt.at) {
             last.confirmation.clone_from(&attempt.confirmation);
         }

@@ -152,7 +152,7 @@ impl Store {
             history.settling.is_over();
         }
         (history.on_disk, history.open_secret) = (on_disk, open_secret);
-        history.remember(&attempt);
+        history.remember(&attempt, self.current.load().number);
         attempt
     }
 

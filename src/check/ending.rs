@@ -14,8 +14,10 @@ pub(super) fn of(config: &Config) -> Vec<Remark> {
         words(config.drain_timeout),
         words(takes)
     ))];
+    // The last spans have a second of their own.
+    let spans = Duration::from_secs(config.traces.is_some().into());
     remarks.push(fits(
-        needed(config.drain_delay, config.drain_timeout),
+        needed(config.drain_delay, config.drain_timeout) + spans,
         config.grace_period,
     ));
     remarks
@@ -29,7 +31,7 @@ pub(crate) fn needed(delay: Duration, timeout: Duration) -> Duration {
 fn fits(takes: Duration, grace: Option<Duration>) -> Remark {
     match grace {
         Some(grace) if takes <= grace => Remark::Fact(format!(
-            "with a second to end in, that is inside the pod's grace period of {}",
+            "with the time to end in, that is inside the pod's grace period of {}",
             words(grace)
         )),
         Some(grace) => Remark::Warning(format!(
@@ -94,5 +96,11 @@ mod tests {
             panic!("a warning");
         };
         assert!(words.ends_with("1m 3s at most"), "{words}");
+        let line = "--drain-delay 3s --drain-timeout 1m --grace-period 64";
+        for (traces, is_warning) in [("", false), ("--trace-exporter otlp", true)] {
+            let remarks = of(&read(&format!("{line} {traces}")));
+            let warned = matches!(remarks[1], Remark::Warning(_));
+            assert_eq!(warned, is_warning, "{remarks:?}");
+        }
     }
 }

@@ -170,6 +170,12 @@ impl fmt::Display for Script<'_> {
         writeln!(f, "  {program} logs --admin {admin}")?;
         writeln!(f, "  {program} status --admin {admin}")?;
         writeln!(f, "  {program} doctor --admin {admin}\n")?;
+        writeln!(f, "  # the same to look at, in a terminal and in a browser")?;
+        writeln!(f, "  {program} top --admin {admin}")?;
+        if matches!(admin, AdminAddress::Tcp(_)) {
+            writeln!(f, "  xdg-open {plane}/")?;
+        }
+        writeln!(f)?;
         if let Some(second) = stage.second {
             writeln!(
                 f,

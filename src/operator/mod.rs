@@ -7,6 +7,7 @@ mod certs;
 mod client;
 mod doctor;
 mod drain;
+mod exposition;
 #[cfg(test)]
 mod fake;
 mod log_level;
@@ -19,6 +20,7 @@ mod status;
 mod target;
 mod tls;
 mod token;
+mod top;
 #[cfg(test)]
 mod transports;
 mod trouble;
@@ -38,10 +40,11 @@ use self::trouble::Trouble;
 use crate::terminal::{Ink, Pen};
 
 /// The command lines, in the order of the help.
-pub fn commands() -> [Command; 7] {
+pub fn commands() -> [Command; 8] {
     [
         status::command(),
         logs::command(),
+        top::command(),
         target::command(),
         certs::command(),
         log_level::command(),
@@ -68,6 +71,13 @@ pub fn logs(matches: &ArgMatches) -> ExitCode {
     conclude(ask(matches, async |errand| {
         let asked = logs::Asked::new(matches, SystemTime::now())?;
         logs::run(errand.plane, &asked, &mut io::stdout()).await
+    }))
+}
+
+/// `portcullis top`: what goes on, as it goes on.
+pub fn top(matches: &ArgMatches) -> ExitCode {
+    conclude(ask(matches, async |errand| {
+        top::run(errand, &top::Asked::new(matches), &mut io::stdout()).await
     }))
 }
 

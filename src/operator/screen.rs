@@ -36,7 +36,7 @@ pub(super) fn draw(status: &Value, now: OffsetDateTime, colour: bool) -> Vec<u8>
 }
 
 /// `0.1.0, shop: ready, up 3days 4h`
-fn heading(status: &Value) -> Parts {
+pub(super) fn heading(status: &Value) -> Parts {
     let phase = text(&status["phase"]);
     let (ink, phase) = match (phase, status["ready"] == true) {
         ("ready", true) => (Ink::Green, phase.to_owned()),
@@ -60,7 +60,7 @@ fn heading(status: &Value) -> Parts {
 }
 
 /// A row for each text of a list.
-fn notes<'a>(
+pub(super) fn notes<'a>(
     label: &'static str,
     list: &'a Value,
     ink: Ink,
@@ -69,7 +69,7 @@ fn notes<'a>(
 }
 
 /// `finishing, 12 s left until what is open is cut`, or `over: 3 http1 drained, 1 upgraded cut`
-fn drain(drain: &Value) -> Parts {
+pub(super) fn drain(drain: &Value) -> Parts {
     let Some(step) = drain["step"].as_str() else {
         return Parts::new();
     };

@@ -120,3 +120,67 @@ const MOST_SPANS: usize = 8192;
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 /// Room for a few spans of any size.
 const LEAST_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+    use std::time::{Duration, SystemTime};
+
+    use super::super::span::{Kind, SpanId, Status, TraceId};
+    use super::*;
+
+    fn span(name: usize) -> Span {
+        Span {
+            trace: TraceId {
+                bytes: [1; 16],
+                is_short: false,
+            },
+            id: SpanId([1; 8]),
+            parent: None,
+            state: None,
+            kind: Kind::Server,
+            name: "x".repeat(name).into(),
+            started: SystemTime::UNIX_EPOCH,
+            took: Duration::ZERO,
+            status: Status::Unset,
+            attributes: Vec::new(),
+        }
+    }
+
+    fn is_told(lanes: &Lanes) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        pin!(lanes.filling()).poll(&mut context).is_ready()
+    }
+
+    #[test]
+    fn a_lane_that_is_half_full_is_told_once_by_number_or_by_bytes() {
+        let lanes = Lanes::new(4);
+        let lane = lanes.lane();
+        for (count, name) in [(MOST_SPANS / 8, 1), (2, MOST_BYTES / 16)] {
+            for _ in 1..count {
+                lane.put(span(name));
+                assert!(!is_told(&lanes));
+            }
+            lane.put(span(name));
+            assert!(is_told(&lanes));
+            lane.put(span(name));
+            assert!(!is_told(&lanes));
+            assert_eq!(lanes.take().len(), count + 1);
+        }
+    }
+
+    #[test]
+    fn a_worker_has_its_share_and_no_other() {
+        let lanes = Lanes::new(2);
+        let [one, other] = [lanes.lane(), lanes.lane()];
+        for _ in 0..MOST_SPANS {
+            one.put(span(1));
+        }
+        assert_eq!(lanes.dropped(), MOST_SPANS as u64 / 2);
+        other.put(span(1));
+        assert_eq!(lanes.take().len(), MOST_SPANS / 2 + 1);
+        one.put(span(1));
+        assert_eq!(lanes.take().len(), 1);
+    }
+}

@@ -1,5 +1,5 @@
 //! Who is let in to the admin plane, in this order: no web page of somebody else's, nobody without a token where there are
-//! tokens, nobody who asks for too much. What only says how the sidecar is, is open to all but the first.
+//! tokens, nobody who asks for too much. What only says how the sidecar is, is open to all but the first; the page needs no token.
 
 mod caller;
 mod complaints;
@@ -151,6 +151,12 @@ async fn enter(access: &Access, request: &Parts) -> Result<Caller, Problem> {
     if is_about_health(request) {
         return Ok(Caller { peer, token: None });
     }
+    // A browser that is sent somewhere brings no token, and the page holds nothing: what it shows it asks for, with a token.
+    if is_for_the_page(request) {
+        let client = peer.as_ref().map(Peer::key);
+        access.moderate(&access.requests, client).await?;
+        return Ok(Caller { peer, token: None });
+    }
     let token = access
         .token(peer.as_ref(), &request.method, &request.headers)
         .await?;
@@ -188,7 +194,15 @@ fn is_about_health(request: &Parts) -> bool {
     request.method.is_safe() && HEALTH.contains(&request.uri.path())
 }
 
-/// The paths that need no token.
+/// What a browser asks before anybody could give it a token.
+fn is_for_the_page(request: &Parts) -> bool {
+    request.method.is_safe() && request.uri.path() == PAGE
+}
+
+/// The path of the page. It needs no token.
+pub(crate) const PAGE: &str = "/";
+
+/// The paths that need neither a token nor an allowance.
 pub(crate) const HEALTH: [&str; 3] = ["/healthz", "/livez", "/readyz"];
 
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {

@@ -20,6 +20,8 @@ pub struct CertificatesView {
     pub client_auth: Option<ClientAuthView>,
     /// Where the keys of session tickets come from: `seed` or `random`.
     pub ticket_keys: &'static str,
+    /// The latest attempts to reload, newest first, ten of each part at most. A look that found what was known already is none.
+    pub history: Vec<AttemptView>,
 }
 
 /// What `GET /status` says of certificates; `GET /certs` has the rest.

@@ -107,7 +107,8 @@ impl Link {
             body: Vec::new(),
         };
         // The status is the answer; what is said to it is not waited for beyond the deadline.
-        let read = timeout_at(deadline - MOMENT, gather(body, &mut answer.body)).await;
+        let early = deadline.checked_sub(MOMENT).unwrap_or(deadline);
+        let read = timeout_at(early, gather(body, &mut answer.body)).await;
         if read == Ok(true) {
             self.kept = Some(open);
         }

@@ -47,7 +47,7 @@ pub(crate) struct Exporter {
     lanes: Lanes,
     account: Account,
     pace: Pace,
-    /// Held while somebody exports: for as long as the process serves, and once more in the end.
+    /// Held by whoever exports.
     work: Mutex<Work>,
 }
 

@@ -84,20 +84,11 @@ impl Account {
         (trouble.since, trouble.why.clone())
     }
 
-    /// The collector does not take what it is sent. Told when it begins, and again once in a while; where it comes and goes, not
-    /// each time.
+    /// The collector does not take what it is sent.
     pub(super) fn is_ill(&self, endpoint: &Endpoint, why: String) {
         let mut trouble = self.lock();
-        let pause = if trouble.since.is_some() {
-            REMINDER
-        } else {
-            trouble.since = Some(SystemTime::now());
-            FLAPPING
-        };
-        if trouble.told.is_none_or(|told| told.elapsed() >= pause) {
+        if trouble.goes_on() {
             tracing::warn!(collector = %endpoint, %why, "traces: the collector takes no spans; requests go on without");
-            trouble.told = Some(Instant::now());
-            trouble.is_known = true;
         } else {
             tracing::debug!(collector = %endpoint, %why, "traces: the collector takes no spans");
         }
@@ -106,21 +97,17 @@ impl Account {
 
     /// The collector takes what it is sent.
     pub(super) fn is_well(&self, endpoint: &Endpoint) {
-        let mut trouble = self.lock();
-        let Some(since) = trouble.since.take() else {
+        let Some(lasted) = self.lock().ends() else {
             return;
         };
-        if std::mem::take(&mut trouble.is_known) {
-            let lasted = since.elapsed().unwrap_or_default();
-            let counts = self.counts(0);
-            tracing::info!(
-                collector = %endpoint,
-                after = ?Duration::from_secs(lasted.as_secs()),
-                failed = counts.failed,
-                rejected = counts.rejected,
-                "traces: the collector takes spans again"
-            );
-        }
+        let counts = self.counts(0);
+        tracing::info!(
+            collector = %endpoint,
+            after = ?Duration::from_secs(lasted.as_secs()),
+            failed = counts.failed,
+            rejected = counts.rejected,
+            "traces: the collector takes spans again"
+        );
     }
 
     /// Whatever answers there says yes as no collector does. Told once.
@@ -136,7 +123,65 @@ impl Account {
     }
 }
 
+impl Trouble {
+    /// Whether to tell: when it begins, and again once in a while; where it comes and goes, not each time.
+    fn goes_on(&mut self) -> bool {
+        let pause = if self.since.is_some() {
+            REMINDER
+        } else {
+            self.since = Some(SystemTime::now());
+            FLAPPING
+        };
+        let is_due = self.told.is_none_or(|told| told.elapsed() >= pause);
+        if is_due {
+            self.told = Some(Instant::now());
+            self.is_known = true;
+        }
+        is_due
+    }
+
+    /// How long it lasted, where somebody believes that it does.
+    fn ends(&mut self) -> Option<Duration> {
+        let since = self.since.take()?;
+        let is_known = std::mem::take(&mut self.is_known);
+        is_known.then(|| since.elapsed().unwrap_or_default())
+    }
+}
+
 /// Between two words about the same trouble.
 const REMINDER: Duration = Duration::from_secs(300);
 /// Between two beginnings that are told.
 const FLAPPING: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn trouble_is_told_when_it_begins_and_once_in_a_while() {
+        let mut trouble = Trouble::default();
+        assert!(trouble.goes_on());
+        assert!(!trouble.goes_on());
+        advance(REMINDER).await;
+        assert!(trouble.goes_on());
+        assert!(!trouble.goes_on());
+        assert!(trouble.ends().is_some());
+        assert!(trouble.ends().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_and_goes_is_told_no_more_often_than_each_minute() {
+        let mut trouble = Trouble::default();
+        assert!(trouble.goes_on());
+        assert!(trouble.ends().is_some());
+        for _ in 0..10 {
+            assert!(!trouble.goes_on());
+            assert!(trouble.ends().is_none());
+        }
+        advance(FLAPPING).await;
+        assert!(trouble.goes_on());
+        assert!(trouble.ends().is_some());
+    }
+}

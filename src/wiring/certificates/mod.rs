@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use portcullis_admin::{
-    AttemptView, Caller, Certificates, CertificatesView, ClientAuthView, PartView, Waiting,
+    AttemptView, Caller, Certificates, CertificatesView, ClientAuthView, Waiting,
 };
 use portcullis_certs::{Account, Confirmation, Store, Trigger};
 use time::OffsetDateTime;
 use tokio::time::timeout;
 
-use self::views::{attempt_view, part_view, rfc3339};
+use self::views::{attempt_view, history, part_view, rfc3339};
 use super::House;
 use crate::metrics::PartFacts;
 
@@ -20,16 +20,17 @@ impl Certificates for House {
     fn view(&self) -> CertificatesView {
         let store = &self.certificates;
         let current = store.current();
-        let mut parts: Vec<_> = accounts(store)
+        let accounts_of_data = accounts(store);
+        let own = self.entry.certificates.as_ref();
+        let accounts_of_admin = own.map(accounts_of_admin_plane).unwrap_or_default();
+        let number_of_admin = own.map_or(0, |store| store.current().number);
+        let of_data = accounts_of_data
             .iter()
-            .map(|part| part_view(part, current.number))
-            .collect();
-        parts.extend(self.entry.certificates.iter().flat_map(|store| {
-            let number = store.current().number;
-            let parts = accounts(store);
-            let views = parts.iter().map(|part| part_view(part, number));
-            views.map(of_admin_plane).collect::<Vec<_>>()
-        }));
+            .map(|part| part_view(part, current.number));
+        let of_admin = accounts_of_admin
+            .iter()
+            .map(|part| part_view(part, number_of_admin));
+        let parts: Vec<_> = of_data.chain(of_admin).collect();
         CertificatesView {
             generation: current.number,
             since: rfc3339(current.since),
@@ -49,6 +50,7 @@ impl Certificates for House {
                 "random"
             },
             parts,
+            history: history(accounts_of_data.iter().chain(&accounts_of_admin)),
         }
     }
 
@@ -105,10 +107,13 @@ async fn reload(store: &Arc<Store>) -> Vec<AttemptView> {
     }]
 }
 
-/// One of what the admin plane is served with.
-fn of_admin_plane(mut part: PartView) -> PartView {
-    part.source.insert_str(0, ADMIN_PLANE);
-    part
+/// Of what the admin plane is served with.
+fn accounts_of_admin_plane(store: &Arc<Store>) -> Vec<Account> {
+    let mut accounts = accounts(store);
+    for account in &mut accounts {
+        account.part = format!("{ADMIN_PLANE}{}", account.part).into();
+    }
+    accounts
 }
 
 /// What keeps clients from being let in, in words.

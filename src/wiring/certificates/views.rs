@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use portcullis_admin::{AttemptView, ChainElement, CrlView, PartView};
 use portcullis_certs::{
-    Account, Attempt, Confirmation, CrlFacts, Facts as CertificateFacts, Outcome,
+    Account, Attempt, Confirmation, CrlFacts, Facts as CertificateFacts, Outcome, PastAttempt,
 };
 use time::OffsetDateTime;
 
@@ -45,16 +45,15 @@ pub(super) fn part_view(part: &Account, generation: u64) -> PartView {
 }
 
 pub(super) fn attempt_view(attempt: &Attempt, generation: u64) -> AttemptView {
-    let (result, reason, error) = match &attempt.outcome {
-        Outcome::Published(_) => ("published", None, None),
-        Outcome::Unchanged => ("unchanged", None, None),
-        Outcome::Failed(error) => ("failed", Some(error.reason()), Some(error.to_string())),
+    let (reason, error) = match &attempt.outcome {
+        Outcome::Published(_) | Outcome::Unchanged => (None, None),
+        Outcome::Failed(error) => (Some(error.reason()), Some(error.to_string())),
     };
     AttemptView {
         source: attempt.part.to_string(),
         time: rfc3339(attempt.at),
         trigger: attempt.trigger.word(),
-        result,
+        result: attempt.outcome.word(),
         reason,
         error,
         generation,
@@ -62,6 +61,34 @@ pub(super) fn attempt_view(attempt: &Attempt, generation: u64) -> AttemptView {
         new: attempt.new.clone(),
         seen: attempt.confirmation.as_ref().map(Confirmation::word),
         warnings: attempt.warnings.clone(),
+    }
+}
+
+/// The latest attempts of these parts, newest first.
+pub(super) fn history<'a>(parts: impl Iterator<Item = &'a Account>) -> Vec<AttemptView> {
+    let past = |part: &'a Account| {
+        part.past
+            .iter()
+            .map(|past| (past.at, past_view(part, past)))
+    };
+    let mut history: Vec<_> = parts.flat_map(past).collect();
+    history.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    history.into_iter().map(|(_, view)| view).collect()
+}
+
+fn past_view(part: &Account, past: &PastAttempt) -> AttemptView {
+    AttemptView {
+        source: part.part.to_string(),
+        time: rfc3339(past.at),
+        trigger: past.trigger.word(),
+        result: past.result,
+        reason: past.error.as_ref().map(|(reason, _)| *reason),
+        error: past.error.as_ref().map(|(_, error)| error.clone()),
+        generation: past.generation,
+        old: past.old.clone(),
+        new: past.new.clone(),
+        seen: past.confirmation.as_ref().map(Confirmation::word),
+        warnings: past.warnings.clone(),
     }
 }
 
