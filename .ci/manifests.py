@@ -164,7 +164,7 @@ def patched(document, patch):
     return patch
 
 
-@check("examples/traces/kubernetes.yaml patched onto the Deployment is valid, keeps the rules, and names options that are taken")
+@check("examples/traces/kubernetes.yaml as a patch of the Deployment is valid, keeps the rules, and names options that exist")
 def _(stage):
     [patch] = documents((CHECKOUT / "examples/traces/kubernetes.yaml").read_text())
     name = "legacy-app.yaml, patched"
