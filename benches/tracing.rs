@@ -14,12 +14,21 @@ fn main() {
 fn bench(exporter: &str, share: &str) -> Bench {
     let flags = ["--trace-exporter", exporter, "--trace-sample", share];
     // A share without an exporter would be a mistake.
-    let flags = if exporter == "off" { &flags[..2] } else { &flags };
+    let flags = if exporter == "off" {
+        &flags[..2]
+    } else {
+        &flags
+    };
     Bench::with("json", flags).expect("what is measured can be set up")
 }
 
 /// An exporter, and the share of traces that is kept.
-const SHARES: [(&str, &str); 4] = [("off", ""), ("otlp", "0%"), ("otlp", "1%"), ("otlp", "100%")];
+const SHARES: [(&str, &str); 4] = [
+    ("off", ""),
+    ("otlp", "0%"),
+    ("otlp", "1%"),
+    ("otlp", "100%"),
+];
 const CAME: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// Record, ring, metrics and spans.

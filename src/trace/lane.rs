@@ -45,20 +45,19 @@ impl Lane {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let was_filling = self.is_filling(&held);
+        let was_half = self.is_half(&held);
         held.spans.push(span);
         held.count += 1;
         held.bytes += bytes;
-        let is_filling = self.is_filling(&held);
+        let is_half = self.is_half(&held);
         drop(held);
-        if is_filling && !was_filling {
+        if is_half && !was_half {
             self.filling.notify_one();
         }
     }
 
-    /// As many as are sent together need not wait: memory that is used again at once is still in the cache.
-    fn is_filling(&self, held: &Held) -> bool {
-        held.count >= ENOUGH.min(self.most.count / 2) || held.bytes >= self.most.bytes / 2
+    fn is_half(&self, held: &Held) -> bool {
+        held.count >= self.most.count / 2 || held.bytes >= self.most.bytes / 2
     }
 
     fn take(&self) -> Vec<Span> {
@@ -109,7 +108,7 @@ impl Lanes {
         dropped.sum()
     }
 
-    /// Done when a lane has enough for a batch or is half full, once for each time.
+    /// Done when a lane is half full, once for each time.
     pub(crate) async fn filling(&self) {
         self.filling.notified().await;
     }
@@ -121,8 +120,6 @@ const MOST_SPANS: usize = 8192;
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 /// Room for a few spans of any size.
 const LEAST_BYTES: usize = 64 * 1024;
-/// Spans of one lane that are worth a request to the collector.
-const ENOUGH: usize = 512;
 
 #[cfg(test)]
 mod tests {
@@ -157,10 +154,10 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_is_told_once_of_a_batch_or_of_half_its_bytes() {
+    fn a_lane_that_is_half_full_is_told_once_by_number_or_by_bytes() {
         let lanes = Lanes::new(4);
         let lane = lanes.lane();
-        for (count, name) in [(ENOUGH, 1), (2, MOST_BYTES / 16)] {
+        for (count, name) in [(MOST_SPANS / 8, 1), (2, MOST_BYTES / 16)] {
             for _ in 1..count {
                 lane.put(span(name));
                 assert!(!is_told(&lanes));

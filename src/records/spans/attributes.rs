@@ -12,7 +12,7 @@ impl Told<'_> {
     /// What is true of the exchange as the client sees it.
     pub(super) fn downstream(&self) -> Vec<Attribute> {
         let (exchange, conn) = (self.exchange, &self.exchange.conn);
-        let mut told = self.request(24);
+        let mut told = self.request();
         let client = exchange.client.as_deref().unwrap_or(&conn.client_ip);
         told.push(("client.address", owned(client)));
         told.push(("network.peer.address", owned(&conn.client_ip)));
@@ -49,16 +49,16 @@ impl Told<'_> {
 
     /// What is true of the exchange as the application sees it.
     pub(super) fn upstream(&self) -> Vec<Attribute> {
-        let mut told = self.request(14);
+        let mut told = self.request();
         if let Some(target) = &self.exchange.target {
             self.target(&mut told, &target.text);
         }
         told
     }
 
-    /// What is true of both sides, with room for so many in all.
-    fn request(&self, room: usize) -> Vec<Attribute> {
-        let mut told = Vec::with_capacity(room);
+    /// What is true of both sides.
+    fn request(&self) -> Vec<Attribute> {
+        let mut told = Vec::with_capacity(24);
         let method = self.asked.method.as_ref();
         told.push((
             "http.request.method",
