@@ -153,6 +153,30 @@ def _(stage):
     return f"{len(names)} manifests"
 
 
+def patched(document, patch):
+    """A strategic merge, as far as the example goes: lists of what has a name are merged by it."""
+    if isinstance(patch, dict):
+        return {**document, **{key: patched(document.get(key), part) for key, part in patch.items()}}
+    if isinstance(patch, list) and document:
+        by_name = {part["name"]: part for part in document}
+        by_name.update((part["name"], patched(by_name.get(part["name"], {}), part)) for part in patch)
+        return list(by_name.values())
+    return patch
+
+
+@check("examples/traces/kubernetes.yaml as a patch of the Deployment is valid, keeps the rules, and names options that exist")
+def _(stage):
+    [patch] = documents((CHECKOUT / "examples/traces/kubernetes.yaml").read_text())
+    name = "legacy-app.yaml, patched"
+    found = [patched(each, patch) if each["kind"] == "Deployment" else each for each in plain("legacy-app.yaml")]
+    for minor in MINORS:
+        hold(found, minor, name)
+    [pod] = [pod for pod in map(rules.pod_of, found) if pod]
+    accepted(stage, pod, name)
+    traces = {key for key in rules.settings(rules.sidecar_of(pod)) if key.startswith("PORTCULLIS_TRACE_")}
+    expect(len(traces) == 3, traces)
+
+
 def one(manifest, kind):
     """The only document of a kind."""
     found = [document for document in manifest if document["kind"] == kind]

@@ -286,7 +286,7 @@ def _(stage):
 
 
 @contextlib.contextmanager
-def rpc(stage, name, **methods):
+def rpc(stage, name, *arguments, **methods):
     """A gRPC app with these methods, whose names begin with their kind, and a channel through the sidecar; messages are
     bytes."""
     grpc = library(stage, "grpc")
@@ -298,7 +298,7 @@ def rpc(stage, name, **methods):
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        with running(stage, name, stage.public, target=f"h2c://127.0.0.1:{port}") as own:
+        with running(stage, name, stage.public, *arguments, target=f"h2c://127.0.0.1:{port}") as own:
             trust = grpc.ssl_channel_credentials(stage.public.ca.read_bytes())
             with grpc.secure_channel(f"localhost:{own.port}", trust, [("grpc.enable_http_proxy", 0)]) as channel:
                 yield own, lambda name: getattr(channel, name.rpartition("_")[0])(f"/Talk/{name}"), grpc

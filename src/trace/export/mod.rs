@@ -197,6 +197,12 @@ impl Exporter {
         }
     }
 
+    /// Bytes of the request that would be made of these.
+    #[cfg(feature = "bench")]
+    pub(crate) fn encode(&self, spans: Vec<Span>) -> usize {
+        self.batch(spans).body.len()
+    }
+
     /// Sends the batch once. How long to wait before the next try, where there should be a wait.
     async fn attempt(&self, work: &mut Work) -> Option<Duration> {
         let batch = work.batch.as_mut()?;

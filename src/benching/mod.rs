@@ -1,5 +1,7 @@
 //! What the micro-benchmarks may touch of the record's way. Compiled for them alone (feature `bench`).
 
+mod traces;
+
 use std::cell::Cell;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -28,6 +30,8 @@ use crate::tenure::Tenure;
 use crate::upstream::Target;
 use crate::wire::Gauge;
 
+use traces::Traces;
+
 /// A connection on which exchanges come and go without a byte.
 #[derive(Debug)]
 pub struct Bench {
@@ -36,6 +40,7 @@ pub struct Bench {
     upstream: Rc<str>,
     request: (Method, Uri, HeaderMap),
     metrics: Metrics,
+    traces: Traces,
     _writer: LineWriter,
 }
 
@@ -53,7 +58,16 @@ impl Bench {
     /// # Errors
     /// What could not be set up.
     pub fn new(format: &str) -> Result<Self, String> {
+        Self::with(format, &[])
+    }
+
+    /// With these flags of `run`, too.
+    ///
+    /// # Errors
+    /// What could not be set up.
+    pub fn with(format: &str, flags: &[&str]) -> Result<Self, String> {
         let arguments = ["portcullis", "run", "--cert-dir", "/nonexistent"];
+        let arguments = arguments.iter().chain(flags);
         let matches = config::command()
             .try_get_matches_from(arguments)
             .map_err(|error| error.to_string())?;
@@ -63,13 +77,14 @@ impl Bench {
         let writer = install(format, &ring).map_err(|error| error.to_string())?;
         let store = Store::new(config.certificates.clone(), Deaf)?;
         let metrics = Metrics::new(Default::default);
+        let traces = Traces::new(&config);
         let site = Site {
             service: "bench".into(),
             meter: metrics.meter(),
             life: Arc::new(Life::new()),
             policy: Arc::new(Policy::new(&config.recording)),
             inflight: Rc::default(),
-            tracer: None,
+            tracer: traces.tracer(&config),
         };
         let conn = Conn {
             site,
@@ -101,6 +116,7 @@ impl Bench {
             upstream: "127.0.0.1:8080".into(),
             request: (Method::GET, Uri::from_static("/api/items?page=2"), headers),
             metrics,
+            traces,
             _writer: writer,
         })
     }
