@@ -36,7 +36,7 @@ impl Traces {
     }
 
     pub(super) fn tracer(&self, config: &Config) -> Option<Rc<Tracer>> {
-        let tracer = |traces| Tracer::new(traces, &config.trusted_proxies, self.lanes.lane());
+        let tracer = |traces| Tracer::new(traces, config, self.lanes.lane());
         Some(Rc::new(tracer(config.traces.as_ref()?)))
     }
 

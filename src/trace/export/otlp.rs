@@ -1,7 +1,9 @@
 //! Spans as an `ExportTraceServiceRequest` (OTLP/HTTP with protobuf), and what a collector says to it.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use prost::Message;
 
 use super::Resource;
@@ -19,7 +21,7 @@ pub(super) fn encode(resource: &Resource, spans: Vec<Span>) -> Vec<u8> {
     ];
     let attributes = attributes
         .into_iter()
-        .filter_map(|(name, text)| Some(pair(name, proto::Value::Text(text?.clone()))));
+        .filter_map(|(name, text)| Some(pair(name, proto::Value::Text(text?.clone().into()))));
     let request = proto::ExportTraceServiceRequest {
         resource_spans: vec![proto::ResourceSpans {
             resource: Some(proto::Resource {
@@ -98,16 +100,17 @@ fn flags(span: &Span) -> u32 {
 
 fn attribute((name, value): Attribute) -> KeyValue {
     let value = match value {
-        Value::Text(text) => proto::Value::Text(text.into_owned()),
+        Value::Text(Cow::Borrowed(text)) => proto::Value::Text(Bytes::from_static(text.as_bytes())),
+        Value::Text(Cow::Owned(text)) => proto::Value::Text(text.into()),
         Value::Number(number) => proto::Value::Number(number),
         Value::Flag(flag) => proto::Value::Flag(flag),
     };
     pair(name, value)
 }
 
-fn pair(key: &str, value: proto::Value) -> KeyValue {
+fn pair(key: &'static str, value: proto::Value) -> KeyValue {
     KeyValue {
-        key: key.to_owned(),
+        key: Bytes::from_static(key.as_bytes()),
         value: Some(proto::AnyValue { value: Some(value) }),
     }
 }

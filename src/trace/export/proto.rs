@@ -1,6 +1,8 @@
 //! The messages of OTLP that are used, and of them the fields that are used: `opentelemetry-proto` 1.x, whose tags never
-//! change. The names are those of the `.proto` files.
+//! change. The names are those of the `.proto` files. Texts of attributes are `bytes` here, which look the same on the wire: most of
+//! them are static, and a `String` would have to be made of each.
 
+use bytes::Bytes;
 use prost::{Enumeration, Message, Oneof};
 
 /// `collector/trace/v1/trace_service.proto`
@@ -123,8 +125,8 @@ pub(super) enum StatusCode {
 /// `common/v1/common.proto`
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct KeyValue {
-    #[prost(string, tag = "1")]
-    pub(super) key: String,
+    #[prost(bytes = "bytes", tag = "1")]
+    pub(super) key: Bytes,
     #[prost(message, optional, tag = "2")]
     pub(super) value: Option<AnyValue>,
 }
@@ -139,8 +141,8 @@ pub(super) struct AnyValue {
 /// `common/v1/common.proto`: `AnyValue.value`, of whose kinds these are `string_value`, `bool_value` and `int_value`.
 #[derive(Clone, PartialEq, Oneof)]
 pub(super) enum Value {
-    #[prost(string, tag = "1")]
-    Text(String),
+    #[prost(bytes = "bytes", tag = "1")]
+    Text(Bytes),
     #[prost(bool, tag = "2")]
     Flag(bool),
     #[prost(int64, tag = "3")]
