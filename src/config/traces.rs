@@ -100,23 +100,32 @@ impl Authorities {
 
 /// The outer none: something is missing that nothing can stand in for. The inner: there are no traces.
 pub(super) fn read(fields: &mut Fields<'_>) -> Option<Option<Traces>> {
+    match fields.optional("trace-exporter", exporter) {
+        Some(Some(exporter)) => all(fields, exporter).map(Some),
+        Some(None) => {
+            fields.parse("trace-sample", recording::share)?;
+            left_over(fields);
+            Some(None)
+        }
+        // Whichever is meant: what else is wrong is found in the same run.
+        None => all(fields, Exporter::Otlp).map(|_| None),
+    }
+}
+
+fn all(fields: &mut Fields<'_>, exporter: Exporter) -> Option<Traces> {
     let sample = fields.parse("trace-sample", recording::share)?;
-    let Some(exporter) = fields.parse("trace-exporter", exporter)? else {
-        left_over(fields);
-        return Some(None);
-    };
     let (place, path) = exporter.usual();
     let endpoint = fields
         .optional("trace-endpoint", |text| Endpoint::parse(text, path))
         .or_else(|| Endpoint::parse(place, path).ok())?;
-    Some(Some(Traces {
+    Some(Traces {
         exporter,
         sample,
         propagation: propagation(fields, exporter),
         ca: authorities(fields, &endpoint),
         header_file: fields.optional("trace-header-file", certificates::path),
         endpoint,
-    }))
+    })
 }
 
 /// Whoever says anything about traces wants some, unless it says that it does not: that is how they are switched off.

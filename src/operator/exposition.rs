@@ -36,7 +36,11 @@ fn metric(line: &str) -> Option<Metric<'_>> {
         None => (Vec::new(), rest),
     };
     // A timestamp and an exemplar may follow.
-    let value = rest.split_whitespace().next()?.parse().ok()?;
+    let value: f64 = rest.split_whitespace().next()?.parse().ok()?;
+    // No counter of ours is without an end.
+    if !value.is_finite() {
+        return None;
+    }
     Some(Metric {
         name,
         labels,

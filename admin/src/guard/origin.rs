@@ -33,12 +33,23 @@ pub(super) fn check(request: &Parts, names: &[String]) -> Result<(), Problem> {
         // Another port of the same machine is another application, and may look but not touch.
         Some(b"same-site") => !request.method.is_safe(),
         Some(b"same-origin" | b"none") | None => false,
-        Some(_) => true,
+        // A link to the page, that somebody has followed: it holds nothing, and cannot be framed.
+        Some(_) => !is_visit(request),
     };
     if is_foreign {
         return refused("requests from another site are not allowed");
     }
     Ok(())
+}
+
+/// Whether a browser shows the page in a window of its own.
+fn is_visit(request: &Parts) -> bool {
+    let says =
+        |name: &str, value: &str| request.headers.get(name).is_some_and(|said| said == value);
+    request.method.is_safe()
+        && request.uri.path() == "/"
+        && says("sec-fetch-mode", "navigate")
+        && says("sec-fetch-dest", "document")
 }
 
 fn refused(detail: &str) -> Result<(), Problem> {
@@ -111,6 +122,9 @@ mod tests {
             check(&request.body(()).unwrap().into_parts().0, &[]).is_ok()
         };
         let host = ("host", "localhost:9901");
+        let cross = ("sec-fetch-site", "cross-site");
+        let navigate = ("sec-fetch-mode", "navigate");
+        let document = ("sec-fetch-dest", "document");
         for (method, target, fields) in [
             ("GET", "/", &[host][..]),
             ("POST", "/", &[host, ("origin", "http://localhost:9901")]),
@@ -118,6 +132,7 @@ mod tests {
             ("GET", "/", &[host, ("sec-fetch-site", "none")]),
             ("GET", "/", &[host, ("sec-fetch-site", "same-site")]),
             ("GET", "http://127.0.0.1:9901/", &[host]),
+            ("GET", "/", &[host, cross, navigate, document]),
         ] {
             assert!(ask(method, target, fields), "{method} {target} {fields:?}");
         }
@@ -142,7 +157,24 @@ mod tests {
             ),
             ("POST", "/", &[host, ("sec-fetch-site", "cross-site")]),
             ("POST", "/", &[host, ("sec-fetch-site", "same-site")]),
-            ("GET", "/", &[host, ("sec-fetch-site", "cross-site")]),
+            ("GET", "/", &[host, cross]),
+            (
+                "GET",
+                "/",
+                &[host, cross, navigate, ("sec-fetch-dest", "iframe")],
+            ),
+            (
+                "GET",
+                "/",
+                &[host, cross, document, ("sec-fetch-mode", "no-cors")],
+            ),
+            ("GET", "/logs", &[host, cross, navigate, document]),
+            ("POST", "/", &[host, cross, navigate, document]),
+            (
+                "GET",
+                "/",
+                &[("host", "evil.example"), cross, navigate, document],
+            ),
         ] {
             assert!(!ask(method, target, fields), "{method} {target} {fields:?}");
         }

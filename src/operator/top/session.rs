@@ -1,6 +1,7 @@
 //! The terminal, taken and given back: whatever way this ends, it is as it was before.
 
 use std::io::{self, Stdout};
+use std::mem::ManuallyDrop;
 use std::thread;
 
 use ratatui::Terminal;
@@ -14,14 +15,17 @@ use super::super::Trouble;
 /// The terminal while it is ours.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub(super) terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// Never dropped: where it is gone, ratatui's own end would say so on it, and panic.
+    pub(super) terminal: ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>,
 }
 
 impl Session {
     /// Takes the terminal. A panic gives it back before it tells what it was, so that this can be read.
     pub(super) fn open() -> Result<Self, Trouble> {
         match ratatui::try_init() {
-            Ok(terminal) => Ok(Self { terminal }),
+            Ok(terminal) => Ok(Self {
+                terminal: ManuallyDrop::new(terminal),
+            }),
             Err(error) => {
                 // As much of it as was taken.
                 let _ = ratatui::try_restore();

@@ -95,18 +95,21 @@ impl Told<'_> {
         );
     }
 
-    /// Where the application is, and what it is asked for.
+    /// Where the application is, and what it is asked for. Path and query are shown as in records, each by itself: a pattern that
+    /// says where one begins would not match in the whole.
     fn target(&self, told: &mut Vec<Attribute>, target: &str) {
-        let path = self.asked.uri.as_ref().map_or("", Uri::path);
         let base = target
             .strip_prefix("unix:")
             .map_or(target, |_| "http://localhost");
         let base = base.trim_end_matches('/').replacen("h2c://", "http://", 1);
-        let url = match self.asked.uri.as_ref().and_then(Uri::query) {
-            Some(query) if self.policy.query => format!("{base}{path}?{query}"),
-            _ => format!("{base}{path}"),
-        };
-        told.push(("url.full", self.shown(url.as_bytes())));
+        let mut url = base.clone().into_bytes();
+        let uri = self.asked.uri.as_ref();
+        url.extend_from_slice(&self.policy.shown(uri.map_or("", Uri::path).as_bytes()));
+        if let (true, Some(query)) = (self.policy.query, uri.and_then(Uri::query)) {
+            url.push(b'?');
+            url.extend_from_slice(&self.policy.shown(query.as_bytes()));
+        }
+        told.push(("url.full", owned(&String::from_utf8_lossy(&url))));
         let (scheme, authority) = base.split_once("://").unwrap_or(("http", &base));
         told.push(("url.scheme", owned(scheme)));
         if let Some(socket) = target.strip_prefix("unix:") {

@@ -7,6 +7,7 @@ use http::StatusCode;
 
 use super::otlp;
 use crate::config::Exporter as Format;
+use crate::terminal::is_unsafe;
 
 /// An answer, as far as it was read.
 #[derive(Debug)]
@@ -104,7 +105,7 @@ fn excerpt(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * LONGEST)]).into_owned();
     let plain = text
         .chars()
-        .map(|one| if one.is_control() { ' ' } else { one });
+        .map(|one| if is_unsafe(one) { ' ' } else { one });
     let words = plain.take(LONGEST).collect::<String>();
     words.trim().to_owned()
 }

@@ -25,7 +25,13 @@ pub(crate) fn examine(traces: &Traces) -> Vec<Examined<'_>> {
     });
     let fields = traces.header_file.iter().map(|path| Examined {
         path,
-        found: header_file(path).look().map(|fields| {
+        // Nobody may ever write into a FIFO, and who asks wants an answer.
+        found: if path.metadata().is_ok_and(|known| !known.is_file()) {
+            Err("it is not a file".to_owned())
+        } else {
+            header_file(path).look()
+        }
+        .map(|fields| {
             let names: Vec<_> = fields.keys().map(|name| name.as_str()).collect();
             format!("fields     {}", names.join(", "))
         }),

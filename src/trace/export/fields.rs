@@ -18,6 +18,10 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<HeaderMap, String> {
         let (name, value) = field(line).map_err(|why| format!("line {}: {why}", number + 1))?;
         fields.append(name, value);
     }
+    // As a file is for a moment that is written in place.
+    if fields.is_empty() {
+        return Err("there is no field in it".to_owned());
+    }
     Ok(fields)
 }
 

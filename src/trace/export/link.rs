@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::answer::{Answer, retry_after};
+use super::rationed::{Ration, Rationed};
 use super::tls::Tls;
 use super::{Endpoint, Pace};
 use crate::causes::with_causes;
@@ -32,6 +33,8 @@ pub(super) struct Link {
 #[derive(Debug)]
 struct Open {
     sender: http1::SendRequest<Full<Bytes>>,
+    /// What the collector may say in one exchange.
+    ration: Ration,
     driver: JoinHandle<()>,
 }
 
@@ -95,6 +98,7 @@ impl Link {
         request: &Request<Bytes>,
         deadline: Instant,
     ) -> Result<Answer, Broken> {
+        open.ration.renew();
         open.sender.ready().await.map_err(|error| broken(&error))?;
         let sent = open.sender.send_request(request.clone().map(Full::new));
         let (head, body) = sent.await.map_err(|error| broken(&error))?.into_parts();
@@ -106,8 +110,9 @@ impl Link {
             retry_after: text(header::RETRY_AFTER).and_then(retry_after),
             body: Vec::new(),
         };
-        // The status is the answer; what is said to it is not waited for beyond the deadline.
+        // The status is the answer; what is said to it is not waited for for long.
         let early = deadline.checked_sub(MOMENT).unwrap_or(deadline);
+        let early = early.min(Instant::now() + WORDS);
         let read = timeout_at(early, gather(body, &mut answer.body)).await;
         if read == Ok(true) {
             self.kept = Some(open);
@@ -170,15 +175,20 @@ async fn shake<S>(stream: S) -> Result<Open, String>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
 {
+    let ration = Ration::new();
     let shaken = http1::Builder::new()
         .max_buf_size(MOST_HEAD)
-        .handshake(TokioIo::new(stream));
+        .handshake(TokioIo::new(Rationed::new(stream, ration.clone())));
     let (sender, connection) = shaken.await.map_err(|error| with_causes(&error))?;
     let driver = tokio::spawn(async move {
         // Whoever asks is told.
         let _ = connection.await;
     });
-    Ok(Open { sender, driver })
+    Ok(Open {
+        sender,
+        ration,
+        driver,
+    })
 }
 
 /// Whether all of it was read.
@@ -216,6 +226,8 @@ const MOST_HEAD: usize = 64 * 1024;
 const MOST_BODY: usize = 64 * 1024;
 /// Of a name.
 const MOST_ADDRESSES: usize = 8;
+/// For the body of an answer.
+const WORDS: Duration = Duration::from_millis(500);
 /// Before the deadline, so that a status is not lost with its body.
 const MOMENT: Duration = Duration::from_millis(100);
 const THERE: &str = "; does the collector listen there?";

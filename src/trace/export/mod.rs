@@ -10,6 +10,7 @@ mod link;
 mod otlp;
 mod pace;
 mod proto;
+mod rationed;
 mod standing;
 mod tls;
 mod work;
