@@ -3,17 +3,23 @@
 has on its screen. Each check has a sidecar of its own. As a program, `top.py pictures` draws docs/pictures/top.png."""
 
 import contextlib
+import fcntl
 import html
 import http.client
 import math
+import os
+import pty
 import random
 import re
 import shlex
 import shutil
 import socket
 import ssl
+import struct
+import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 from pathlib import Path
@@ -307,6 +313,28 @@ def _(stage):
                     screen.types("q")
                 screen.is_restored()
     return f"{len(HOSTILE)} paths"
+
+
+@check("top ends quietly when its terminal goes away, as with a window that is closed")
+def _(stage):
+    with fronted(stage, "topped-gone", page) as (own, _):
+        for number in range(5):
+            ours, its = pty.openpty()
+            fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+            top = subprocess.Popen(
+                (BINARY, "top", *map(str, admin_of(own)), "--interval", "100ms"), stdin=its, stdout=its, stderr=its,
+                start_new_session=True, env={"TERM": "xterm"},
+            )
+            try:
+                os.close(its)
+                seen = b""
+                while b"ready" not in seen:
+                    seen += os.read(ours, 65536)
+                os.close(ours)
+                code = top.wait(5)
+                expect(code in (0, 1), f"terminal {number}: {code}")
+            finally:
+                top.kill()
 
 
 def is_hostile(own, screen):

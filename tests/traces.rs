@@ -394,7 +394,14 @@ async fn an_application_that_is_not_there_is_an_error_of_the_way_to_it() {
 #[tokio::test]
 async fn what_records_do_not_show_spans_do_not_show() {
     let (app, collector) = (hello("hi").await, Collector::otlp().await);
-    let flags = ["--redact", "token-[0-9]+"];
+    let flags = [
+        "--redact",
+        "token-[0-9]+",
+        "--redact",
+        "^/reset/[^/]+",
+        "--redact",
+        "^key=[^&]+",
+    ];
     let sidecar = Sidecar::traced(&app, &collector, &flags).await;
     Client::h1(&sidecar)
         .get("/users/token-123/x?key=topsecret")
@@ -408,6 +415,11 @@ async fn what_records_do_not_show_spans_do_not_show() {
         );
     }
     assert!(sent.tags["url.full"].ends_with("/users/[redacted]/x"));
+
+    // A pattern that says where a path begins holds for the whole URL, too.
+    Client::h1(&sidecar).get("/reset/topsecret").await;
+    let (_, sent) = pair(&collector, "[redacted]").await;
+    assert!(!sent.tags["url.full"].contains("topsecret"), "{sent:?}");
 
     // Neither as the name of a call, nor in what the client says of the trace.
     let fields = format!(
@@ -424,11 +436,12 @@ async fn what_records_do_not_show_spans_do_not_show() {
         assert!(!all.contains("token-123"), "{all}");
     }
 
-    let sidecar = Sidecar::traced(&app, &collector, &["--log-query"]).await;
-    Client::h1(&sidecar).get("/asked?key=value").await;
+    let flags = ["--log-query", "--redact", "^key=[^&]+"];
+    let sidecar = Sidecar::traced(&app, &collector, &flags).await;
+    Client::h1(&sidecar).get("/asked?key=value&page=2").await;
     let (server, sent) = pair(&collector, "/asked").await;
-    assert_eq!(tags(&server, &["url.query"]), ["key=value"]);
-    assert!(sent.tags["url.full"].ends_with("/asked?key=value"));
+    assert_eq!(tags(&server, &["url.query"]), ["[redacted]&page=2"]);
+    assert!(sent.tags["url.full"].ends_with("/asked?[redacted]&page=2"));
 }
 
 #[tokio::test]

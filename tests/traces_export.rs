@@ -26,6 +26,7 @@ fn what_is_wrong_about_traces_is_found_before_anybody_relies_on_them() {
             &[
                 "\"jaeger\" is not known; use off, otlp or zipkin",
                 "\"2\" is not a share",
+                "\"b4\" is not known; use w3c, b3 or b3multi",
             ][..],
         ),
         (

@@ -43,6 +43,8 @@ pub(crate) enum Mode {
     Slow,
     /// Takes nothing, and answers with what is no HTTP.
     Noise,
+    /// Takes nothing, and says for ever that it is about to.
+    Interim,
 }
 
 /// A span as a collector sees it, whatever it came in.
@@ -264,6 +266,7 @@ where
         shared.take(&export, mode);
         let sent = match mode {
             Mode::Slow => std::future::pending().await,
+            Mode::Interim => interim(&mut stream).await,
             Mode::Noise => stream.write_all(&[0xa7; 512]).await,
             Mode::EndlessBody => endless(&mut stream).await,
             Mode::Status(status) => answer(&mut stream, status, b"no").await,
@@ -307,6 +310,13 @@ async fn endless<S: AsyncWrite + Unpin>(stream: &mut S) -> std::io::Result<()> {
     }
 }
 
+async fn interim<S: AsyncWrite + Unpin>(stream: &mut S) -> std::io::Result<()> {
+    let some = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(100);
+    loop {
+        stream.write_all(&some).await?;
+    }
+}
+
 async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> std::io::Result<Option<Export>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -346,7 +356,10 @@ impl Shared {
     }
 
     fn take(&self, export: &Export, mode: Mode) {
-        let is_taken = !matches!(mode, Mode::Slow | Mode::Noise | Mode::Status(_));
+        let is_taken = !matches!(
+            mode,
+            Mode::Slow | Mode::Noise | Mode::Interim | Mode::Status(_)
+        );
         let (path, kind, spans) = match self.exporter {
             "zipkin" => ("/api/v2/spans", "application/json", zipkin(&export.body)),
             _ => ("/v1/traces", "application/x-protobuf", otlp(&export.body)),

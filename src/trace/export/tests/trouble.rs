@@ -39,6 +39,29 @@ async fn what_waits_is_bounded_in_number_and_in_bytes_while_the_collector_is_dea
 }
 
 #[tokio::test]
+async fn a_collector_that_says_for_ever_that_it_will_answer_is_not_listened_to() {
+    let collector = Collector::otlp().await;
+    collector.becomes(Mode::Interim);
+    // Time is not what ends it.
+    let patient = Pace {
+        export: Duration::from_secs(3600),
+        ..QUICK
+    };
+    let (exporter, lane) = exporter(&traces(Format::Otlp, &collector.url()), patient);
+    lane.put(span(1));
+    counted(
+        &exporter,
+        Counts {
+            failed: 1,
+            ..Counts::default()
+        },
+    )
+    .await;
+    let why = exporter.standing().last_error.unwrap();
+    assert!(why.contains("the answer has no end"), "{why}");
+}
+
+#[tokio::test]
 async fn a_collector_that_never_answers_is_left_after_a_while() {
     let collector = Collector::otlp().await;
     collector.becomes(Mode::Slow);
