@@ -55,6 +55,13 @@ fn exporter(traces: &Traces, pace: Pace) -> (Exporter, std::sync::Arc<Lane>) {
     (Exporter::with_pace(traces, resource, lanes, pace), lane)
 }
 
+fn failed(spans: u64) -> Counts {
+    Counts {
+        failed: spans,
+        ..Counts::default()
+    }
+}
+
 fn span(number: u8) -> Span {
     Span {
         trace: TraceId {

@@ -49,14 +49,7 @@ async fn a_collector_that_says_for_ever_that_it_will_answer_is_not_listened_to()
     };
     let (exporter, lane) = exporter(&traces(Format::Otlp, &collector.url()), patient);
     lane.put(span(1));
-    counted(
-        &exporter,
-        Counts {
-            failed: 1,
-            ..Counts::default()
-        },
-    )
-    .await;
+    counted(&exporter, failed(1)).await;
     let why = exporter.standing().last_error.unwrap();
     assert!(why.contains("the answer has no end"), "{why}");
 }
@@ -71,14 +64,7 @@ async fn a_collector_that_never_answers_is_left_after_a_while() {
     };
     let (exporter, lane) = exporter(&traces(Format::Otlp, &collector.url()), hasty);
     lane.put(span(1));
-    counted(
-        &exporter,
-        Counts {
-            failed: 1,
-            ..Counts::default()
-        },
-    )
-    .await;
+    counted(&exporter, failed(1)).await;
     let why = exporter.standing().last_error.unwrap();
     assert!(why.contains("no answer within 20ms"), "{why}");
     assert_eq!(collector.exports().len(), MOST_TRIES as usize);
@@ -90,14 +76,7 @@ async fn what_is_no_http_is_tried_again_and_told_as_such() {
     collector.becomes(Mode::Noise);
     let (exporter, lane) = exporter(&traces(Format::Otlp, &collector.url()), QUICK);
     lane.put(span(1));
-    counted(
-        &exporter,
-        Counts {
-            failed: 1,
-            ..Counts::default()
-        },
-    )
-    .await;
+    counted(&exporter, failed(1)).await;
     let why = exporter.standing().last_error.unwrap();
     assert!(why.contains("not HTTP/1.1"), "{why}");
     assert_eq!(collector.exports().len(), MOST_TRIES as usize);
