@@ -610,7 +610,8 @@ def _(stage):
     for _ in range(3):
         them.load("dead")
     grown = in_memory(them.owns["dead"]) - before
-    expect(grown < 6, f"{grown:.1f} MiB more than when there was no room left, {before:.1f} MiB")
+    # As much again as the lanes hold may have been taken out of them meanwhile; all that was made would be eight times that.
+    expect(grown < 16, f"{grown:.1f} MiB more than when the lanes were full, {before:.1f} MiB")
     return f"{before:.0f} MiB with {ROOM} spans that wait, {grown:+.1f} after three times as many were dropped"
 
 
