@@ -1,6 +1,5 @@
 //! Spans as an `ExportTraceServiceRequest` (OTLP/HTTP with protobuf), and what a collector says to it.
 
-use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -21,7 +20,7 @@ pub(super) fn encode(resource: &Resource, spans: Vec<Span>) -> Vec<u8> {
     ];
     let attributes = attributes
         .into_iter()
-        .filter_map(|(name, text)| Some(pair(name, proto::Value::Text(text?.clone().into()))));
+        .filter_map(|(name, text)| Some(pair(name, proto::Value::Text(text?.clone()))));
     let request = proto::ExportTraceServiceRequest {
         resource_spans: vec![proto::ResourceSpans {
             resource: Some(proto::Resource {
@@ -100,8 +99,7 @@ fn flags(span: &Span) -> u32 {
 
 fn attribute((name, value): Attribute) -> KeyValue {
     let value = match value {
-        Value::Text(Cow::Borrowed(text)) => proto::Value::Text(Bytes::from_static(text.as_bytes())),
-        Value::Text(Cow::Owned(text)) => proto::Value::Text(text.into()),
+        Value::Text(text) => proto::Value::Text(text.into_owned()),
         Value::Number(number) => proto::Value::Number(number),
         Value::Flag(flag) => proto::Value::Flag(flag),
     };

@@ -1,6 +1,6 @@
 //! The messages of OTLP that are used, and of them the fields that are used: `opentelemetry-proto` 1.x, whose tags never
-//! change. The names are those of the `.proto` files. Texts of attributes are `bytes` here, which look the same on the wire: most of
-//! them are static, and a `String` would have to be made of each.
+//! change. The names are those of the `.proto` files. Names of attributes are `bytes` here, which look the same on the wire: they are
+//! static, and a `String` would have to be made of each.
 
 use bytes::Bytes;
 use prost::{Enumeration, Message, Oneof};
@@ -141,8 +141,8 @@ pub(super) struct AnyValue {
 /// `common/v1/common.proto`: `AnyValue.value`, of whose kinds these are `string_value`, `bool_value` and `int_value`.
 #[derive(Clone, PartialEq, Oneof)]
 pub(super) enum Value {
-    #[prost(bytes = "bytes", tag = "1")]
-    Text(Bytes),
+    #[prost(string, tag = "1")]
+    Text(String),
     #[prost(bool, tag = "2")]
     Flag(bool),
     #[prost(int64, tag = "3")]
