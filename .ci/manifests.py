@@ -111,10 +111,12 @@ class Mounted:
         into.parent.mkdir(parents=True, exist_ok=True)
         if option == "cert-dir":
             certificate(self.stage, into)
-        elif option == "client-ca":
+        elif option in ("client-ca", "trace-ca"):
             shutil.copy(self.stage.clients.crt, into)
         elif option == "client-crl":
             shutil.copy(self.stage.clients.crl, into)
+        elif option == "trace-header-file":
+            into.write_text("Authorization: Bearer 0123456789abcdef\n")
         else:
             into.write_text("ring: 500\n" if option == "config" else "0123456789abcdef0123456789abcdef\n")
         return str(into)
