@@ -283,7 +283,7 @@ def _(stage):
         serve = ("-m", "http.server", port, "--bind", "127.0.0.1", "--directory", stage.folder)
         command = [*pod.inside, sys.executable, *serve]
         app = Process("one-mbit-app", command, {}, stage.folder)
-        flags = ("--stall-timeout", "3s", "--response-timeout", "3s", "--handshake-timeout", "5s")
+        flags = ("--stall-timeout", "5s", "--response-timeout", "3s", "--handshake-timeout", "5s")
         target = f"http://127.0.0.1:{port}"
         with running(stage, "one-mbit", stage.public, *flags, target=target, under=pod.inside) as own:
             until(10, "the app is up", lambda: asks(pod, own, path="/narrow-body").status == 200)

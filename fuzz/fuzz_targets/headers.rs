@@ -120,9 +120,10 @@ fn is_ordinary(name: &str, named: &[String]) -> bool {
     !is_ours && !is_removed
 }
 
-/// Whether a name is one of what is between two neighbours, in another spelling.
+/// Whether a name is one of what is between two neighbours, or of what may tell of a trace, in another spelling.
 fn is_disguised(folded: &str, name: &str) -> bool {
-    folded != name && (FRAMING.contains(&folded) || HOP_BY_HOP.contains(&folded))
+    let is_told = FRAMING.contains(&folded) || HOP_BY_HOP.contains(&folded) || B3.contains(&folded);
+    folded != name && is_told
 }
 
 /// A name as CGI, PHP and lighttpd see it between them: what is no letter and no digit is all one.
@@ -146,6 +147,14 @@ const REQUEST_LINES: [&str; 4] = [
     "POST http://b.example:8443/x?y HTTP/1.1\r\n",
     "OPTIONS * HTTP/1.1\r\n",
     "GET / HTTP/1.0\r\n",
+];
+
+const B3: [&str; 5] = [
+    "x-b3-flags",
+    "x-b3-parentspanid",
+    "x-b3-sampled",
+    "x-b3-spanid",
+    "x-b3-traceid",
 ];
 
 /// What we set; each of it is held to its value, too.

@@ -117,7 +117,7 @@ fn is_reserved(name: &str) -> bool {
 /// What is between two neighbours, under any spelling; and what B3 tells of a trace, which may be ours.
 fn is_between_neighbours(name: &str) -> bool {
     FRAMING.contains(&name)
-        || name.starts_with("x-b3-")
+        || B3.contains(&name)
         || matches!(
             name,
             "proxy-authenticate" | "proxy-authorization" | "proxy-connection" | "http2-settings"
@@ -144,6 +144,15 @@ pub(super) const FRAMING: [&str; 9] = [
     "trailer",
     "upgrade",
     "expect",
+];
+
+/// What of B3 has a name that can be spelt differently.
+const B3: [&str; 5] = [
+    "x-b3-flags",
+    "x-b3-parentspanid",
+    "x-b3-sampled",
+    "x-b3-spanid",
+    "x-b3-traceid",
 ];
 
 const CLIENT_IDENTITY: [&str; 18] = [
