@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 pub struct TracesView {
     /// `otlp` or `zipkin`.
     pub exporter: &'static str,
-    /// `--trace-endpoint`, without a query.
+    /// `--trace-endpoint`.
     pub endpoint: String,
     /// The share of traces kept where no trusted proxy has decided, from 0 to 1.
     pub sample: f64,

@@ -5,8 +5,10 @@ use std::borrow::Cow;
 use http::uri::Authority;
 use http::{HeaderValue, Method, Uri};
 
+use super::super::asked::Asked;
+use super::super::policy::Policy;
 use super::Told;
-use crate::trace::{Attribute, Value};
+use crate::trace::{Attribute, Trace, Value};
 
 impl Told<'_> {
     /// What is true of the exchange as the client sees it.
@@ -73,7 +75,7 @@ impl Told<'_> {
             let original = self.shown(method.as_str().as_bytes());
             told.push(("http.request.method_original", original));
         }
-        if let Some(call) = self.call() {
+        if let Some(call) = self.call {
             told.push(("rpc.system.name", fixed("grpc")));
             told.push(("rpc.method", owned(call)));
         }
@@ -125,22 +127,6 @@ impl Told<'_> {
         }
     }
 
-    /// `package.Service/Method`, where it is a call of gRPC. What is hidden in its path is not shown as a name either.
-    pub(super) fn call(&self) -> Option<&str> {
-        if !self.trace.is_grpc || self.asked.method != Some(Method::POST) {
-            return None;
-        }
-        let path = self.asked.uri.as_ref()?.path();
-        let call = path.strip_prefix('/')?;
-        let (service, method) = call.split_once('/')?;
-        let is_name = |text: &str| {
-            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._".contains(&byte);
-            (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(is_plain)
-        };
-        let is_shown = self.policy.shown(path.as_bytes()) == path.as_bytes();
-        (is_name(service) && is_name(method) && is_shown).then_some(call)
-    }
-
     fn path(&self) -> Option<Value> {
         Some(self.shown(self.asked.path()?))
     }
@@ -163,6 +149,22 @@ impl Told<'_> {
         let shown = self.policy.shown(text);
         owned(&String::from_utf8_lossy(&shown))
     }
+}
+
+/// `package.Service/Method`, where it is a call of gRPC. What is hidden in its path is not shown as a name either.
+pub(super) fn call<'a>(trace: &Trace, asked: &'a Asked, policy: &Policy) -> Option<&'a str> {
+    if !trace.is_grpc || asked.method != Some(Method::POST) {
+        return None;
+    }
+    let path = asked.uri.as_ref()?.path();
+    let call = path.strip_prefix('/')?;
+    let (service, method) = call.split_once('/')?;
+    let is_name = |text: &str| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._".contains(&byte);
+        (1..=LONGEST_NAME).contains(&text.len()) && text.bytes().all(is_plain)
+    };
+    let is_shown = policy.shown(path.as_bytes()) == path.as_bytes();
+    (is_name(service) && is_name(method) && is_shown).then_some(call)
 }
 
 /// The methods that the conventions know.

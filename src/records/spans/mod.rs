@@ -13,7 +13,7 @@ use super::policy::Policy;
 use crate::failure::Reason;
 use crate::trace::{Attempt, Attribute, Kind, Span, SpanId, Status, Trace, Value};
 use crate::upstream::Protocol;
-use attributes::{fixed, known};
+use attributes::{call, fixed, known};
 use outcome::UNIMPLEMENTED;
 
 /// Lets the spans of an exchange that is over go, where its trace is kept.
@@ -29,6 +29,7 @@ pub(super) fn finished(exchange: &Exchange, asked: &Asked, reason: Option<Reason
         exchange,
         asked,
         trace,
+        call: call(trace, asked, &site.policy),
         reason,
         policy: &site.policy,
         knows_peer: tracer.knows_peers,
@@ -44,6 +45,8 @@ struct Told<'a> {
     exchange: &'a Exchange,
     asked: &'a Asked,
     trace: &'a Trace,
+    /// As what gRPC knows it, where it is a call.
+    call: Option<&'a str>,
     reason: Option<Reason>,
     policy: &'a Policy,
     /// Whether the address of the connection is that of its other end.
@@ -116,7 +119,7 @@ impl Told<'_> {
     fn name(&self) -> Cow<'static, str> {
         let target = self.exchange.target.as_ref();
         let speaks = target.is_some_and(|target| target.url.protocol() == Protocol::H2c);
-        if let Some(call) = self.call()
+        if let Some(call) = self.call
             && speaks
             && self.trace.grpc_status != Some(UNIMPLEMENTED)
         {

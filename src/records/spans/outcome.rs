@@ -21,7 +21,7 @@ impl Told<'_> {
         if let Some(reason) = self.reason {
             told.push(("portcullis.reason", fixed(reason.word())));
         }
-        let call = self.call().and(self.trace.grpc_status);
+        let call = self.call.and(self.trace.grpc_status);
         told.extend(call.map(|code| ("rpc.response.status_code", Value::Text(word(code)))));
         // A client that leaves is nobody's failure.
         let reason = self.reason.filter(|reason| reason.side() != Side::Client);

@@ -26,7 +26,7 @@ pub(crate) struct Counts {
 pub(crate) struct Standing {
     /// Its format.
     pub(crate) exporter: &'static str,
-    /// Where it sends spans to, without a query.
+    /// Where it sends spans to.
     pub(crate) endpoint: String,
     pub(crate) counts: Counts,
     /// Since when nothing is taken; none where all is well.
