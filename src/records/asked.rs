@@ -26,13 +26,14 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// A request.
+    /// A request. Where it is traced, the trace itself knows what came of one.
     pub(super) fn new(
         method: &Method,
         uri: &Uri,
         version: Version,
         headers: &HeaderMap,
         policy: &Policy,
+        is_traced: bool,
     ) -> Self {
         Self {
             method: Some(method.clone()),
@@ -46,7 +47,7 @@ impl Asked {
             referer: headers.get(REFERER).cloned(),
             traceparent: headers
                 .get(TRACEPARENT)
-                .filter(|value| is_traceparent(value))
+                .filter(|value| !is_traced && is_traceparent(value))
                 .cloned(),
             headers: policy.note(headers),
             at: Some(Instant::now()),

@@ -122,7 +122,9 @@ impl Exchange {
             let peer = (!self.conn.is_unnamed).then_some(peer);
             self.trace = Some(Box::new(tracer.begin(headers, peer)));
         }
-        self.asked(Asked::new(method, uri, version, headers, &site.policy));
+        let is_traced = self.trace.is_some();
+        let asked = Asked::new(method, uri, version, headers, &site.policy, is_traced);
+        self.asked(asked);
     }
 
     fn asked(&mut self, asked: Asked) {
