@@ -60,13 +60,36 @@ def tree(triple, edges):
     return graph, about
 
 
+def without_idle_helpers(root, graph):
+    """What is left of the tree when nothing hangs on a build script that a package does not have.
+
+    Such a package may still name helpers for one: `cargo tree` follows them, and nobody compiles them.
+    """
+    idle = set()
+    for one in json.loads(output("cargo", "metadata", "--locked", "--format-version", "1"))["packages"]:
+        if not any("custom-build" in target["kind"] for target in one["targets"]):
+            kinds = {}
+            for dependency in one["dependencies"]:
+                kinds.setdefault(dependency["name"], set()).add(dependency["kind"])
+            package = Package(one["name"], one["version"])
+            idle |= {(package, name) for name, kind in kinds.items() if "build" in kind and None not in kind}
+    kept, waiting = {}, [root]
+    while waiting:
+        package = waiting.pop()
+        if package not in kept:
+            kept[package] = {other for other in graph[package] if (package, other.name) not in idle}
+            waiting += kept[package]
+    return kept
+
+
 class Bill:
     """Everything that is compiled for the binary, and which part of it is linked."""
 
     def __init__(self, triple):
         self.linked, _ = tree(triple, "normal,no-proc-macro")
-        self.all, self.about = tree(triple, "normal,build")
-        self.root = next(iter(self.all))
+        named, self.about = tree(triple, "normal,build")
+        self.root = next(iter(named))
+        self.all = without_idle_helpers(self.root, named)
         lock = tomllib.loads((CHECKOUT / "Cargo.lock").read_text())
         self.locked = {Package(one["name"], one["version"]): one for one in lock["package"]}
 
