@@ -47,7 +47,7 @@ class Job:
     backend: int
     crt: Path
     key: Path
-    # As many of clients at most, and so many to the application that are kept.
+    # So many of clients at most; of those to the application so many are kept.
     connections: int
     kept: int = 256
 
@@ -105,7 +105,7 @@ def nginx(path, job):
     folder = job.folder
     config = job.write("nginx.conf", f"""
         worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/error.log;
-        events {{ worker_connections {job.connections}; }}
+        events {{ worker_connections {2 * job.connections}; }}
         http {{
           log_format j escape=json '{line}';
           access_log {folder}/access.log j;

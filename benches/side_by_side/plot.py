@@ -81,7 +81,8 @@ def scaling(run, path):
                 where.plot([p[key] for p in seen], [p[of] for p in seen], style, color=colour, marker="o", ms=4, label=proxy)
                 lift = 6 if of == "us" else -12
                 for point in seen if len(run[kind]) == 1 else ():
-                    where.annotate(report.figure(point[of]), (point[key], point[of]), (0, lift), textcoords="offset points", fontsize=8, ha="center")
+                    place = {"xytext": (0, lift), "textcoords": "offset points", "fontsize": 8, "ha": "center"}
+                    where.annotate(report.figure(point[of]), (point[key], point[of]), **place)
         for each, text in ((axis, "CPU per request, µs (drawn through)"), (other, memory + " (dashed)")):
             each.set_yscale("log")
             each.set_ylabel(text)

@@ -88,11 +88,12 @@ def label(run, proxy):
 def markdown(run):
     about = run["about"]
     lines = list(table(run))
-    lines += ["", "CPU and memory of the proxy alone; medians over rounds; in brackets the ratio to the cheapest peer of layer 7."]
+    lines += ["", "CPU and memory of the proxy alone; medians over rounds; in brackets: against the cheapest peer of layer 7."]
     if any(failed(run, proxy, name)[0] for proxy in run["results"] for name in measured(run)):
         lines += [f"† some requests have failed; where more than {TOLERATED:.0%} have, nothing is compared to it."]
     if "burst" in measured(run):
-        lines += ["In a burst the project runs with `--max-handshakes 1024`: its default, 512, is a limit that the peers do not have."]
+        flag = "In a burst the project runs with `--max-handshakes 1024`"
+        lines += [f"{flag}: its default, 512, is a limit that the peers do not have."]
     for proxy, workloads in run["results"].items():
         for name, one in workloads.items():
             lines += [f"{proxy}, {name}: error: {error}" for error in dict.fromkeys(one.get("errors", []))]

@@ -2,7 +2,8 @@
 """The project beside nginx, HAProxy, Envoy, Caddy, Traefik and hitch: what each costs for the same work, on this machine.
 
     cargo build --release
-    benches/side_by_side/run.py [--rounds 5] [--seconds 5] [--peers nginx,haproxy] [--workloads h1,h2] [--json FILE] [--plot FILE.png]
+    benches/side_by_side/run.py [--rounds 5] [--seconds 5] [--peers nginx,haproxy] [--workloads h1,h2]
+                                [--json FILE] [--plot FILE.png]
     benches/side_by_side/run.py --from FILE.json [--plot FILE.png]
 
 README.md beside this file says what is measured, and what to install.
@@ -26,7 +27,7 @@ BINARY = Path(__file__).resolve().parents[2] / "target/release/portcullis"
 def arguments(text):
     given = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     given.add_argument("--seconds", type=int, default=5, help="of load, each time")
-    given.add_argument("--peers", default=",".join(peers.PEERS), help="of %(default)s; '' for none")
+    given.add_argument("--peers", default=",".join(peers.PEERS), help=f"of {','.join(peers.PEERS)}; default: %(default)s")
     given.add_argument("--project", type=Path, default=BINARY, metavar="BINARY", help="default: target/release/portcullis")
     given.add_argument("--project-args", default="", metavar="WORDS", help="more flags for `portcullis run`")
     given.add_argument("--venv", default=os.environ.get("PEERS_VENV"), help="where pip has put peers; also PEERS_VENV")
@@ -97,7 +98,7 @@ def measure(stage, options, makers, names, told):
                         told[proxy].setdefault("base", {"cost": []})["cost"].append(running.base / 2**20)
                         for key, value in workload.measure(stage, running, options.seconds).items():
                             cell.setdefault(key, []).append(value)
-                    said = f"{cell['cost'][-1]:,.1f} {workload.unit}" + (f", {cell['failed'][-1]} failed" if cell["failed"][-1] else "")
+                    said = f"{cell['cost'][-1]:,.1f} {workload.unit}, {cell['failed'][-1]} failed"
                 except (Failed, OSError) as error:
                     said = f"error: {error}"
                     cell["errors"].append(str(error))

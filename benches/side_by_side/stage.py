@@ -35,8 +35,8 @@ def two_cpus():
     ours = sorted(os.sched_getaffinity(0))
     if len(ours) < 2:
         sys.exit(
-            "This machine lets us use one CPU only. The proxy needs one to itself, and client and application another: "
-            "else each would wait for the others, and caches would be shared. Use a machine with two, or allow two (taskset, cpuset)."
+            "There is one CPU only that we may use. The proxy needs one to itself, client and application another: else each "
+            "would wait for the others. Take a machine with two, or allow two (taskset, cpuset)."
         )
     return ours[:2]
 
@@ -93,7 +93,7 @@ class Proxy:
 class Stage:
     """Folder, certificate and application. Nothing is left of it afterwards."""
 
-    def __init__(self, connections=9000, kept=256):
+    def __init__(self, connections=4500, kept=256):
         self.cpu, self.client_cpu = two_cpus()
         self.files = raise_descriptors(2 * connections + 2000)
         # Each takes two descriptors in the proxy, and a few are for other things.
@@ -124,6 +124,7 @@ class Stage:
             signal.signal(number, signal.SIG_IGN)
         for session in account.sessions():
             account.stop(session)
+            os.waitpid(session, 0)
         shutil.rmtree(self.folder, ignore_errors=True)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         end_on_signals()
