@@ -53,48 +53,53 @@ def panel(axis, run, name):
         text = report.cell(run, proxy, name).replace("†", "some failed")
         axis.text((cost or 0) + longest * 0.01, place, f" {text}", va="center", fontsize=10)
     labels = [f"{proxy} (layer 4)" if proxy in peers.LAYER_4 else proxy for proxy in proxies]
-    axis.set_yticks(range(len(proxies)), labels, fontsize=10)
+    axis.set_yticks(range(len(proxies)), labels)
     axis.get_yticklabels()[proxies.index(peers.PROJECT)].set_fontweight("bold")
     axis.invert_yaxis()
     axis.set_xlim(0, longest * 1.3)
     axis.set_title(TITLES[name], fontsize=11, loc="left")
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     bare(axis)
 
 
 def scaling(run, path):
-    """Two panels: by connections, by size of the body. CPU is drawn through, memory is dashed."""
+    """By connections on the left, by size of the response on the right: CPU above, memory below, all axes logarithmic."""
     plt = library()
-    kinds = [kind for kind in ("connections", "bodies") if any(run[kind].values())]
-    figure, axes = plt.subplots(1, len(kinds), figsize=(WIDTH, 6), squeeze=False)
-    words = {
-        "connections": ("Keep-alive connections (1 KiB answers)", "connections", "memory, MiB", "mib"),
-        "bodies": ("Size of the response", "size", "peak memory, MiB", "mib"),
-    }
-    for axis, kind in zip(axes.flat, kinds):
-        title, key, memory, column = words[kind]
-        other = axis.twinx()
-        shades = iter(["#2563eb", "#059669", "#7c3aed", "#b45309", "#0891b2", "#475569"])
-        for proxy, points in run[kind].items():
-            colour = OURS if proxy == peers.PROJECT else next(shades)
-            for where, of, style in ((axis, "us", "-"), (other, column, "--")):
-                seen = [point for point in points if point.get(of)]
-                where.plot([p[key] for p in seen], [p[of] for p in seen], style, color=colour, marker="o", ms=4, label=proxy)
-                lift = 6 if of == "us" else -12
-                for point in seen if len(run[kind]) == 1 else ():
-                    place = {"xytext": (0, lift), "textcoords": "offset points", "fontsize": 8, "ha": "center"}
-                    where.annotate(report.figure(point[of]), (point[key], point[of]), **place)
-        for each, text in ((axis, "CPU per request, µs (drawn through)"), (other, memory + " (dashed)")):
-            each.set_yscale("log")
-            each.set_ylabel(text)
-            each.spines["top"].set_visible(False)
-        axis.set_xscale("log")
-        axis.set_title(title, fontsize=11, loc="left")
-        axis.grid(True, color="#e2e8f0", linewidth=0.6)
-        ticks = sorted({point[key] for points in run[kind].values() for point in points})
-        axis.set_xticks(ticks, [size(tick) if kind == "bodies" else f"{tick:,}" for tick in ticks], fontsize=9)
-        axis.minorticks_off()
-        axis.legend(frameon=False, fontsize=9, loc="upper left")
-    finish(plt, figure, run, "CPU and memory of the proxy alone", path)
+    words = {"connections": "Keep-alive connections, 1 KiB responses", "bodies": "Size of the response, 4 connections"}
+    kinds = [kind for kind in words if any(run[kind].values())]
+    figure, axes = plt.subplots(2, len(kinds), figsize=(WIDTH, 8), squeeze=False)
+    for column, kind in enumerate(kinds):
+        key = "size" if kind == "bodies" else "connections"
+        for row, (of, what) in enumerate((("us", "CPU per request, µs"), ("mib", "Memory, MiB"))):
+            axis = axes[row][column]
+            lines(axis, run[kind], key, of)
+            axis.set_title(f"{words[kind]}: {what}", fontsize=11, loc="left")
+    finish(plt, figure, run, "CPU and memory of the proxy alone; less is better", path)
+
+
+def lines(axis, proxies, key, of):
+    colours = iter(["#2563eb", "#059669", "#7c3aed", "#b45309", "#0891b2", "#475569"])
+    for proxy, points in proxies.items():
+        ours = proxy == peers.PROJECT
+        colour = OURS if ours else next(colours)
+        style = {"color": colour, "marker": "o", "ms": 4, "lw": 2 if ours else 1.2, "label": proxy}
+        axis.plot([p[key] for p in points], [p[of] for p in points], **style)
+        for point in points if ours else ():
+            place = {"xytext": (0, 7), "textcoords": "offset points", "fontsize": 8, "ha": "center", "color": colour}
+            axis.annotate(report.figure(point[of]), (point[key], point[of]), **place)
+    seen = [point[of] for points in proxies.values() for point in points if point[of]]
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    # A decade at least, so that what hardly grows looks like it.
+    axis.set_ylim(min(min(seen) / 1.5, max(seen) / 6), max(seen) * 1.7)
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+    axis.yaxis.set_minor_formatter(lambda value, _: "")
+    ticks = sorted({point[key] for points in proxies.values() for point in points})
+    axis.set_xticks(ticks, [size(tick) if key == "size" else f"{tick:,}" for tick in ticks])
+    axis.set_xticks([], minor=True)
+    axis.grid(True, which="both", color="#e2e8f0", linewidth=0.6)
+    axis.legend(frameon=False, fontsize=9, loc="best")
+    bare(axis)
 
 
 def size(count):
@@ -107,7 +112,7 @@ def size(count):
 def bare(axis):
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
-    axis.tick_params(axis="x", labelsize=9)
+    axis.tick_params(labelsize=9)
 
 
 def finish(plt, figure, run, sentence, path):

@@ -106,5 +106,5 @@ def provenance(about):
     yield f"- {about['used']}; {about['rounds']} round(s) of {about['seconds']} s"
     yield "- " + ", ".join(f"{name} {known}" for name, known in about["versions"].items())
     if clients := about.get("clients"):
-        yield "- clients: " + ", ".join(f"{name} {known}" for name, known in clients.items())
+        yield "- clients: " + ", ".join(f"{name} {known}".removesuffix(" ?") for name, known in clients.items())
     yield f"- `{about['command']}`"

@@ -135,4 +135,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        sys.exit("interrupted; nothing is left running")
+        print("interrupted; what was started is stopped", file=sys.stderr)
+        sys.exit(130)

@@ -123,7 +123,8 @@ def measure(stage, options, makers, parts, told):
 def markdown(run):
     lines = []
     if any(run["connections"].values()):
-        lines += ["| connections | proxy | CPU µs/request | requests/s | memory, MiB | KiB/connection | failed |", "|---" * 7 + "|"]
+        lines += ["| connections | proxy | CPU µs/request | requests/s | memory, MiB | KiB/connection | failed |"]
+        lines += ["|---" * 7 + "|"]
         for proxy, p in rows(run["connections"], "connections"):
             lines += [
                 f"| {p['connections']:,} | {proxy} | {p['us']:.1f} | {p['rps']:,.0f} | {p['mib']:.1f} "
@@ -181,4 +182,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        sys.exit("interrupted; nothing is left running")
+        print("interrupted; what was started is stopped", file=sys.stderr)
+        sys.exit(130)

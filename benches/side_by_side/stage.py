@@ -120,14 +120,14 @@ class Stage:
         self.close()
 
     def close(self):
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        # Asked twice, it still ends first.
+        before = {each: signal.signal(each, signal.SIG_IGN) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         for session in account.sessions():
             account.stop(session)
             os.waitpid(session, 0)
         shutil.rmtree(self.folder, ignore_errors=True)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        end_on_signals()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
     def certificate(self):
         self.crt, self.key = self.folder / "tls.crt", self.folder / "tls.key"
