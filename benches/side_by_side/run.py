@@ -29,7 +29,7 @@ def arguments(text):
     given.add_argument("--seconds", type=int, default=5, help="of load, each time")
     given.add_argument("--peers", default=",".join(peers.PEERS), help=f"of {','.join(peers.PEERS)}; default: %(default)s")
     given.add_argument("--project", type=Path, default=BINARY, metavar="BINARY", help="default: target/release/portcullis")
-    given.add_argument("--project-args", default="", metavar="WORDS", help="more flags for `portcullis run`")
+    given.add_argument("--project-args", default="", metavar="WORDS", help="more flags for `portcullis run`: --project-args='--ring 100'")
     given.add_argument("--venv", default=os.environ.get("PEERS_VENV"), help="where pip has put peers; also PEERS_VENV")
     given.add_argument("--json", type=Path, metavar="FILE", help="write all that was measured there")
     given.add_argument("--plot", type=Path, metavar="FILE.png", help="draw it there; needs matplotlib")

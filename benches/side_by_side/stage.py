@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import resource
+import shlex
 import shutil
 import signal
 import socket
@@ -250,5 +251,5 @@ def about(stage, versions):
         "used": f"proxy on CPU {stage.cpu}, client and application on CPU {stage.client_cpu}"
         + (", which are threads of one core: figures are higher than on two cores" if shared else ""),
         "versions": versions,
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }

@@ -45,15 +45,21 @@ def milliseconds(text):
 def wrk(url, connections, seconds, timeout=60):
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", f"{timeout}s", "--latency", url]
     out = run(command, seconds + timeout + 60)
-    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
-    errors = re.search(r"Socket errors: (.*)", out)
-    failed = (int(refused[1]) if refused else 0) + sum(map(int, re.findall(r"\d+", errors[1] if errors else "")))
+    refused, broken = wrk_failures(out)
     return {
-        "requests": int(found(r"(\d+) requests in", out)),
-        "failed": failed,
+        # It counts answers of any kind.
+        "requests": int(found(r"(\d+) requests in", out)) - refused,
+        "failed": refused + broken,
         "rps": float(found(r"Requests/sec:\s+([\d.]+)", out)),
         "p99_ms": milliseconds(found(r"99%\s+([\d.]+\w+)", out)),
     }
+
+
+def wrk_failures(out):
+    """Answers other than 2xx and 3xx; connections and requests that broke."""
+    refused = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
+    broken = re.search(r"Socket errors: (.*)", out)
+    return int(refused[1]) if refused else 0, sum(map(int, re.findall(r"\d+", broken[1] if broken else "")))
 
 
 def h2load(arguments, timeout):
