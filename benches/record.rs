@@ -33,6 +33,20 @@ fn record_ring_and_metrics_one_by_one(bencher: Bencher<'_, '_>) {
     });
 }
 
+/// What remains without the line: what is missing here against the first is its formatting, and handing it over.
+#[divan::bench]
+fn metrics_and_no_record(bencher: Bencher<'_, '_>) {
+    let bench = bench();
+    bench.unheard(|| bencher.bench_local(|| bench.exchange()));
+}
+
+/// A line that is there already, into the ring.
+#[divan::bench]
+fn ring_alone(bencher: Bencher<'_, '_>) {
+    let bench = bench();
+    bencher.bench_local(|| bench.keep());
+}
+
 #[divan::bench]
 fn metrics_alone(bencher: Bencher<'_, '_>) {
     let bench = bench();

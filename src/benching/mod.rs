@@ -1,5 +1,6 @@
-//! What the micro-benchmarks may touch of the record's way. Compiled for them alone (feature `bench`).
+//! What the micro-benchmarks may touch: of the record's way here. Compiled for them alone (feature `bench`).
 
+mod heads;
 mod traces;
 
 use std::cell::Cell;
@@ -13,6 +14,7 @@ use http::header::{HOST, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version};
 use portcullis_certs::{Attempt, Confirmation, Observer, Store};
 use tracing::Level;
+use tracing::subscriber::{NoSubscriber, with_default};
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -24,13 +26,15 @@ use crate::conn::{Conn, Site, TlsFacts};
 use crate::metrics::{ExchangeFacts, Metrics};
 use crate::phase::Life;
 use crate::records::{
-    self, Exchange, Format, LineWriter, Output, Policy, RECORD, RecordLayer, Ring,
+    self, Counts, Exchange, Format, LineWriter, Notice, Output, Policy, RECORD, RecordLayer, Ring,
 };
 use crate::tenure::Tenure;
 use crate::upstream::Target;
 use crate::wire::Gauge;
 
 use traces::Traces;
+
+pub use heads::{Bodiless, Client, read, response, to_downstream, to_upstream};
 
 /// A connection on which exchanges come and go without a byte.
 #[derive(Debug)]
@@ -41,6 +45,8 @@ pub struct Bench {
     request: (Method, Uri, HeaderMap),
     metrics: Metrics,
     traces: Traces,
+    ring: Arc<Ring>,
+    line: Notice,
     _writer: LineWriter,
 }
 
@@ -117,6 +123,8 @@ impl Bench {
             request: (Method::GET, Uri::from_static("/api/items?page=2"), headers),
             metrics,
             traces,
+            ring,
+            line: Notice::dropped(&"x".repeat(LINE), Counts::default()),
             _writer: writer,
         })
     }
@@ -137,6 +145,16 @@ impl Bench {
     /// Has what was gathered handed over, as a worker does before it sleeps.
     pub fn hand_over(&self) {
         records::hand_over();
+    }
+
+    /// Does something while nobody listens to records: none is made, whatever it leaves behind else.
+    pub fn unheard(&self, doing: impl FnOnce()) {
+        with_default(NoSubscriber::default(), doing);
+    }
+
+    /// A line as long as a usual record, into the ring alone, whose lock is taken for it.
+    pub fn keep(&self) {
+        self.ring.note(&self.line);
     }
 
     /// Its share of the metrics alone.
@@ -173,3 +191,6 @@ fn install(format: &str, ring: &Arc<Ring>) -> std::io::Result<LineWriter> {
     let _ = tracing_subscriber::registry().with(layer).try_init();
     Ok(writer)
 }
+
+/// What a notice lacks to be as long as a usual record, which has about 700 bytes.
+const LINE: usize = 520;

@@ -27,12 +27,18 @@ pub(crate) use body_gate::BodyGate;
 pub(crate) use framer::{Framer, Next};
 pub(crate) use h1::serve as serve_h1;
 pub(crate) use h2::serve as serve_h2;
-pub(crate) use head::content_length;
 #[cfg(fuzzing)]
-pub(crate) use head::{Framing, HeadLimits};
+pub(crate) use head::Framing;
+#[cfg(any(fuzzing, feature = "bench"))]
+pub(crate) use head::HeadLimits;
+pub(crate) use head::content_length;
+#[cfg(feature = "bench")]
+pub(crate) use head::parse;
 pub(crate) use progress::RequestProgress;
 pub(crate) use request_body::{RequestBody, poll_h2};
 pub(crate) use response_body::{ResponseBody, Sending, Source};
+#[cfg(feature = "bench")]
+pub(crate) use scan::Scan;
 pub(crate) use send::{Sent, send_body};
 pub(crate) use stream_io::StreamIo;
 pub(crate) use tunnel::Spoken;

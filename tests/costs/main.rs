@@ -1,0 +1,96 @@
+//! What an exchange costs, as numbers that do not depend on the machine: heap allocations of the whole process on a warm
+//! connection. The sidecar is this very program, started once more under an allocator that counts; clients and the application
+//! are in the test, which nobody counts.
+//!
+//! A number here that has become too high is an allocation somebody has added to each exchange. One that has become too low may
+//! be set to what was seen.
+
+// A test that cannot go on says so by panicking, in helpers as in the tests themselves.
+#![expect(clippy::unwrap_used)]
+
+mod app;
+mod counted;
+#[path = "../support/mod.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the other tests use the rest of it"
+)]
+mod support;
+
+use std::alloc::System;
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use app::App;
+use counted::Counted;
+use support::{Client, h2_get, read_answer};
+
+/// What asks it for memory is the same with any other; what C code takes is not seen.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+#[test]
+#[ignore = "it is the sidecar, which the other tests start"]
+fn sidecar() {
+    counted::serve();
+}
+
+#[tokio::test]
+async fn a_get_over_http1_takes_no_more_allocations_than_it_did() {
+    let get = "GET /items HTTP/1.1\r\nHost: localhost\r\nUser-Agent: costs\r\nAccept: */*\r\n\r\n";
+    let taken = over_http1(get).await;
+    assert!(taken <= GET_OVER_HTTP1 + LOG, "{taken}");
+}
+
+#[tokio::test]
+async fn a_post_over_http1_takes_no_more_allocations_than_it_did() {
+    let post = format!(
+        "POST /items HTTP/1.1\r\nHost: localhost\r\nUser-Agent: costs\r\nAccept: */*\r\nContent-Length: {}\r\n\r\n{}",
+        app::BODY,
+        "x".repeat(app::BODY)
+    );
+    let taken = over_http1(&post).await;
+    assert!(taken <= POST_OVER_HTTP1 + LOG, "{taken}");
+}
+
+#[tokio::test]
+async fn a_get_over_http2_takes_no_more_allocations_than_it_did() {
+    let mut counted = Counted::start(&App::new()).await;
+    let h2 = Client::new(&counted.sidecar, &["h2"]).h2().await;
+    let taken = counted
+        .each(async || {
+            let (status, _, body) = h2.exchange(h2_get("/items"), None).await.unwrap();
+            assert_eq!((status.as_u16(), body.len()), (200, app::BODY));
+        })
+        .await;
+    assert!(taken <= GET_OVER_HTTP2 + LOG, "{taken}");
+}
+
+async fn over_http1(request: &str) -> usize {
+    let mut counted = Counted::start(&App::new()).await;
+    let mut stream = Client::h1(&counted.sidecar).connect().await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let first = read_answer(&mut stream).await.unwrap();
+    assert_eq!((first.status, first.body.len()), (200, app::BODY));
+    // All others are as long.
+    let mut answer = vec![0; first.head.len() + app::BODY];
+    counted
+        .each(async || {
+            stream.write_all(request.as_bytes()).await.unwrap();
+            stream.read_exact(&mut answer).await.unwrap();
+            assert!(answer.starts_with(b"HTTP/1.1 200 "));
+        })
+        .await
+}
+
+/// With three fields and the answer's two.
+const GET_OVER_HTTP1: usize = 67;
+/// No copy is kept of it, for a second try.
+const POST_OVER_HTTP1: usize = 56;
+/// With no fields of its own.
+const GET_OVER_HTTP2: usize = 54;
+/// The log thread takes one for each of its rounds: in two of them lie five milliseconds, and so some exchanges, unless the
+/// machine is very slow.
+const LOG: usize = 1;
