@@ -44,20 +44,20 @@ impl Wire {
 
     /// Lets the kernel take no more than it is about to send, so that what it takes is what the other side reads: with a buffer of
     /// megabytes it would take nothing for minutes from somebody who reads steadily, and slowly.
-    pub(crate) fn keep_up(stream: &TcpStream) {
+    pub(crate) fn keep_up<'s>(socket: impl Into<SockRef<'s>>) {
         // Linux has had it since 3.12; without it limits are only less exact.
-        let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT);
+        let _ = socket.into().set_tcp_notsent_lowat(UNSENT);
     }
 
     /// Has the kernel ask after the other side when it is silent: a tunnel, or an event stream that says nothing, would never
     /// notice that it has vanished. Gone after 90 s without an answer.
-    pub(crate) fn ask_after(stream: &TcpStream) {
+    pub(crate) fn ask_after<'s>(socket: impl Into<SockRef<'s>>) {
         let keepalive = TcpKeepalive::new()
             .with_time(SILENT)
             .with_interval(AGAIN)
             .with_retries(OFTEN);
         // It fails only on a socket that is dead already.
-        let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+        let _ = socket.into().set_tcp_keepalive(&keepalive);
     }
 
     pub(crate) fn gauge(&self) -> Gauge {
