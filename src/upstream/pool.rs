@@ -127,16 +127,22 @@ impl Pool {
         })
     }
 
-    /// Closes what has been idle for too long, and what leads to another target than the one of this number.
+    /// Closes what has been idle for too long, what leads to another target than the one of this number, and of many those
+    /// that nobody has wanted for a moment: a burst is over.
     pub(crate) fn sweep(&self, target: u64) {
         let mut idle = self.idle.borrow_mut();
         let limit = self.patience.limit();
+        // The least recently used are in front.
+        let mut surplus = idle.len().saturating_sub(USUAL_IDLE);
         idle.retain(|idle| {
+            let is_surplus = surplus > 0 && idle.since.elapsed() >= MOMENT;
+            surplus = surplus.saturating_sub(1);
             if let Some(ended) = idle.connection.end.get() {
                 self.patience.closed(ended, ended - idle.since);
                 return false;
             }
-            idle.connection.target == target
+            !is_surplus
+                && idle.connection.target == target
                 && idle.since.elapsed() < idle.limit(limit)
                 && !idle.connection.sender.is_closed()
         });
@@ -201,5 +207,8 @@ impl Lease {
     }
 }
 
-/// Idle connections a worker keeps at most, where there are places enough.
-const MOST_IDLE: usize = 256;
+/// Idle connections a worker keeps at most, where there are places enough: as many as exchanges that come and go at once.
+const MOST_IDLE: usize = 1024;
+/// Those of them that it keeps for longer than a moment. Each costs 25 KiB, most of it hyper's buffers.
+const USUAL_IDLE: usize = 64;
+const MOMENT: Duration = Duration::from_secs(1);

@@ -2,6 +2,7 @@
 //! its pool. Nothing on the request path waits for another thread.
 
 mod open;
+mod sweep;
 mod thread;
 
 use std::cell::{Cell, RefCell};
@@ -11,7 +12,7 @@ use std::net::TcpListener as StdListener;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
@@ -31,7 +32,7 @@ use crate::listener::{Accepted, Gate, accept};
 use crate::metrics::Metrics;
 use crate::phase::{Life, Phase};
 use crate::places::{Place, Places};
-use crate::records::{self, Policy, Roll};
+use crate::records::{Policy, Roll};
 use crate::tls;
 use crate::trace::{Lanes, Tracer};
 use crate::upstream::{Dialer, Multiplex, Pool, Target, Targets};
@@ -261,26 +262,6 @@ impl Worker {
         Ok(())
     }
 
-    /// Closes upstream connections that were not used for too long.
-    async fn sweep(self: Rc<Self>) {
-        loop {
-            tokio::time::sleep(SWEEP).await;
-            let target = self.target().number;
-            self.pool.sweep(target);
-            let limit = self.config.limits.pool_idle;
-            self.multiplex.sweep(limit, target);
-            let idle = self.pool.len() + self.multiplex.idle();
-            self.site.meter.conns.is_alive();
-            // A worker that is busy all the time does not sleep, and its last records would wait.
-            records::hand_over();
-            self.site
-                .meter
-                .conns
-                .upstream_idle
-                .store(idle as i64, Ordering::Relaxed);
-        }
-    }
-
     /// Wakes connections when there is a new generation, so that they look whether it still trusts their client.
     async fn follow(self: Rc<Self>, mut generations: watch::Receiver<u64>) {
         while generations.changed().await.is_ok() {
@@ -297,4 +278,3 @@ impl Worker {
 
 /// For a client in its handshake when the drain closes the doors.
 const MOMENT: Duration = Duration::from_millis(500);
-const SWEEP: Duration = Duration::from_secs(1);
