@@ -12,6 +12,7 @@ use http::header::HeaderName;
 use http::{HeaderValue, Method, Request, Uri, Version};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::byte_stream::ByteStream;
 use crate::headers::{self, OwnWords};
 use crate::http::{Framer, Framing, HeadLimits, Next, RequestBody, RequestProgress};
 use crate::origin;
@@ -245,6 +246,8 @@ impl AsyncRead for Pieces<'_> {
         Poll::Ready(Ok(()))
     }
 }
+
+impl ByteStream for Pieces<'_> {}
 
 impl AsyncWrite for Pieces<'_> {
     fn poll_write(

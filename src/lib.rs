@@ -38,6 +38,7 @@ mod redirect;
 pub mod restrict;
 mod rewound;
 
+mod byte_stream;
 mod causes;
 mod census;
 mod client_tls;

@@ -13,7 +13,7 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::answer::refuse_raw;
@@ -26,6 +26,7 @@ use super::response_body::ResponseBody;
 use super::timer::Timer;
 use super::tunnel::Tunnel;
 use super::waiting::{Arrival, Waiting};
+use crate::byte_stream::ByteStream;
 use crate::census::Kind;
 use crate::conn::Conn;
 use crate::failure::Reason;
@@ -36,12 +37,13 @@ use crate::worker::Worker;
 /// Serves a connection to its end. `next` answers one request.
 pub(crate) async fn serve<S, N, F, E>(stream: S, conn: Rc<Conn>, worker: &Rc<Worker>, next: N)
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-    N: Fn(Request<RequestBody>, Exchange) -> F + Clone + 'static,
+    S: ByteStream + 'static,
+    N: Fn(Box<Request<RequestBody>>, Box<Exchange>) -> F + Clone + 'static,
     F: Future<Output = Result<Response<ResponseBody>, E>> + 'static,
     E: std::error::Error + Send + Sync + 'static,
 {
-    let mut framer = Framer::new(stream, HeadLimits::from(&worker.config.limits));
+    // Boxed: it goes into each exchange and comes back.
+    let mut framer = Box::new(Framer::new(stream, HeadLimits::from(&worker.config.limits)));
     let mut waiting = Waiting::new(worker, &conn);
     loop {
         let arrival = {
@@ -66,7 +68,10 @@ where
         ))
         .await;
         match ended {
-            Ended::KeepAlive(back) => framer = back,
+            Ended::KeepAlive(back) => {
+                framer = back;
+                framer.end();
+            }
             Ended::Close(mut back) => return close(back.stream()).await,
             Ended::Linger(mut back) => return Box::pin(linger(back.stream())).await,
             Ended::Upgraded(back, tunnel) => {
@@ -81,28 +86,28 @@ where
 /// How an exchange left its connection.
 enum Ended<S> {
     /// Whole; the next one may come.
-    KeepAlive(Framer<S>),
+    KeepAlive(Box<Framer<S>>),
     /// Whole, and the last one.
-    Close(Framer<S>),
+    Close(Box<Framer<S>>),
     /// Answered while the client was still sending.
-    Linger(Framer<S>),
+    Linger(Box<Framer<S>>),
     /// From here on it is another protocol's.
-    Upgraded(Framer<S>, Box<Tunnel>),
+    Upgraded(Box<Framer<S>>, Box<Tunnel>),
     /// In doubt: the client must not take it for whole, so no close_notify.
     Cut,
 }
 
 /// One exchange: hyper parses the one message the framer lets it see, `next` answers it, hyper writes the answer.
 async fn exchange<S, N, F, E>(
-    mut framer: Framer<S>,
+    mut framer: Box<Framer<S>>,
     head: Head,
-    opened: Exchange,
+    opened: Box<Exchange>,
     worker: &Rc<Worker>,
     next: N,
 ) -> Ended<S>
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-    N: Fn(Request<RequestBody>, Exchange) -> F + 'static,
+    S: ByteStream + 'static,
+    N: Fn(Box<Request<RequestBody>>, Box<Exchange>) -> F + 'static,
     F: Future<Output = Result<Response<ResponseBody>, E>> + 'static,
     E: std::error::Error + Send + Sync + 'static,
 {
@@ -132,10 +137,8 @@ where
                     request.version(),
                     request.headers(),
                 );
-                next(
-                    request.map(|body| RequestBody::h1(body, Rc::clone(&progress))),
-                    exchange,
-                )
+                let request = request.map(|body| RequestBody::h1(body, Rc::clone(&progress)));
+                next(Box::new(request), exchange)
             });
             let (worker, conn) = (Rc::clone(&worker), Rc::clone(&conn));
             let across = Rc::clone(&across);
@@ -157,12 +160,12 @@ where
             })
         })
     };
-    // `writev` off: hyper then writes head and body of a small answer in one piece, and TLS copies them anyway.
+    // Head and body of a small answer become one write either way, and the parts of a large one are copied by TLS alone.
     let keeps_case = worker.config.header_case_kept;
     let limits = &worker.config.limits;
     let mut builder = http1::Builder::new();
     builder
-        .writev(false)
+        .writev(true)
         .preserve_header_case(keeps_case)
         .title_case_headers(keeps_case)
         .max_buf_size(head.length + BUFFER);
@@ -194,7 +197,7 @@ where
 /// What goes past hyper, which knows requests and responses alone.
 struct Across {
     /// Until hyper has parsed the request.
-    opened: RefCell<Option<Exchange>>,
+    opened: RefCell<Option<Box<Exchange>>>,
     /// What is to follow the answer.
     tunnel: RefCell<Option<Tunnel>>,
 }
@@ -257,14 +260,14 @@ where
 }
 
 /// hyper refused what the framer had let pass, and has written its own 400.
-fn unparsed<S>(framer: Framer<S>, mut exchange: Exchange) -> Ended<S> {
+fn unparsed<S>(framer: Box<Framer<S>>, mut exchange: Box<Exchange>) -> Ended<S> {
     exchange.fail(Reason::BadRequest);
     exchange.respond(StatusCode::BAD_REQUEST);
     Ended::Linger(framer)
 }
 
 /// The client left in the middle of a head: nobody to answer, but a record to leave.
-fn gone<S: AsyncRead + AsyncWrite + Unpin>(framer: &Framer<S>, conn: &Rc<Conn>, started: Instant) {
+fn gone<S: ByteStream>(framer: &Framer<S>, conn: &Rc<Conn>, started: Instant) {
     let mut exchange = Exchange::open_refused(conn, started, framer.head_bytes(None));
     exchange.fail(Reason::ClientGone);
 }
@@ -272,7 +275,7 @@ fn gone<S: AsyncRead + AsyncWrite + Unpin>(framer: &Framer<S>, conn: &Rc<Conn>, 
 /// Answers a head that never got to hyper, and closes.
 async fn refuse<S>(framer: &mut Framer<S>, conn: &Rc<Conn>, reason: Reason, started: Instant)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: ByteStream,
 {
     let exchange = Exchange::open_refused(conn, started, framer.head_bytes(None));
     let Some(bytes) = refuse_raw(reason, exchange) else {
@@ -290,4 +293,4 @@ where
 /// How long a response of unknown length goes on for a client that has said it will send no more.
 const GRACE: Duration = Duration::from_millis(500);
 /// What hyper may buffer of a body, either way, beyond this head.
-const BUFFER: usize = 16 * 1024;
+const BUFFER: usize = 64 * 1024;

@@ -6,12 +6,12 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::futures::Notified;
 
 use super::framer::{Framer, Next};
 use super::head::Head;
 use super::timer::Timer;
+use crate::byte_stream::ByteStream;
 use crate::conn::Conn;
 use crate::failure::Reason;
 use crate::worker::Worker;
@@ -49,10 +49,7 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    pub(super) async fn next<S: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        framer: &mut Framer<S>,
-    ) -> Arrival {
+    pub(super) async fn next<S: ByteStream>(&mut self, framer: &mut Framer<S>) -> Arrival {
         let limits = &self.worker.config.limits;
         self.timer.set(limits.idle_timeout);
         // Set when the first bytes of a head are here.

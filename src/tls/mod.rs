@@ -3,6 +3,7 @@
 mod client;
 mod crowd;
 mod hello;
+mod stream;
 mod words;
 
 use std::cell::Cell;
@@ -17,7 +18,6 @@ use rustls::server::Acceptor;
 use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{timeout, timeout_at};
-use tokio_rustls::server::TlsStream;
 use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 use crate::conn::{Conn, TlsFacts};
@@ -30,12 +30,13 @@ use crate::worker::Worker;
 use client::{peer, tenure, verify_again};
 pub(crate) use crowd::Crowd;
 use hello::{FIRST, Hello};
+pub(crate) use stream::Stream;
 use words::sort;
 
 /// A connection after its handshake.
 pub(crate) struct Secured {
     /// Boxed: it is moved from stage to stage, and each would keep room for it in the connection's task.
-    pub(crate) stream: Box<TlsStream<Wire>>,
+    pub(crate) stream: Box<Stream>,
     pub(crate) conn: Rc<Conn>,
     pub(crate) protocol: Protocol,
     /// Held until the connection is closed.
@@ -166,7 +167,7 @@ fn failed(
 }
 
 enum Shaken {
-    Secured(Box<TlsStream<Wire>>),
+    Secured(Box<Stream>),
     Plain(Wire),
     Failed(io::Error, Option<Wire>),
 }
@@ -189,7 +190,7 @@ async fn shake(stream: Wire, generation: &Generation, hello: &Hello) -> Shaken {
     let config = Arc::clone(&generation.config);
     let accept = heard.into_stream_with(config, |tls| tls.set_buffer_limit(Some(HELD)));
     match accept.into_fallible().await {
-        Ok(stream) => Shaken::Secured(Box::new(stream)),
+        Ok(stream) => Shaken::Secured(Box::new(Stream::new(stream))),
         Err((error, stream)) => Shaken::Failed(error, Some(stream)),
     }
 }
@@ -258,7 +259,7 @@ fn iana(name: &'static str) -> &'static str {
 }
 
 /// Bytes that TLS holds for a client that does not take them.
-const HELD: usize = 32 * 1024;
+const HELD: usize = 64 * 1024;
 const TOO_SLOW: &str = "the handshake did not end within --handshake-timeout";
 /// For a refused client to read why, and how many bytes of it are read meanwhile.
 const LINGER: Duration = Duration::from_millis(500);

@@ -1,6 +1,6 @@
 //! A connection to the application, as bytes.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -75,6 +75,29 @@ impl Stream {
         }
     }
 
+    fn write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut dyn Both>, &mut Context<'_>) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if self.is_deaf && self.has_ended {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        if self.is_deaf {
+            return Poll::Pending;
+        }
+        match ready!(write(self.io(), cx)) {
+            Ok(count) => Poll::Ready(Ok(count)),
+            Err(error) if self.is_patient && is_refusal(&error) => {
+                self.is_deaf = true;
+                // The error has been taken off the socket; whoever reads must look again.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
     fn io(&mut self) -> Pin<&mut dyn Both> {
         match &mut self.io {
             Io::Tcp(stream) => Pin::new(stream),
@@ -104,26 +127,23 @@ impl AsyncRead for Stream {
 /// be read, so a write that fails only waits: the end of the connection, or its failure, is what the reading side will see.
 impl AsyncWrite for Stream {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.is_deaf && self.has_ended {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        }
-        if self.is_deaf {
-            return Poll::Pending;
-        }
-        match ready!(self.io().poll_write(cx, bytes)) {
-            Ok(count) => Poll::Ready(Ok(count)),
-            Err(error) if self.is_patient && is_refusal(&error) => {
-                self.is_deaf = true;
-                // The error has been taken off the socket; whoever reads must look again.
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Err(error) => Poll::Ready(Err(error)),
-        }
+        self.write(cx, |io, cx| io.poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.write(cx, |io, cx| io.poll_write_vectored(cx, parts))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

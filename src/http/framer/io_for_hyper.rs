@@ -1,16 +1,16 @@
 //! The framer as hyper sees it: the I/O of a connection with one message on it.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use hyper::rt::ReadBufCursor;
-use tokio::io::{AsyncRead, AsyncWrite};
-
 use super::{Framer, Left};
+use crate::byte_stream::ByteStream;
 use crate::http::head::Framing;
+use crate::http::progress::RequestProgress;
+use hyper::rt::ReadBufCursor;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Read for Framer<S> {
+impl<S: ByteStream> hyper::rt::Read for Framer<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -28,19 +28,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Read for Framer<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> hyper::rt::Write for Framer<S> {
+impl<S: ByteStream> hyper::rt::Write for Framer<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.progress.unflushed();
+        self.tell(RequestProgress::unflushed);
         Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.tell(RequestProgress::unflushed);
+        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.progress.flushed();
+        self.tell(RequestProgress::flushed);
         Poll::Ready(Ok(()))
     }
 

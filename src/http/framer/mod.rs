@@ -8,18 +8,16 @@
 mod io_for_hyper;
 
 use std::io;
-use std::mem::MaybeUninit;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use hyper::rt::ReadBufCursor;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::head::{self, Framing, Head, HeadLimits};
 use super::progress::RequestProgress;
 use super::scan::Scan;
+use crate::byte_stream::{ByteStream, pieces};
 use crate::failure::Reason;
 use crate::rewound::Rewound;
 
@@ -35,7 +33,8 @@ pub(crate) struct Framer<S> {
     left: Left,
     /// The client will send no more.
     ended: bool,
-    progress: Rc<RequestProgress>,
+    /// None between two messages: an idle connection keeps nothing of the last one.
+    progress: Option<Rc<RequestProgress>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +57,7 @@ pub(crate) enum Next {
     Refused(Reason),
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Framer<S> {
+impl<S: ByteStream> Framer<S> {
     pub(crate) fn new(stream: S, limits: HeadLimits) -> Self {
         Self {
             stream,
@@ -67,7 +66,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framer<S> {
             scan: Scan::default(),
             left: Left::Nothing,
             ended: false,
-            progress: Rc::default(),
+            progress: None,
         }
     }
 
@@ -93,8 +92,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framer<S> {
     /// Lets hyper read this message, and reports to `progress` from now on.
     pub(crate) fn begin(&mut self, head: Head, progress: Rc<RequestProgress>) {
         self.left = Left::Head(head);
-        self.progress = progress;
+        self.progress = Some(progress);
         self.scan = Scan::default();
+    }
+
+    /// The exchange is over.
+    pub(crate) fn end(&mut self) {
+        self.progress = None;
+    }
+
+    /// Tells the exchange in progress.
+    fn tell(&self, what: impl FnOnce(&RequestProgress)) {
+        if let Some(progress) = &self.progress {
+            what(progress);
+        }
     }
 
     /// Waits for the next head. Between messages this is where an idle connection lies.
@@ -128,18 +139,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framer<S> {
         }
     }
 
-    /// Reads what the client has sent into the buffer. The bytes go over the stack, so that an idle connection owns no
-    /// buffer while it waits.
+    /// Reads what the client has sent into the buffer, which an idle connection does not own while it waits.
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.ended {
             return Poll::Ready(Ok(0));
         }
-        let mut room = [const { MaybeUninit::<u8>::uninit() }; ROOM];
-        let mut room = ReadBuf::uninit(&mut room);
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room))?;
-        self.buffer.extend_from_slice(room.filled());
-        self.ended = room.filled().is_empty();
-        Poll::Ready(Ok(room.filled().len()))
+        let Self { stream, buffer, .. } = self;
+        let count =
+            ready!(stream.poll_bytes(cx, ROOM, &mut |bytes| buffer.extend_from_slice(bytes)))?;
+        self.ended = count == 0;
+        Poll::Ready(Ok(count))
     }
 
     /// Hands out what the buffer holds of the message.
@@ -181,22 +190,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framer<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Straight from TLS to hyper, for bodies.
+    /// Straight from TLS to hyper, for bodies: as many records as are here and fit.
     fn read_through(
         &mut self,
         most: usize,
         out: &mut ReadBufCursor<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let mut room = [const { MaybeUninit::<u8>::uninit() }; BODY_ROOM];
-        let most = most.min(out.remaining()).min(BODY_ROOM);
-        let mut room = ReadBuf::uninit(&mut room[..most]);
-        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room));
-        if read.is_err() || room.filled().is_empty() {
-            return Poll::Ready(Err(self.broken(Reason::ClientGone)));
+        let mut read = 0;
+        while read == 0 || (read < most && out.remaining() >= RECORD) {
+            let room = (most - read).min(out.remaining());
+            let polled = self.stream.poll_bytes(cx, room, &mut |bytes| {
+                pieces(bytes).for_each(|piece| out.put_slice(piece));
+            });
+            match polled {
+                Poll::Ready(Ok(count @ 1..)) => read += count,
+                // What came before is handed on, and the end comes again.
+                _ if read > 0 => break,
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(_) => return Poll::Ready(Err(self.broken(Reason::ClientGone))),
+            }
         }
-        out.put_slice(room.filled());
-        Poll::Ready(Ok(room.filled().len()))
+        Poll::Ready(Ok(read))
     }
 
     fn poll_chunked(
@@ -228,7 +243,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framer<S> {
     /// within bounds, and only a broken stream is told. A client that merely says it will send no more (close_notify)
     /// still wants its answer.
     fn poll_after(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.progress.end_if_answered() {
+        let progress = self.progress.as_deref();
+        if progress.is_some_and(RequestProgress::end_if_answered) {
             return Poll::Ready(Ok(())); // No byte: the end.
         }
         while !self.ended && self.buffer.len() < MOST_AHEAD {
@@ -237,25 +253,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framer<S> {
             }
         }
         if self.ended {
-            self.progress.half_closed();
+            self.tell(RequestProgress::half_closed);
         }
         Poll::Pending
     }
 
     fn over(&self) -> Left {
-        self.progress.read_whole();
+        self.tell(RequestProgress::read_whole);
         Left::Nothing
     }
 
     fn broken(&self, reason: Reason) -> io::Error {
-        self.progress.fail(reason);
+        self.tell(|progress| progress.fail(reason));
         io::Error::new(io::ErrorKind::UnexpectedEof, reason.word())
     }
 }
 
-/// Stack room for heads; a common head fits with some to spare.
+/// Bytes read at once of what is looked at here: a common head fits with some to spare.
 const ROOM: usize = 4 * 1024;
-/// Stack room for bodies: one TLS record.
-const BODY_ROOM: usize = 16 * 1024;
+/// Most that a TLS record has (RFC 8446, section 5.1).
+const RECORD: usize = 16 * 1024;
 /// Bytes of later messages kept back at most while one is being served.
 const MOST_AHEAD: usize = 64 * 1024;
