@@ -17,10 +17,11 @@ use crate::worker::Worker;
 
 /// A connection to the HTTPS port: accepted, known, secured, served as what ALPN agreed on, each request forwarded.
 pub(crate) async fn serve(accepted: Accepted, worker: Rc<Worker>) {
-    let Some(accepted) = settle(accepted, &worker).await else {
+    let Some(accepted) = Box::pin(settle(accepted, &worker)).await else {
         return;
     };
-    match handshake(accepted, &worker).await {
+    // Boxed, so that an idle connection does not keep the room for how it began.
+    match Box::pin(handshake(accepted, &worker)).await {
         Some(Arrived::Secured(secured)) => serve_secured(secured, worker).await,
         Some(Arrived::Plain(accepted)) => {
             Box::pin(serve_plain(accepted, worker, Door::Https)).await;
@@ -101,7 +102,7 @@ async fn serve_plain(accepted: Accepted, worker: Rc<Worker>, door: Door) {
     };
     let next = {
         let worker = Rc::clone(&worker);
-        move |mut request, exchange| {
+        move |mut request: Box<_>, exchange| {
             let worker = Rc::clone(&worker);
             Box::pin(async move {
                 if door == Door::Redirect && let_through(&mut request, &worker.config) {

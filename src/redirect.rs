@@ -51,7 +51,7 @@ pub(crate) fn let_through(request: &mut Request<RequestBody>, config: &Config) -
 /// Answers a request that came in clear.
 pub(crate) fn redirect(
     request: &Request<RequestBody>,
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     config: &Config,
     door: Door,
 ) -> Result<Response<ResponseBody>, Unanswerable> {
@@ -79,7 +79,7 @@ pub(crate) fn redirect(
     Ok(response)
 }
 
-fn answer(status: StatusCode, text: String, mut exchange: Exchange) -> Response<ResponseBody> {
+fn answer(status: StatusCode, text: String, mut exchange: Box<Exchange>) -> Response<ResponseBody> {
     exchange.respond(status);
     plain(status, text, exchange)
 }

@@ -24,7 +24,7 @@ use crate::upstream::{Lease, announced};
 /// hands back because it never got onto the wire, and one that is idempotent (RFC 9110, section 9.2.2) and whose body, if
 /// it has any, is short, when the connection ended before there was an answer.
 pub(super) async fn ask(
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
     errand: &mut Errand<'_>,
 ) -> Result<Response<Source>, Reason> {
     let mut fresh = false;
@@ -46,7 +46,7 @@ pub(super) async fn ask(
             Ok(response) => return accept(response, lease),
             Err(error) => error,
         };
-        let unsent = error.take_message();
+        let unsent = error.take_message().map(Box::new);
         let error = error.into_error();
         match unsent.or_else(|| again.filter(|_| is_stale(&error))) {
             Some(same) if lease.reused && !fresh => {
@@ -62,14 +62,14 @@ pub(super) async fn ask(
 
 /// Sends it on this connection.
 pub(super) async fn send(
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
     lease: &mut Lease,
     errand: &mut Errand<'_>,
 ) -> Result<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>, Reason> {
     errand.exchange.sent_to(lease.address());
     let limit = errand.limit();
     let early = Early::of(&mut request, errand);
-    let mut sent = pin!(lease.sender().try_send_request(request));
+    let mut sent = pin!(lease.sender().try_send_request(*request));
     let hear = |cx: &mut std::task::Context<'_>| {
         if let Some(Poll::Ready(interim)) = early.as_ref().map(|early| early.poll(cx)) {
             return Poll::Ready(Heard::Interim(interim));
@@ -80,8 +80,8 @@ pub(super) async fn send(
 }
 
 /// The same request once more.
-fn copy(request: &Request<RequestBody>, body: RequestBody) -> Request<RequestBody> {
-    let mut copy = Request::new(body);
+fn copy(request: &Request<RequestBody>, body: RequestBody) -> Box<Request<RequestBody>> {
+    let mut copy = Box::new(Request::new(body));
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();

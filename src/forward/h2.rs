@@ -27,7 +27,7 @@ use crate::upstream::Share;
 /// Sends the request and waits for the head of the response. What the application has refused before it did anything with
 /// it, and what was lost with its connection, is sent again, once (RFC 9113, section 8.7).
 pub(super) async fn ask(
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
     errand: &mut Errand<'_>,
 ) -> Result<Response<Source>, Reason> {
     let limit = errand.limit();

@@ -34,8 +34,8 @@ pub(crate) struct Unanswerable;
 
 /// Forwards a request, or answers it with the reason why not. The exchange's record is closed by the response's body.
 pub(crate) async fn forward(
-    mut request: Request<RequestBody>,
-    mut exchange: Exchange,
+    mut request: Box<Request<RequestBody>>,
+    mut exchange: Box<Exchange>,
     worker: Rc<Worker>,
 ) -> Result<Response<ResponseBody>, Unanswerable> {
     #[cfg(debug_assertions)]
@@ -85,7 +85,7 @@ pub(crate) async fn forward(
 fn deliver(
     response: Response<Source>,
     upgrade: Option<&Upgrade>,
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     gate: Option<Rc<BodyGate>>,
     worker: &Worker,
 ) -> Response<ResponseBody> {
@@ -227,7 +227,7 @@ struct Errand<'a> {
 impl Errand<'_> {
     async fn run(
         &mut self,
-        mut request: Request<RequestBody>,
+        mut request: Box<Request<RequestBody>>,
         upgrade: Option<&mut Upgrade>,
     ) -> Result<Response<Source>, Reason> {
         // Boxed is what most requests do not need: each of them would be moved with the room for it.

@@ -104,7 +104,7 @@ impl Upgrade {
 
 /// Asks an application that speaks HTTP/1, on a connection of its own.
 pub(super) async fn over_h1(
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
     upgrade: &mut Upgrade,
     errand: &mut Errand<'_>,
 ) -> Result<Response<Source>, Reason> {
@@ -142,7 +142,7 @@ pub(super) async fn over_h1(
 
 /// Asks an application that speaks HTTP/2. There is only WebSocket; anything else stays a request like any other.
 pub(super) async fn over_h2(
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
     upgrade: &Upgrade,
     errand: &mut Errand<'_>,
 ) -> Result<Response<Source>, Reason> {

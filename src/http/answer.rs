@@ -11,7 +11,10 @@ use crate::failure::{Reason, Side};
 use crate::records::Exchange;
 
 /// The answer to a request that cannot be served, or none when nobody can be told. Closes the record.
-pub(crate) fn refuse(reason: Reason, mut exchange: Exchange) -> Option<Response<ResponseBody>> {
+pub(crate) fn refuse(
+    reason: Reason,
+    mut exchange: Box<Exchange>,
+) -> Option<Response<ResponseBody>> {
     let (status, text) = told(reason, &mut exchange)?;
     let mut response = plain(status, text, exchange);
     let headers = response.headers_mut();
@@ -36,7 +39,7 @@ pub(crate) fn refuse(reason: Reason, mut exchange: Exchange) -> Option<Response<
 pub(crate) fn plain(
     status: StatusCode,
     text: String,
-    exchange: Exchange,
+    exchange: Box<Exchange>,
 ) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::local(Bytes::from(text), exchange));
     *response.status_mut() = status;
@@ -61,7 +64,7 @@ pub(crate) fn answer(status: StatusCode, extra: &str, text: &str, has_body: bool
 }
 
 /// The bytes of a refusal where no hyper connection exists. Closes the record; none when nobody can be told.
-pub(crate) fn refuse_raw(reason: Reason, mut exchange: Exchange) -> Option<Vec<u8>> {
+pub(crate) fn refuse_raw(reason: Reason, mut exchange: Box<Exchange>) -> Option<Vec<u8>> {
     let (status, text) = told(reason, &mut exchange)?;
     exchange.sent(text.len());
     Some(answer(status, "Connection: close\r\n", &text, true))

@@ -27,7 +27,7 @@ pub(crate) struct RequestBody {
     source: Source,
     /// What was gathered of it, to be sent first.
     gathered: Option<Bytes>,
-    gathered_trailers: Option<HeaderMap>,
+    gathered_trailers: Option<Box<HeaderMap>>,
     /// Nothing is read before it opens.
     gate: Option<Rc<BodyGate>>,
     /// Another has gone before it, and has said that it is let go.
@@ -116,7 +116,7 @@ impl RequestBody {
                         Ok(data) => gathered.extend_from_slice(&data),
                         Err(frame) => {
                             self.source = Source::Empty;
-                            self.gathered_trailers = frame.into_trailers().ok();
+                            self.gathered_trailers = frame.into_trailers().ok().map(Box::new);
                             return;
                         }
                     },
@@ -143,7 +143,7 @@ impl RequestBody {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
         if let Some(trailers) = self.gathered_trailers.take() {
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            return Poll::Ready(Some(Ok(Frame::trailers(*trailers))));
         }
         let polled = self.poll_source(cx);
         self.progress

@@ -38,7 +38,7 @@ pub(crate) struct Sending(pub(crate) Option<AbortHandle>);
 /// short when it is dropped before.
 pub(crate) struct ResponseBody {
     source: Source,
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
     progress: Rc<RequestProgress>,
     /// Where the request's body waits, perhaps for ever.
     gate: Option<Rc<BodyGate>>,
@@ -50,7 +50,7 @@ impl ResponseBody {
     /// `length` is what the head says.
     pub(crate) fn new(
         source: Source,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         gate: Option<Rc<BodyGate>>,
         length: Option<u64>,
     ) -> Self {
@@ -69,7 +69,7 @@ impl ResponseBody {
         body
     }
 
-    pub(crate) fn local(text: Bytes, exchange: Exchange) -> Self {
+    pub(crate) fn local(text: Bytes, exchange: Box<Exchange>) -> Self {
         Self::new(Source::Local(Some(text)), exchange, None, None)
     }
 

@@ -21,7 +21,7 @@ use crate::places::Place;
 use crate::trace::Trace;
 use crate::upstream::Target;
 
-/// An exchange in progress.
+/// An exchange in progress. Boxed: it goes from stage to stage, and each would keep room for it.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(super) conn: Rc<Conn>,
@@ -65,7 +65,7 @@ enum Outcome {
 
 impl Exchange {
     /// Opens an exchange that began at `started`.
-    pub(crate) fn open(conn: &Rc<Conn>, started: Instant) -> Self {
+    pub(crate) fn open(conn: &Rc<Conn>, started: Instant) -> Box<Self> {
         // It began with the first byte of its head, which may be a while ago.
         let now = SystemTime::now();
         let time = now.checked_sub(started.elapsed()).unwrap_or(now);
@@ -82,7 +82,7 @@ impl Exchange {
             is_tunnel: false,
         });
         site.meter.conns.in_flight(site.inflight.count());
-        Self {
+        Box::new(Self {
             conn: Rc::clone(conn),
             id,
             time,
@@ -105,7 +105,7 @@ impl Exchange {
             outcome: Outcome::Open,
             place: None,
             key,
-        }
+        })
     }
 
     /// Notes the request, as the client sent it.
@@ -135,14 +135,14 @@ impl Exchange {
     }
 
     /// Opens the exchange of what never became a request that could be read.
-    pub(crate) fn open_unread(conn: &Rc<Conn>, version: Version) -> Self {
+    pub(crate) fn open_unread(conn: &Rc<Conn>, version: Version) -> Box<Self> {
         let mut exchange = Self::open(conn, Instant::now());
         exchange.asked(Asked::unread(version));
         exchange
     }
 
     /// Opens the exchange of a head that was refused before anything parsed it, with what can be read of it.
-    pub(crate) fn open_refused(conn: &Rc<Conn>, started: Instant, bytes: &[u8]) -> Self {
+    pub(crate) fn open_refused(conn: &Rc<Conn>, started: Instant, bytes: &[u8]) -> Box<Self> {
         let mut exchange = Self::open(conn, started);
         exchange.asked(Asked::refused(bytes));
         exchange
@@ -257,7 +257,7 @@ impl Exchange {
     }
 
     /// The response is whole.
-    pub(crate) fn finish(mut self) {
+    pub(crate) fn finish(mut self: Box<Self>) {
         if matches!(self.outcome, Outcome::Open) {
             self.outcome = Outcome::Finished;
         }

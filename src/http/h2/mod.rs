@@ -40,7 +40,7 @@ use tally::Tally;
 pub(crate) async fn serve<S, N, F, E>(stream: S, conn: Rc<Conn>, worker: &Rc<Worker>, next: N)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
-    N: Fn(Request<RequestBody>, Exchange) -> F + Clone + 'static,
+    N: Fn(Box<Request<RequestBody>>, Box<Exchange>) -> F + Clone + 'static,
     F: Future<Output = Result<Response<ResponseBody>, E>> + 'static,
     E: std::error::Error + Send + Sync + 'static,
 {

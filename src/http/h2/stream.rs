@@ -30,11 +30,11 @@ use crate::worker::Worker;
 pub(super) async fn serve<N, F, E>(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     worker: Rc<Worker>,
     next: N,
 ) where
-    N: Fn(Request<RequestBody>, Exchange) -> F,
+    N: Fn(Box<Request<RequestBody>>, Box<Exchange>) -> F,
     F: Future<Output = Result<Response<ResponseBody>, E>>,
 {
     exchange.request(
@@ -121,7 +121,7 @@ enum Received {
 fn split(
     request: Request<RecvStream>,
     progress: &Rc<RequestProgress>,
-) -> (Request<RequestBody>, Received) {
+) -> (Box<Request<RequestBody>>, Received) {
     let is_tunnel = request.extensions().get::<Protocol>().is_some();
     let (head, body) = request.into_parts();
     let (body, received) = if is_tunnel {
@@ -134,7 +134,7 @@ fn split(
         let read = RequestBody::h2(Rc::clone(&body), Rc::clone(progress));
         (read, Received::Body(body))
     };
-    (Request::from_parts(head, body), received)
+    (Box::new(Request::from_parts(head, body)), received)
 }
 
 /// 100 and 103 go ahead of the answer.
@@ -162,7 +162,7 @@ async fn respond_with(
         return body.abandon();
     };
     if let (Some(tunnel), Some(receive)) = (tunnel, receive) {
-        return tunnel.run(StreamIo::new(stream, receive)).await;
+        return Box::pin(tunnel.run(StreamIo::new(stream, receive))).await;
     }
     if is_over {
         return;

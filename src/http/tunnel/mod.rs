@@ -42,7 +42,7 @@ pub(crate) enum Spoken {
 /// The application's end of a tunnel, and the exchange that it belongs to.
 pub(crate) struct Tunnel {
     pub(super) upstream: Box<dyn Duplex>,
-    pub(super) exchange: Exchange,
+    pub(super) exchange: Box<Exchange>,
     pub(super) spoken: Spoken,
 }
 
