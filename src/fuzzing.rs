@@ -13,7 +13,7 @@ use http::{HeaderValue, Method, Request, Uri, Version};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::byte_stream::ByteStream;
-use crate::headers::{self, OwnWords};
+use crate::headers::{self, OwnWords, Phrases};
 use crate::http::{Framer, Framing, HeadLimits, Next, RequestBody, RequestProgress};
 use crate::origin;
 
@@ -156,6 +156,7 @@ pub fn forwarded(bytes: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
         public_port: 443,
         client_certificate: None,
         default_host: DEFAULT_HOST,
+        phrases: &Phrases::default(),
     };
     headers::to_upstream(&mut request, &own).ok()?;
     let fields = request.headers().iter();

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version};
 use http_body_util::Empty;
 
 use crate::config::Networks;
-use crate::headers::{self, OwnWords};
+use crate::headers::{self, OwnWords, Phrases};
 use crate::http::{HeadLimits, Scan, parse};
 
 /// A client, by what it sends.
@@ -83,17 +83,25 @@ pub fn read(head: &[u8]) -> Option<usize> {
 #[must_use]
 pub fn to_upstream(mut request: Bodiless) -> Bodiless {
     let nobody = Networks::default();
-    let own = OwnWords {
-        peer: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)),
-        trusted: Some(&nobody),
-        request_id: "01938f6e-5d7a-7c30-9a41-3b1f0c5d2e6f",
-        proto: "https",
-        public_port: 443,
-        client_certificate: None,
-        default_host: "application.example",
-    };
-    headers::to_upstream(&mut request, &own).expect("it is a usual request");
+    PHRASES.with(|phrases| {
+        let own = OwnWords {
+            peer: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)),
+            trusted: Some(&nobody),
+            request_id: "01938f6e-5d7a-7c30-9a41-3b1f0c5d2e6f",
+            proto: "https",
+            public_port: 443,
+            client_certificate: None,
+            default_host: "application.example",
+            phrases,
+        };
+        headers::to_upstream(&mut request, &own).expect("it is a usual request");
+    });
     request
+}
+
+thread_local! {
+    /// As each worker has them.
+    static PHRASES: Phrases = Phrases::default();
 }
 
 /// The fields of the application's response.

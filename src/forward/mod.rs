@@ -151,6 +151,7 @@ fn prepare(
         proto: if conn.tls.is_some() { "https" } else { "http" },
         public_port: worker.config.redirect_port,
         default_host: target.url.authority(),
+        phrases: &worker.phrases,
         client_certificate: conn.peer.as_ref().and_then(|peer| peer.forwarded.as_ref()),
     };
     let said = headers::to_upstream(request, &own)?;

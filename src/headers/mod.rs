@@ -8,6 +8,7 @@ mod authority;
 mod client_certificate;
 mod grpc;
 mod inbound;
+mod own;
 mod redirects;
 mod spelling;
 mod strip;
@@ -17,8 +18,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use http::header::{
-    CONTENT_LENGTH, COOKIE, FORWARDED, HOST, HeaderName, STRICT_TRANSPORT_SECURITY, TE,
-    TRANSFER_ENCODING,
+    CONTENT_LENGTH, COOKIE, HeaderName, STRICT_TRANSPORT_SECURITY, TE, TRANSFER_ENCODING,
 };
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
@@ -27,13 +27,14 @@ use http_body::Body;
 use crate::config::Networks;
 use crate::failure::Reason;
 use crate::http::content_length;
-use authority::port;
 use inbound::Inbound;
+use own::set_own;
 use strip::{strip_claims, strip_hop_by_hop};
 
 pub(crate) use authority::{authority, checked};
 pub(crate) use client_certificate::client_certificate;
 pub(crate) use grpc::is_grpc;
+pub(crate) use own::Phrases;
 pub(crate) use redirects::fix_redirects;
 pub(crate) use spelling::is_oddly_spelt;
 pub(crate) use strip::{clean_trailers, strip_other_paths};
@@ -56,6 +57,8 @@ pub(crate) struct OwnWords<'a> {
     pub(crate) client_certificate: Option<&'a HeaderValue>,
     /// The Host for an HTTP/1.0 request without one.
     pub(crate) default_host: &'a str,
+    /// The words of earlier requests.
+    pub(crate) phrases: &'a Phrases,
 }
 
 /// What a request has told about itself, and whether it tried to tell more.
@@ -163,82 +166,6 @@ pub(crate) fn frame<B: Body>(request: &mut Request<B>) {
             let chunked = HeaderValue::from_static("chunked");
             request.headers_mut().insert(TRANSFER_ENCODING, chunked);
         }
-    }
-}
-
-fn set_own(
-    headers: &mut HeaderMap,
-    authority: Option<HeaderValue>,
-    own: &OwnWords<'_>,
-    inbound: &Inbound,
-    client: Option<IpAddr>,
-) {
-    let peer = own.peer.to_string();
-    let proto = inbound.proto.unwrap_or(own.proto);
-    let default_port = if own.proto == "https" {
-        own.public_port
-    } else {
-        80
-    };
-    let port = inbound
-        .port
-        .or_else(|| authority.as_ref().and_then(port))
-        .unwrap_or(default_port);
-    let host = authority.as_ref().and_then(|host| host.to_str().ok());
-    let element = match host {
-        Some(host) => format!("for={};host=\"{host}\";proto={}", node(own.peer), own.proto),
-        None => format!("for={};proto={}", node(own.peer), own.proto),
-    };
-    // All of these are made of visible ASCII, so none is left out.
-    let mut set = |name: HeaderName, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(name, value);
-        }
-    };
-    match client {
-        Some(client) => set(X_REAL_IP, &client.to_string()),
-        None => set(X_REAL_IP, &peer),
-    }
-    set(X_FORWARDED_PORT, &port.to_string());
-    match &inbound.request_id {
-        Some(id) => _ = headers.insert(X_REQUEST_ID, id.clone()),
-        None => set(X_REQUEST_ID, own.request_id),
-    }
-    append(headers, X_FORWARDED_FOR, inbound.chain.as_deref(), &peer);
-    append(headers, FORWARDED, inbound.forwarded.as_deref(), &element);
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(proto));
-    if let Some(certificate) = own.client_certificate {
-        headers.insert(X_FORWARDED_CLIENT_CERT, certificate.clone());
-    }
-    if let Some(host) = inbound.host.as_ref().or(authority.as_ref()) {
-        headers.insert(X_FORWARDED_HOST, host.clone());
-    }
-    let host = match authority {
-        Some(host) => Some(host),
-        None => HeaderValue::from_str(own.default_host).ok(),
-    };
-    if let Some(host) = host {
-        headers.insert(HOST, host);
-    }
-}
-
-/// Sets a list with one more element.
-fn append(headers: &mut HeaderMap, name: HeaderName, list: Option<&[u8]>, element: &str) {
-    let value = match list {
-        Some(list) => HeaderValue::from_bytes(&[list, b", ", element.as_bytes()].concat()),
-        None => HeaderValue::from_str(element),
-    };
-    // Of a valid list and visible ASCII, it is valid.
-    if let Ok(value) = value {
-        headers.insert(name, value);
-    }
-}
-
-/// RFC 7239, section 6: an IPv6 address stands in brackets and quotes.
-fn node(client: IpAddr) -> String {
-    match client {
-        IpAddr::V4(v4) => v4.to_string(),
-        IpAddr::V6(v6) => format!("\"[{v6}]\""),
     }
 }
 

@@ -27,6 +27,7 @@ use crate::conn::{Conn, Site};
 use crate::connection;
 use crate::crowd::Crowd;
 use crate::failure::Reason;
+use crate::headers::Phrases;
 use crate::http::Watch;
 use crate::listener::{Accepted, Gate, accept};
 use crate::metrics::Metrics;
@@ -99,6 +100,7 @@ pub(crate) struct Worker {
     pub(crate) crowd: Crowd,
     pub(crate) handshakes: Rc<tls::Crowd>,
     pub(crate) site: Site,
+    pub(crate) phrases: Phrases,
     target: RefCell<Cache<Arc<ArcSwap<Target>>, Arc<Target>>>,
     gate: Gate,
     requests: Places,
@@ -155,6 +157,7 @@ impl Worker {
             crowd,
             handshakes: tls::Crowd::new(handshakes, config.limits.max_handshakes),
             site,
+            phrases: Phrases::default(),
             target: RefCell::new(Cache::new(targets.shared())),
             gate,
             requests,

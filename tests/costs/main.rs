@@ -86,11 +86,11 @@ async fn over_http1(request: &str) -> usize {
 }
 
 /// With three fields and the answer's two.
-const GET_OVER_HTTP1: usize = 67;
+const GET_OVER_HTTP1: usize = 56;
 /// No copy is kept of it, for a second try.
-const POST_OVER_HTTP1: usize = 56;
+const POST_OVER_HTTP1: usize = 48;
 /// With no fields of its own.
-const GET_OVER_HTTP2: usize = 54;
+const GET_OVER_HTTP2: usize = 41;
 /// The log thread takes one for each of its rounds: in two of them lie five milliseconds, and so some exchanges, unless the
 /// machine is very slow.
 const LOG: usize = 1;
