@@ -112,7 +112,7 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     let (progress, conn) = (opened.progress(), Rc::clone(opened.conn()));
-    let is_oddly_spelt = head.is_oddly_spelt;
+    let has_own_spelling = head.has_own_spelling;
     framer.begin(head, Rc::clone(&progress));
     let _watched = worker
         .watch
@@ -124,11 +124,7 @@ where
     let service = {
         let (across, progress) = (Rc::clone(&across), Rc::clone(&progress));
         let (worker, conn) = (Rc::clone(worker), Rc::clone(&conn));
-        service_fn(move |mut request: Request<Incoming>| {
-            if is_oddly_spelt {
-                // Here hyper keeps how names were written: without it they are written in the usual way.
-                request.extensions_mut().clear();
-            }
+        service_fn(move |request: Request<Incoming>| {
             let exchange = across.opened.borrow_mut().take();
             let answered = exchange.map(|mut exchange| {
                 exchange.request(
@@ -166,7 +162,7 @@ where
     let mut builder = http1::Builder::new();
     builder
         .writev(true)
-        .preserve_header_case(keeps_case)
+        .preserve_header_case(keeps_case && has_own_spelling)
         .title_case_headers(keeps_case)
         .max_buf_size(head.length + BUFFER);
     if limits.max_headers > USUAL_FIELDS {

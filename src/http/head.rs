@@ -25,8 +25,8 @@ pub(crate) struct Head {
     pub(crate) length: usize,
     /// What follows it.
     pub(crate) framing: Framing,
-    /// Whether a name of ours is written in a way that would hide what we say under it.
-    pub(crate) is_oddly_spelt: bool,
+    /// Whether it matters to remember how its names are written.
+    pub(crate) has_own_spelling: bool,
 }
 
 /// How large a head may be.
@@ -76,10 +76,7 @@ pub(crate) fn parse(bytes: &[u8], limits: HeadLimits) -> Result<Head, Reason> {
     Ok(Head {
         length: bytes.len(),
         framing,
-        is_oddly_spelt: request
-            .headers
-            .iter()
-            .any(|field| headers::is_oddly_spelt(field.name)),
+        has_own_spelling: headers::has_own_spelling(request.headers.iter().map(|field| field.name)),
     })
 }
 

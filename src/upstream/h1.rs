@@ -46,4 +46,4 @@ pub(super) async fn begin(
 }
 
 /// Bytes of a response read ahead for a client that is slower than the application; also the most its head may have.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 32 * 1024;

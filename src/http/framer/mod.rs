@@ -120,7 +120,7 @@ impl<S: ByteStream> Framer<S> {
                 Ok(Some(head)) => return Poll::Ready(Next::Head(head)),
                 Ok(None) => {}
             }
-            match ready!(self.fill(cx)) {
+            match ready!(self.fill(ROOM, cx)) {
                 Ok(1..) => {}
                 Ok(_) | Err(_) if self.has_partial() => return Poll::Ready(Next::Gone),
                 Ok(_) | Err(_) => return Poll::Ready(Next::End),
@@ -139,14 +139,16 @@ impl<S: ByteStream> Framer<S> {
         }
     }
 
-    /// Reads what the client has sent into the buffer, which an idle connection does not own while it waits.
-    fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Reads what the client has sent into the buffer, `most` bytes at most. An idle connection owns no buffer while it waits.
+    fn fill(&mut self, most: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if self.ended {
             return Poll::Ready(Ok(0));
         }
         let Self { stream, buffer, .. } = self;
-        let count =
-            ready!(stream.poll_bytes(cx, ROOM, &mut |bytes| buffer.extend_from_slice(bytes)))?;
+        let count = ready!(stream.poll_bytes(cx, most, &mut |bytes| {
+            buffer.reserve(bytes.len());
+            pieces(bytes).for_each(|piece| buffer.extend_from_slice(piece));
+        }))?;
         self.ended = count == 0;
         Poll::Ready(Ok(count))
     }
@@ -221,7 +223,7 @@ impl<S: ByteStream> Framer<S> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         if self.buffer.is_empty() {
-            let filled = ready!(self.fill(cx));
+            let filled = ready!(self.fill(RECORD, cx));
             if !matches!(filled, Ok(1..)) {
                 return Poll::Ready(Err(self.broken(Reason::ClientGone)));
             }
@@ -248,7 +250,7 @@ impl<S: ByteStream> Framer<S> {
             return Poll::Ready(Ok(())); // No byte: the end.
         }
         while !self.ended && self.buffer.len() < MOST_AHEAD {
-            if ready!(self.fill(cx)).is_err() {
+            if ready!(self.fill(ROOM, cx)).is_err() {
                 return Poll::Ready(Err(self.broken(Reason::ClientGone)));
             }
         }
