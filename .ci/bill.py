@@ -8,7 +8,7 @@
                                         packages that cargo has compiled (BUILT: cargo's messages in JSON)
 
 Not `cargo metadata`, which cargo-auditable and cargo-cyclonedx ask by themselves: it adds the features that only tests turn
-on, and so names crates that nobody compiles (rust-lang/cargo#10718; `ring` would be one).
+on, and so names crates that nobody compiles (rust-lang/cargo#10718; `ring` would be one). Only what manifests say is read from it.
 """
 
 import hashlib
@@ -60,13 +60,13 @@ def tree(triple, edges):
     return graph, about
 
 
-def without_idle_helpers(root, graph):
+def without_idle_helpers(triple, root, graph):
     """What is left of the tree when nothing hangs on a build script that a package does not have.
 
     Such a package may still name helpers for one: `cargo tree` follows them, and nobody compiles them.
     """
     idle = set()
-    for one in json.loads(output("cargo", "metadata", "--locked", "--format-version", "1"))["packages"]:
+    for one in json.loads(output("cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", triple))["packages"]:
         if not any("custom-build" in target["kind"] for target in one["targets"]):
             kinds = {}
             for dependency in one["dependencies"]:
@@ -89,7 +89,7 @@ class Bill:
         self.linked, _ = tree(triple, "normal,no-proc-macro")
         named, self.about = tree(triple, "normal,build")
         self.root = next(iter(named))
-        self.all = without_idle_helpers(self.root, named)
+        self.all = without_idle_helpers(triple, self.root, named)
         lock = tomllib.loads((CHECKOUT / "Cargo.lock").read_text())
         self.locked = {Package(one["name"], one["version"]): one for one in lock["package"]}
 

@@ -57,10 +57,8 @@ fn listen(address: SocketAddr) -> io::Result<StdListener> {
     // A restart must not wait for the connections of the process before it.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    // What is accepted inherits these: set on each connection they would be six system calls.
-    socket.set_tcp_nodelay(true)?;
-    Wire::keep_up(&socket);
-    Wire::ask_after(&socket);
+    // What is accepted inherits these from Linux (gVisor gives on less): set on each connection they would be six system calls.
+    Wire::prepare(&socket);
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -135,6 +133,7 @@ pub(crate) async fn accept(
     refused: impl Fn(),
 ) {
     let mut complained = false;
+    let mut inherits = None;
     loop {
         let (stream, client) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -151,6 +150,9 @@ pub(crate) async fn accept(
             }
         };
         complained = false;
+        if !*inherits.get_or_insert_with(|| Wire::is_prepared(&stream)) {
+            Wire::prepare(&stream);
+        }
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());
         let is_own = gate.own.contain(client);
         let slot = if is_own {
@@ -189,3 +191,21 @@ fn is_the_connections_own(error: &io::Error) -> bool {
 
 const BACKLOG: i32 = 4096;
 const BACK_OFF: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_accepted_inherits_the_options_of_its_listener() {
+        for address in ["127.0.0.1:0", "[::]:0"] {
+            let listener = bind("a listener", address.parse().unwrap()).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let listener = TcpListener::from_std(listener).unwrap();
+            let client = tokio::net::TcpStream::connect(("127.0.0.1", port));
+            let (client, accepted) = tokio::join!(client, listener.accept());
+            assert!(Wire::is_prepared(&accepted.unwrap().0), "{address}");
+            assert!(!Wire::is_prepared(&client.unwrap()), "{address}");
+        }
+    }
+}

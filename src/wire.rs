@@ -42,22 +42,33 @@ impl Wire {
         }))
     }
 
-    /// Lets the kernel take no more than it is about to send, so that what it takes is what the other side reads: with a buffer of
-    /// megabytes it would take nothing for minutes from somebody who reads steadily, and slowly.
-    pub(crate) fn keep_up<'s>(socket: impl Into<SockRef<'s>>) {
-        // Linux has had it since 3.12; without it limits are only less exact.
-        let _ = socket.into().set_tcp_notsent_lowat(UNSENT);
-    }
-
-    /// Has the kernel ask after the other side when it is silent: a tunnel, or an event stream that says nothing, would never
-    /// notice that it has vanished. Gone after 90 s without an answer.
-    pub(crate) fn ask_after<'s>(socket: impl Into<SockRef<'s>>) {
+    /// Prepares a socket, or a listener whose connections inherit it:
+    /// - what is written leaves at once, instead of the last part of a message waiting for an ACK;
+    /// - the kernel takes no more than it is about to send, so that what it takes is what the other side reads: with a buffer of
+    ///   megabytes it would take nothing for minutes from somebody who reads steadily, and slowly;
+    /// - it asks after the other side when it is silent: a tunnel, or an event stream that says nothing, would never notice that it
+    ///   has vanished. Gone after 90 s without an answer.
+    pub(crate) fn prepare<'s>(socket: impl Into<SockRef<'s>>) {
+        let socket = socket.into();
         let keepalive = TcpKeepalive::new()
             .with_time(SILENT)
             .with_interval(AGAIN)
             .with_retries(OFTEN);
-        // It fails only on a socket that is dead already.
-        let _ = socket.into().set_tcp_keepalive(&keepalive);
+        // They fail only on a socket that is dead already. Linux has had the second since 3.12; without it limits are only less exact.
+        let _ = socket.set_tcp_nodelay(true);
+        let _ = socket.set_tcp_notsent_lowat(UNSENT);
+        let _ = socket.set_tcp_keepalive(&keepalive);
+    }
+
+    /// Whether a connection has inherited that.
+    pub(crate) fn is_prepared(stream: &TcpStream) -> bool {
+        let socket = SockRef::from(stream);
+        let is_on = |option: io::Result<bool>| option.is_ok_and(|is_on| is_on);
+        is_on(socket.tcp_nodelay())
+            && is_on(socket.keepalive())
+            && socket
+                .tcp_notsent_lowat()
+                .is_ok_and(|bytes| bytes == UNSENT)
     }
 
     pub(crate) fn gauge(&self) -> Gauge {

@@ -18,8 +18,8 @@ use tokio::time::timeout;
 
 use super::answer::refuse_raw;
 use super::closing::{CLOSE_TIMEOUT, close, linger};
-use super::framer::Framer;
-use super::head::{Head, HeadLimits, USUAL_FIELDS};
+use super::framer::{Framer, RECORD};
+use super::head::{Framing, Head, HeadLimits, USUAL_FIELDS};
 use super::progress::RequestProgress;
 use super::request_body::{Fault, RequestBody};
 use super::response_body::ResponseBody;
@@ -164,7 +164,7 @@ where
         .writev(true)
         .preserve_header_case(keeps_case && has_own_spelling)
         .title_case_headers(keeps_case)
-        .max_buf_size(head.length + BUFFER);
+        .max_buf_size(head.length + buffer(&head));
     if limits.max_headers > USUAL_FIELDS {
         builder.max_headers(limits.max_headers);
     }
@@ -286,7 +286,14 @@ where
     }
 }
 
+/// Bytes of bodies that hyper may buffer. What it may of the request's it may of the response's, too, whose client may not read.
+fn buffer(head: &Head) -> usize {
+    match head.framing {
+        Framing::Length(0) => RECORD,
+        // Several become one write to the application.
+        _ => 3 * RECORD,
+    }
+}
+
 /// How long a response of unknown length goes on for a client that has said it will send no more.
 const GRACE: Duration = Duration::from_millis(500);
-/// What hyper may buffer of a body, either way, beyond this head.
-const BUFFER: usize = 64 * 1024;

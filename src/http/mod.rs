@@ -9,6 +9,7 @@ mod framer;
 mod h1;
 mod h2;
 mod head;
+mod parts;
 mod progress;
 mod request_body;
 mod response_body;

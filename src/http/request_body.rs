@@ -18,9 +18,9 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::body_gate::BodyGate;
+use super::parts::{clean, unpin};
 use super::progress::RequestProgress;
 use crate::failure::Reason;
-use crate::headers::clean_trailers;
 
 /// A request's body.
 pub(crate) struct RequestBody {
@@ -188,8 +188,9 @@ impl Body for RequestBody {
         }
         if frame.is_none() || self.is_end_stream() {
             self.progress.passed_on();
+            return Poll::Ready(frame);
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map(unpin)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -234,14 +235,6 @@ fn blame(error: &Fault) -> Reason {
         Some(Code::PROTOCOL_ERROR) => Reason::BadFraming,
         _ => Reason::ClientGone,
     }
-}
-
-/// Trailers are fields like any other: an application may merge them into its header.
-pub(super) fn clean(mut frame: Frame<Bytes>) -> Frame<Bytes> {
-    if let Some(trailers) = frame.trailers_mut() {
-        clean_trailers(trailers);
-    }
-    frame
 }
 
 impl Drop for RequestBody {

@@ -11,8 +11,9 @@ use hyper::body::Incoming;
 use tokio::task::AbortHandle;
 
 use super::body_gate::BodyGate;
+use super::parts::{clean, unpin};
 use super::progress::RequestProgress;
-use super::request_body::{Fault, clean, poll_h2};
+use super::request_body::{Fault, poll_h2};
 use super::tunnel::{Duplex, Spoken, Tunnel};
 use crate::failure::Reason;
 use crate::records::Exchange;
@@ -169,7 +170,10 @@ impl Body for ResponseBody {
             Some(Err(_)) => self.fail(),
             None => self.finish(),
         }
-        Poll::Ready(frame)
+        if self.is_end_stream() {
+            return Poll::Ready(frame);
+        }
+        Poll::Ready(frame.map(|frame| frame.map(unpin)))
     }
 
     fn is_end_stream(&self) -> bool {

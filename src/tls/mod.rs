@@ -259,7 +259,7 @@ fn iana(name: &'static str) -> &'static str {
 }
 
 /// Bytes that TLS holds for a client that does not take them.
-const HELD: usize = 64 * 1024;
+const HELD: usize = 32 * 1024;
 const TOO_SLOW: &str = "the handshake did not end within --handshake-timeout";
 /// For a refused client to read why, and how many bytes of it are read meanwhile.
 const LINGER: Duration = Duration::from_millis(500);

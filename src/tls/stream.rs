@@ -92,4 +92,4 @@ impl AsyncWrite for Stream {
 }
 
 /// Pieces of one write: more than TLS holds at a time.
-const MOST: usize = 40;
+const MOST: usize = 24;

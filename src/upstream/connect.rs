@@ -148,10 +148,7 @@ async fn first(
             Ok(Err(error)) if !matches!(failure, DialError::Refused(_)) => failure = sort(error),
             Ok(Err(_)) => {}
             Ok(Ok(stream)) => {
-                // Without it the last part of a request waits for an ACK. It fails only on a dead socket.
-                let _ = stream.set_nodelay(true);
-                Wire::keep_up(&stream);
-                Wire::ask_after(&stream);
+                Wire::prepare(&stream);
                 return Ok(Stream::tcp(stream, *address));
             }
         }

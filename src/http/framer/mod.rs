@@ -33,6 +33,8 @@ pub(crate) struct Framer<S> {
     left: Left,
     /// The client will send no more.
     ended: bool,
+    /// The stream has broken in the middle of a body.
+    is_broken: bool,
     /// None between two messages: an idle connection keeps nothing of the last one.
     progress: Option<Rc<RequestProgress>>,
 }
@@ -66,6 +68,7 @@ impl<S: ByteStream> Framer<S> {
             scan: Scan::default(),
             left: Left::Nothing,
             ended: false,
+            is_broken: false,
             progress: None,
         }
     }
@@ -156,7 +159,7 @@ impl<S: ByteStream> Framer<S> {
     /// Hands out what the buffer holds of the message.
     fn hand_out(&mut self, out: &mut ReadBufCursor<'_>, most: usize) -> usize {
         let count = most.min(self.buffer.len()).min(out.remaining());
-        out.put_slice(&self.buffer[..count]);
+        pieces(&self.buffer[..count]).for_each(|piece| out.put_slice(piece));
         self.buffer.advance(count);
         count
     }
@@ -199,6 +202,9 @@ impl<S: ByteStream> Framer<S> {
         out: &mut ReadBufCursor<'_>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
+        if self.is_broken {
+            return Poll::Ready(Err(self.broken(Reason::ClientGone)));
+        }
         let mut read = 0;
         while read == 0 || (read < most && out.remaining() >= RECORD) {
             let room = (most - read).min(out.remaining());
@@ -207,8 +213,11 @@ impl<S: ByteStream> Framer<S> {
             });
             match polled {
                 Poll::Ready(Ok(count @ 1..)) => read += count,
-                // What came before is handed on, and the end comes again.
-                _ if read > 0 => break,
+                // What came before is handed on. TLS tells some errors once.
+                polled if read > 0 => {
+                    self.is_broken = polled.is_ready();
+                    break;
+                }
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(_) => return Poll::Ready(Err(self.broken(Reason::ClientGone))),
             }
@@ -274,6 +283,6 @@ impl<S: ByteStream> Framer<S> {
 /// Bytes read at once of what is looked at here: a common head fits with some to spare.
 const ROOM: usize = 4 * 1024;
 /// Most that a TLS record has (RFC 8446, section 5.1).
-const RECORD: usize = 16 * 1024;
+pub(super) const RECORD: usize = 16 * 1024;
 /// Bytes of later messages kept back at most while one is being served.
 const MOST_AHEAD: usize = 64 * 1024;
