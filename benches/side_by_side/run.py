@@ -105,6 +105,23 @@ def measure(stage, options, makers, names, told):
                 print(f"round {turn + 1} of {options.rounds}: {name}, {proxy}: {said}", file=sys.stderr)
 
 
+def tell(run, options, markdown, draw):
+    """As a table, and as what was asked for beside it."""
+    print(markdown(run))
+    if options.json:
+        options.json.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n")
+    if options.plot:
+        draw(run, options.plot)
+
+
+def until_interrupted(main):
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("interrupted; what was started is stopped", file=sys.stderr)
+        sys.exit(130)
+
+
 def main():
     given = arguments(__doc__)
     given.add_argument("--rounds", type=int, default=5)
@@ -123,17 +140,8 @@ def main():
             run = {"about": about(stage, versions), "results": {name: {} for name in makers}}
             run["about"].update(clients=clients, missing=missing, rounds=options.rounds, seconds=options.seconds)
             measure(stage, options, makers, names, run["results"])
-    print(report.markdown(run))
-    if options.json:
-        options.json.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n")
-    if options.plot:
-        plot.side_by_side(run, options.plot)
-    return 0
+    tell(run, options, report.markdown, plot.side_by_side)
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("interrupted; what was started is stopped", file=sys.stderr)
-        sys.exit(130)
+    until_interrupted(main)

@@ -165,17 +165,8 @@ def main():
             run["about"].update(missing=missing, rounds=1, seconds=options.seconds)
             run["about"]["clients"] = {name: peers.version(name, peers.tool(name)) for name in clients}
             measure(stage, options, makers, parts, run)
-    print(markdown(run))
-    if options.json:
-        options.json.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n")
-    if options.plot:
-        plot.scaling(run, options.plot)
-    return 0
+    command.tell(run, options, markdown, plot.scaling)
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("interrupted; what was started is stopped", file=sys.stderr)
-        sys.exit(130)
+    command.until_interrupted(main)
