@@ -34,7 +34,7 @@ use strip::{strip_claims, strip_hop_by_hop};
 pub(crate) use authority::{authority, checked};
 pub(crate) use client_certificate::client_certificate;
 pub(crate) use grpc::is_grpc;
-pub(crate) use own::Phrases;
+pub(crate) use own::{Phrases, visible};
 pub(crate) use redirects::fix_redirects;
 pub(crate) use spelling::has_own_spelling;
 pub(crate) use strip::{clean_trailers, strip_other_paths};

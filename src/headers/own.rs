@@ -148,8 +148,8 @@ fn node(client: IpAddr) -> String {
     }
 }
 
-/// A value of visible ASCII, as all of these are.
-fn visible(text: String) -> HeaderValue {
+/// A value that is known to be visible ASCII, as all of these are.
+pub(crate) fn visible(text: String) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
