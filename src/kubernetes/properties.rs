@@ -98,6 +98,20 @@ fn there_and_back(text: &str) {
 }
 
 #[test]
+fn a_port_whose_name_is_an_alias_is_led_back() {
+    let pod = POD.replacen("name: x}", "name: x, labels: {app: &x x}}", 1);
+    let service = SERVICE.trim_start_matches("---\n").replacen(
+        "  - port: 80\n    targetPort: 8080\n",
+        "  - name: *x\n    port: 80\n    targetPort: 8080\n  - name: y\n    port: 81\n",
+        1,
+    );
+    let items: String = [pod.as_str(), &service]
+        .map(|item| format!("- {}", item.trim_end().replace('\n', "\n  ") + "\n"))
+        .concat();
+    there_and_back(&format!("apiVersion: v1\nkind: List\nitems:\n{items}"));
+}
+
+#[test]
 fn odd_ways_of_writing_are_taken() {
     for rest in [
         "    lifecycle:\n      preStop:\n        exec:\n          command:\n          - sh\n          - -c\n          - |\n            sleep 5\n",

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::change::{Change, Edit, Path, Step};
-use super::yaml::{Body, Node};
+use super::yaml::{self, Body, Node};
 
 /// The annotation. Who has it is injected.
 pub(crate) const INJECTED: &str = "portcullis.dev/injected";
@@ -171,7 +171,7 @@ pub(crate) fn follow(root: &Node, from: &Path, trail: &str) -> Option<Path> {
             Body::List { items, .. } => Step::Item(match part.strip_prefix('[') {
                 Some(named) => {
                     let named = unescaped(named.strip_suffix(']')?);
-                    let found = items.iter().position(|item| is_named(item, &named));
+                    let found = items.iter().position(|item| is_named(root, item, &named));
                     // What is alone has another name by now.
                     let renamed = (items.len() == 1 && parts.peek().is_some()).then_some(0);
                     found.or(renamed)?
@@ -186,9 +186,19 @@ pub(crate) fn follow(root: &Node, from: &Path, trail: &str) -> Option<Path> {
     Some(path)
 }
 
-fn is_named(item: &Node, name: &str) -> bool {
-    let text = |key| item.entry(key).and_then(|entry| entry.value.text());
-    text("name").or_else(|| text("port")) == Some(name)
+fn is_named(root: &Node, item: &Node, name: &str) -> bool {
+    let text = |key| {
+        let value = &item.entry(key)?.value;
+        match value.text() {
+            Some(text) => Some(text.to_owned()),
+            // It may be an alias.
+            None => match yaml::value_at(root, value).ok()? {
+                Value::String(text) => Some(text),
+                value => Some(value.to_string()),
+            },
+        }
+    };
+    text("name").or_else(|| text("port")).as_deref() == Some(name)
 }
 
 /// Where the annotation goes, and what is to be put there with it.
