@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use portcullis_certs::{Generation, Identity, Store};
 use rustls::pki_types::CertificateDer;
-use rustls::{HandshakeKind, ServerConnection};
+use rustls::{CommonState, HandshakeKind};
 
 use super::words::refused_client;
 use crate::conn::Peer;
@@ -16,7 +16,7 @@ use crate::worker::Worker;
 /// rustls checks neither dates nor CRLs of a client that resumes a session; and a client that was slow has been judged by a
 /// trust that may have changed since. So the current verifier judges again (promise 2).
 pub(super) fn verify_again(
-    tls: &ServerConnection,
+    tls: &CommonState,
     generation: &Generation,
     store: &Store,
 ) -> Result<(), (Reason, String)> {
@@ -29,21 +29,17 @@ pub(super) fn verify_again(
     current.verify_client(chain).map_err(refused_client)
 }
 
-pub(super) fn peer(tls: &ServerConnection, generation: &Generation) -> Option<Peer> {
+pub(super) fn peer(tls: &CommonState, sni: Option<&str>, generation: &Generation) -> Option<Peer> {
     let leaf = tls.peer_certificates()?.first()?;
     let identity = Identity::read(leaf)?;
-    let own = generation.shown(tls.server_name());
+    let own = generation.shown(sni);
     Some(Peer {
         name: identity.name().into(),
         forwarded: headers::client_certificate(&identity, own),
     })
 }
 
-pub(super) fn tenure(
-    tls: &ServerConnection,
-    generation: &Arc<Generation>,
-    worker: &Worker,
-) -> Tenure {
+pub(super) fn tenure(tls: &CommonState, generation: &Arc<Generation>, worker: &Worker) -> Tenure {
     let tenure = Tenure::aged(
         worker.config.limits.max_connection_age,
         worker.config.limits.max_requests_per_connection,

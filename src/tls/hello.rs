@@ -1,12 +1,14 @@
 //! What a client has offered, for the record of a handshake that comes to nothing.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 
-use rustls::server::ClientHello;
+use rustls::server::{Acceptor, ClientHello};
 
 /// As far as it is known.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Hello {
+    /// Until all of the ClientHello has come.
+    listening: RefCell<Option<Acceptor>>,
     first: OnceCell<[u8; FIRST]>,
     said: OnceCell<Said>,
 }
@@ -19,6 +21,14 @@ struct Said {
 }
 
 impl Hello {
+    pub(super) fn new() -> Self {
+        Self {
+            listening: RefCell::new(Some(Acceptor::default())),
+            first: OnceCell::new(),
+            said: OnceCell::new(),
+        }
+    }
+
     /// Keeps the connection's first bytes.
     pub(super) fn began(&self, bytes: &[u8]) {
         if let Ok(first) = bytes.try_into() {
@@ -26,8 +36,23 @@ impl Hello {
         }
     }
 
+    /// Listens to what the client says. The handshake hears the same, and answers what is wrong with it.
+    pub(super) fn heard(&self, mut bytes: &[u8]) {
+        let mut listening = self.listening.borrow_mut();
+        while let Some(acceptor) = &mut *listening {
+            let is_read = matches!(acceptor.read_tls(&mut bytes), Ok(1..));
+            match acceptor.accept() {
+                Ok(None) if is_read => continue,
+                Ok(None) => return,
+                Ok(Some(heard)) => self.said(&heard.client_hello()),
+                Err(_) => {}
+            }
+            *listening = None;
+        }
+    }
+
     /// Keeps what a whole ClientHello says.
-    pub(super) fn said(&self, hello: &ClientHello<'_>) {
+    fn said(&self, hello: &ClientHello<'_>) {
         let alpn = hello
             .alpn()
             .map(|offered| offered.collect::<Vec<_>>().join(&b','));

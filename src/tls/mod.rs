@@ -3,6 +3,8 @@
 mod client;
 mod crowd;
 mod hello;
+mod scratch;
+mod session;
 mod stream;
 mod words;
 
@@ -14,11 +16,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portcullis_certs::Generation;
-use rustls::server::Acceptor;
-use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
+use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{timeout, timeout_at};
-use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
+use tokio_rustls::TlsAcceptor;
 
 use crate::conn::{Conn, TlsFacts};
 use crate::failure::Reason;
@@ -30,6 +31,7 @@ use crate::worker::Worker;
 use client::{peer, tenure, verify_again};
 pub(crate) use crowd::Crowd;
 use hello::{FIRST, Hello};
+pub(crate) use scratch::Scratch;
 pub(crate) use stream::Stream;
 use words::sort;
 
@@ -76,19 +78,19 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
     }
     let Some(place) = worker.handshakes.enter(stream.gauge()) else {
         let full = (Reason::HandshakesFull, ALL_BUSY);
-        failed(worker, client, at, full, (&Hello::default(), &generation));
+        failed(worker, client, at, full, (&Hello::new(), &generation));
         return None;
     };
     let handshaking = Counted::new(&site.meter.conns.handshaking);
     let deadline = at + worker.config.limits.handshake_timeout;
-    let hello = Hello::default();
+    let hello = Hello::new();
     // Boxed, so that the room for its state is given back as soon as it is over.
-    let shaking = Box::pin(shake(stream, &generation, &hello));
+    let shaking = Box::pin(shake(stream, &generation, &hello, &worker.scratch));
     let mut refused = None;
     let shaken = tokio::select! {
         shaken = timeout_at(deadline.into(), shaking) => match shaken {
             Ok(Shaken::Secured(stream)) => {
-                verify_again(stream.get_ref().1, &generation, &worker.certificates)
+                verify_again(stream.state(), &generation, &worker.certificates)
                     .map(|()| stream)
             }
             Ok(Shaken::Plain(stream)) => {
@@ -116,9 +118,9 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
             return None;
         }
     };
-    let peer = peer(stream.get_ref().1, &generation);
-    let tenure = tenure(stream.get_ref().1, &generation, worker);
-    let (tls, protocol) = facts(stream.get_ref().1, generation);
+    let peer = peer(stream.state(), hello.sni(), &generation);
+    let tenure = tenure(stream.state(), &generation, worker);
+    let (tls, protocol) = facts(stream.state(), hello.sni(), generation);
     let took = at.elapsed();
     site.meter.handshake(&HandshakeFacts {
         reason: None,
@@ -134,7 +136,7 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
         handshake: Cell::new(Some(took)),
         peer: peer.map(Box::new),
         tenure,
-        wire: stream.get_ref().0.gauge(),
+        wire: stream.wire().gauge(),
         cut: Cell::new(None),
         presence,
     };
@@ -174,24 +176,26 @@ enum Shaken {
 
 /// The first byte tells TLS, whose first message is of type 22, from the name of a method; and it is only looked at, because
 /// rustls would answer with an alert that no HTTP client can read.
-async fn shake(stream: Wire, generation: &Generation, hello: &Hello) -> Shaken {
+async fn shake(
+    stream: Wire,
+    generation: &Generation,
+    hello: &Hello,
+    scratch: &Rc<Scratch>,
+) -> Shaken {
     // What fails here fails again in the handshake.
     match stream.first_bytes(&mut [0; FIRST]).await {
         Ok([b'A'..=b'Z', ..]) => return Shaken::Plain(stream),
         Ok(first) => hello.began(first),
         Err(_) => {}
     }
-    let mut listening = LazyConfigAcceptor::new(Acceptor::default(), stream);
-    let heard = match (&mut listening).await {
-        Ok(heard) => heard,
-        Err(error) => return Shaken::Failed(error, listening.take_io()),
-    };
-    hello.said(&heard.client_hello());
     let config = Arc::clone(&generation.config);
-    let accept = heard.into_stream_with(config, |tls| tls.set_buffer_limit(Some(HELD)));
-    match accept.into_fallible().await {
-        Ok(stream) => Shaken::Secured(Box::new(Stream::new(stream))),
-        Err((error, stream)) => Shaken::Failed(error, Some(stream)),
+    let mut stream = match Stream::new(stream, config, Rc::clone(scratch)) {
+        Ok(stream) => Box::new(stream),
+        Err(error) => return Shaken::Failed(io::Error::other(error), None),
+    };
+    match stream.shake(hello).await {
+        Ok(()) => Shaken::Secured(stream),
+        Err(error) => Shaken::Failed(error, Some(stream.into_wire())),
     }
 }
 
@@ -220,7 +224,11 @@ async fn look(stream: Wire, generation: &Generation) {
     let _ = timeout(LOOK, shaking).await;
 }
 
-fn facts(tls: &ServerConnection, generation: Arc<Generation>) -> (TlsFacts, Protocol) {
+fn facts(
+    tls: &CommonState,
+    sni: Option<&str>,
+    generation: Arc<Generation>,
+) -> (TlsFacts, Protocol) {
     let protocol = match tls.alpn_protocol() {
         Some(b"h2") => Protocol::Http2,
         _ => Protocol::Http1,
@@ -235,7 +243,7 @@ fn facts(tls: &ServerConnection, generation: Arc<Generation>) -> (TlsFacts, Prot
             .negotiated_cipher_suite()
             .and_then(|suite| suite.suite().as_str())
             .map(iana),
-        sni: tls.server_name().map(Box::from),
+        sni: sni.map(Box::from),
         alpn: match tls.alpn_protocol() {
             Some(b"h2") => Some("h2"),
             Some(b"http/1.0") => Some("http/1.0"),
@@ -258,8 +266,6 @@ fn iana(name: &'static str) -> &'static str {
     }
 }
 
-/// Bytes that TLS holds for a client that does not take them.
-const HELD: usize = 32 * 1024;
 const TOO_SLOW: &str = "the handshake did not end within --handshake-timeout";
 /// For a refused client to read why, and how many bytes of it are read meanwhile.
 const LINGER: Duration = Duration::from_millis(500);

@@ -1,4 +1,4 @@
-//! A sidecar whose allocations are counted, by itself.
+//! A sidecar whose allocations are counted, by itself, and the bytes that they keep.
 
 use std::env;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use super::ALLOCATOR;
 use super::app::App;
 use super::support::{Ca, Secret, Sidecar};
 
-/// A running sidecar, and the line on which it tells how often it has asked for memory.
+/// A running sidecar, and the line on which it tells how often it has asked for memory, and how much of it it has.
 pub(crate) struct Counted {
     pub(crate) sidecar: Sidecar,
     line: TcpStream,
@@ -36,7 +36,9 @@ impl Counted {
             .env(LINE, listener.local_addr().unwrap().to_string())
             .env("PORTCULLIS_TARGET", app.to_string())
             .env("PORTCULLIS_CERT_DIR", secret.path())
-            .env("PORTCULLIS_WORKERS", "1");
+            .env("PORTCULLIS_WORKERS", "1")
+            // As many records as it keeps are kept when the counting begins.
+            .env("PORTCULLIS_RING", "4");
         for listener in ["LISTEN", "ADMIN", "PROBE"] {
             command.env(format!("PORTCULLIS_{listener}"), "127.0.0.1:0");
         }
@@ -66,10 +68,22 @@ impl Counted {
 
     /// Since it was started, those that only grow or shrink what there is among them.
     fn allocations(&mut self) -> usize {
-        let mut told = [0; size_of::<usize>()];
+        self.ask().0
+    }
+
+    /// Bytes that it has asked for and not given back.
+    pub(crate) fn bytes(&mut self) -> usize {
+        self.ask().1
+    }
+
+    fn ask(&mut self) -> (usize, usize) {
         self.line.write_all(b"?").unwrap();
-        self.line.read_exact(&mut told).unwrap();
-        usize::from_be_bytes(told)
+        let mut number = || {
+            let mut told = [0; size_of::<usize>()];
+            self.line.read_exact(&mut told).unwrap();
+            usize::from_be_bytes(told)
+        };
+        (number(), number())
     }
 }
 
@@ -81,8 +95,11 @@ pub(crate) fn serve() {
         // It takes no memory for that.
         while line.read_exact(&mut [0]).is_ok() {
             let stats = ALLOCATOR.stats();
-            let count = stats.allocations + stats.reallocations;
-            line.write_all(&count.to_be_bytes()).unwrap();
+            let allocations = stats.allocations + stats.reallocations;
+            let bytes = stats.bytes_allocated - stats.bytes_deallocated;
+            for told in [allocations, bytes] {
+                line.write_all(&told.to_be_bytes()).unwrap();
+            }
         }
     });
     let matches = config::command().get_matches_from(["portcullis", "run"]);

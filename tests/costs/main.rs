@@ -1,6 +1,6 @@
-//! What an exchange costs, as numbers that do not depend on the machine: heap allocations of the whole process on a warm
-//! connection. The sidecar is this very program, started once more under an allocator that counts; clients and the application
-//! are in the test, which nobody counts.
+//! What an exchange and an idle connection cost, as numbers that do not depend on the machine: heap allocations of the whole
+//! process, and bytes that it keeps. The sidecar is this very program, started once more under an allocator that counts; clients
+//! and the application are in the test, which nobody counts.
 //!
 //! A number here that has become too high is an allocation somebody has added to each exchange. One that has become too low may
 //! be set to what was seen.
@@ -25,7 +25,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use app::App;
 use counted::Counted;
-use support::{Client, h2_get, read_answer};
+use support::{Client, eventually, h2_get, read_answer};
 
 /// What asks it for memory is the same with any other; what C code takes is not seen.
 #[global_allocator]
@@ -68,6 +68,34 @@ async fn a_get_over_http2_takes_no_more_allocations_than_it_did() {
     assert!(taken <= GET_OVER_HTTP2 + LOG, "{taken}");
 }
 
+#[tokio::test]
+async fn an_idle_connection_keeps_no_more_bytes_than_it_did() {
+    let mut counted = Counted::start(&App::new()).await;
+    let client = Client::h1(&counted.sidecar);
+    let mut idle = Vec::new();
+    for _ in 0..WARM {
+        idle.push(has_asked_once(&client).await);
+    }
+    let before = counted.bytes();
+    for _ in 0..IDLE {
+        idle.push(has_asked_once(&client).await);
+    }
+    // What the last exchange had goes a moment after its answer.
+    eventually("an idle connection that is small", async || {
+        let each = (counted.bytes() - before) / IDLE;
+        (each <= IDLE_CONNECTION).then_some(())
+    })
+    .await;
+}
+
+async fn has_asked_once(client: &Client) -> impl Sized {
+    let mut stream = client.connect().await.unwrap();
+    let get = b"GET /items HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(get).await.unwrap();
+    assert_eq!(read_answer(&mut stream).await.unwrap().status, 200);
+    stream
+}
+
 async fn over_http1(request: &str) -> usize {
     let mut counted = Counted::start(&App::new()).await;
     let mut stream = Client::h1(&counted.sidecar).connect().await.unwrap();
@@ -91,6 +119,10 @@ const GET_OVER_HTTP1: usize = 56;
 const POST_OVER_HTTP1: usize = 48;
 /// With no fields of its own.
 const GET_OVER_HTTP2: usize = 41;
+/// Bytes of a connection that waits for its next request. What AES-GCM keeps of its keys is C's, and not among them.
+const IDLE_CONNECTION: usize = 4200;
+const WARM: usize = 20;
+const IDLE: usize = 100;
 /// The log thread takes one for each of its rounds: in two of them lie five milliseconds, and so some exchanges, unless the
 /// machine is very slow.
 const LOG: usize = 1;
