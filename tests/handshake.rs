@@ -215,3 +215,24 @@ async fn a_session_is_resumed_across_a_renewal() {
         assert_eq!(record["resumed"], true, "{record}");
     }
 }
+
+#[tokio::test]
+async fn a_hello_in_more_pieces_than_anybody_makes_is_refused_and_hides_no_name() {
+    let app = hello("hi").await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    let names: Vec<String> = (0..45).map(|name| format!("{name:0>250}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut client = Client::new(&sidecar, &[&names[..], &["http/1.1"]].concat()).by_hand();
+    let mut whole = Vec::new();
+    client.write_tls(&mut whole).unwrap();
+    assert!(whole.len() > 11_000);
+    let mut stream = TcpStream::connect(sidecar.https).await.unwrap();
+    // Of a handshake, records of one byte each.
+    for byte in &whole[5..] {
+        stream.write_all(&[22, 3, 1, 0, 1, *byte]).await.unwrap();
+    }
+    let record = sidecar
+        .record("refused", |record| record["kind"] == "handshake")
+        .await;
+    assert_eq!(record["reason"], "not_tls", "{record}");
+}

@@ -57,11 +57,13 @@ def memory(session):
     return held
 
 
-def stop(session):
-    """Ends all of them; nothing of what they would still do is wanted."""
-    deadline = time.monotonic() + 10
-    while (left := members(session)) and time.monotonic() < deadline:
-        for pid in left:
+def stop(session, patience=0):
+    """Ends all of them, and nothing of what they would still do is wanted; but for so many seconds they may end by themselves."""
+    begun = time.monotonic()
+    if patience:
+        os.kill(session, signal.SIGTERM)
+    while (left := members(session)) and time.monotonic() < begun + patience + 10:
+        for pid in left if time.monotonic() >= begun + patience else ():
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:

@@ -204,7 +204,8 @@ class Stage:
             self.ask(proxy, name)
             yield proxy
         finally:
-            account.stop(process.pid)
+            # The compiler's counters, where they are in it, are written at an orderly end.
+            account.stop(process.pid, patience=5)
             process.wait()
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -40,15 +40,20 @@ impl Hello {
     pub(super) fn heard(&self, mut bytes: &[u8]) {
         let mut listening = self.listening.borrow_mut();
         while let Some(acceptor) = &mut *listening {
-            let is_read = matches!(acceptor.read_tls(&mut bytes), Ok(1..));
-            match acceptor.accept() {
-                Ok(None) if is_read => continue,
-                Ok(None) => return,
-                Ok(Some(heard)) => self.said(&heard.client_hello()),
-                Err(_) => {}
+            let read = acceptor.read_tls(&mut bytes);
+            match (acceptor.accept(), read) {
+                (Ok(None), Ok(1..)) => continue,
+                (Ok(None), Ok(0)) => return,
+                (Ok(Some(heard)), _) => self.said(&heard.client_hello()),
+                (Ok(None), Err(_)) | (Err(_), _) => {}
             }
             *listening = None;
         }
+    }
+
+    /// Whether a ClientHello was too much to be heard: what it says is not known here.
+    pub(super) fn is_missed(&self) -> bool {
+        self.listening.borrow().is_none() && self.said.get().is_none()
     }
 
     /// Keeps what a whole ClientHello says.

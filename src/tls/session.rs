@@ -66,17 +66,33 @@ impl Session {
     }
 
     /// Opens all whole records of `bytes`, which are those that had [begun](Self::begun) and what came since. The first `most`
-    /// bytes in them go to `take`, and how many these were is told; the rest is kept.
-    ///
-    /// # Errors
-    /// What is wrong with them. The alert that tells the client is sealed then.
+    /// bytes in them go to `take`, and how many these were is told; the rest is kept. Behind what is good may be what is wrong:
+    /// an alert that tells the client, if there is one, is sealed then.
     pub(super) fn open(
         &mut self,
         bytes: &mut [u8],
         most: usize,
         take: &mut dyn FnMut(&[u8]),
-    ) -> Result<usize, rustls::Error> {
-        let (mut start, mut taken, mut has_more) = (0, 0, true);
+    ) -> (usize, Result<(), rustls::Error>) {
+        let mut taken = 0;
+        let opened = self.open_all(bytes, &mut |bytes| {
+            let now = bytes.len().min(most - taken);
+            if now > 0 {
+                take(&bytes[..now]);
+                taken += now;
+            }
+            now
+        });
+        (taken, opened)
+    }
+
+    /// `take` tells how many bytes of those that it is shown it has taken.
+    fn open_all(
+        &mut self,
+        bytes: &mut [u8],
+        take: &mut dyn FnMut(&[u8]) -> usize,
+    ) -> Result<(), rustls::Error> {
+        let (mut start, mut has_more) = (0, true);
         while has_more {
             let status = self.tls.process_tls_records(&mut bytes[start..]);
             start += status.discard;
@@ -85,17 +101,18 @@ impl Session {
                     while let Some(record) = traffic.next_record() {
                         let record = record?;
                         start += record.discard;
-                        let now = record.payload.len().min(most - taken);
-                        if now > 0 {
-                            take(&record.payload[..now]);
-                            taken += now;
-                        }
-                        keep(&mut self.opened, &record.payload[now..]);
+                        let taken = take(record.payload);
+                        keep(&mut self.opened, &record.payload[taken..]);
                     }
                 }
                 Ok(ConnectionState::PeerClosed) => self.has_ended = true,
                 Ok(ConnectionState::EncodeTlsData(data)) => encode(data, &mut self.sealed),
-                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::TransmitTlsData(data)) => {
+                    data.done();
+                    // All that is whole was looked at. In a handshake each look more is charged to early data that nobody can read
+                    // (RFC 8446, section 4.2.10), as if there were twice as much of it.
+                    has_more = !self.tls.is_handshaking();
+                }
                 Ok(_) => has_more = false,
                 Err(error) => {
                     self.give_up(&mut bytes[start..]);
@@ -112,17 +129,22 @@ impl Session {
         if begun.is_empty() || self.has_ended {
             self.begun = Vec::new();
         } else {
+            self.begun.reserve_exact(begun.len());
             self.begun.extend_from_slice(begun);
         }
-        Ok(taken)
+        Ok(())
     }
 
-    /// Seals the alert that tells the client of an error in the first of these bytes. rustls wants to see the same ones again,
-    /// and only once: after the alert it would find the same error, and one alert is all there may be.
+    /// Seals what is to be said before the session ends: the alert, and what was on its way in front of it. rustls wants to see the
+    /// same bytes again, and no more often than it has something to say: it would find the same error in them.
     fn give_up(&mut self, bytes: &mut [u8]) {
         self.has_failed = true;
-        if let Ok(ConnectionState::EncodeTlsData(data)) = self.tls.process_tls_records(bytes).state
-        {
+        while self.tls.wants_write() {
+            let Ok(ConnectionState::EncodeTlsData(data)) =
+                self.tls.process_tls_records(bytes).state
+            else {
+                break;
+            };
             encode(data, &mut self.sealed);
         }
     }
@@ -153,16 +175,23 @@ impl Session {
                 if length == 0 {
                     break;
                 }
-                let record = traffic.encrypt(&plain[..length], &mut sealed[written..]);
-                written += record.map_err(io::Error::other)?;
+                match traffic.encrypt(&plain[..length], &mut sealed[written..]) {
+                    Ok(record) => written += record,
+                    // What is sealed has its number, and must go.
+                    Err(_) if taken > 0 => break,
+                    Err(error) => return Err(io::Error::other(error)),
+                }
                 taken += length;
             }
             Ok((taken, written))
         })
     }
 
-    /// Seals that no more is sent.
+    /// Seals that no more is sent; after a failure that is known.
     pub(super) fn seal_end(&mut self) -> io::Result<()> {
+        if self.has_failed {
+            return Ok(());
+        }
         let mut end = [0; END];
         let count = self.when_writable(|traffic| {
             traffic
@@ -243,29 +272,39 @@ mod tests {
         opened: Vec<u8>,
     }
 
+    /// A server and a client that trusts it.
+    fn configs(version: &'static SupportedProtocolVersion) -> (ServerConfig, ClientConfig) {
+        let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        let leaf = CertificateDer::from(made.cert.der().to_vec());
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf.clone()], key)
+            .unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(leaf).unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        (server, client)
+    }
+
     impl Pair {
         fn new(version: &'static SupportedProtocolVersion) -> Self {
-            let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
-            let leaf = CertificateDer::from(made.cert.der().to_vec());
-            let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-            let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
-                .with_protocol_versions(&[version])
-                .unwrap()
-                .with_no_client_auth()
-                .with_single_cert(vec![leaf.clone()], key)
-                .unwrap();
-            let mut roots = RootCertStore::empty();
-            roots.add(leaf).unwrap();
-            let client = ClientConfig::builder_with_provider(provider)
-                .with_protocol_versions(&[version])
-                .unwrap()
-                .with_root_certificates(roots)
-                .with_no_client_auth();
+            let (server, client) = configs(version);
+            Self::of(&Arc::new(server), &Arc::new(client))
+        }
+
+        fn of(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>) -> Self {
             let name = ServerName::try_from("a.test").unwrap();
             Self {
-                client: ClientConnection::new(Arc::new(client), name).unwrap(),
-                session: Session::new(Arc::new(server)).unwrap(),
+                client: ClientConnection::new(Arc::clone(client), name).unwrap(),
+                session: Session::new(Arc::clone(server)).unwrap(),
                 sent: Vec::new(),
                 opened: Vec::new(),
             }
@@ -279,13 +318,14 @@ mod tests {
             let now = self.sent.drain(..count.min(self.sent.len()));
             let mut bytes = [self.session.begun(), &now.collect::<Vec<_>>()].concat();
             let opened = &mut self.opened;
-            let taken = self.session.open(&mut bytes, most, &mut |bytes| {
+            let before = opened.len();
+            let (taken, result) = self.session.open(&mut bytes, most, &mut |bytes| {
                 opened.extend_from_slice(bytes);
-            })?;
-            assert!(taken <= most);
-            self.opened.extend_from_slice(self.session.opened());
+            });
+            assert!(taken <= most && opened.len() == before + taken);
+            opened.extend_from_slice(self.session.opened());
             self.session.opened().clear();
-            Ok(())
+            result
         }
 
         /// Lets the client see all that the session says.
@@ -405,7 +445,7 @@ mod tests {
             let parts = [IoSlice::new(b"x")];
             let sealed = pair.session.seal(&parts, &mut [0; RECORD], &mut [0; HELD]);
             prop_assert!(!has_failed || sealed.is_err());
-            prop_assert!(!has_failed || pair.session.seal_end().is_err());
+            prop_assert!(pair.session.seal_end().is_ok() || !has_failed);
         }
     }
 
@@ -417,7 +457,7 @@ mod tests {
         (0..60_000).for_each(|_| bytes.extend_from_slice(&[22, 3, 1, 0, 1, 0]));
         let refused = bytes.chunks(RECORD).find_map(|piece| {
             let mut bytes = [pair.session.begun(), piece].concat();
-            let opened = pair.session.open(&mut bytes, 0, &mut |_| {});
+            let (_, opened) = pair.session.open(&mut bytes, 0, &mut |_| {});
             assert!(pair.session.begun().len() <= LONGEST);
             opened.err()
         });
@@ -427,5 +467,42 @@ mod tests {
                 InvalidMessage::HandshakePayloadTooLarge
             ))
         ));
+    }
+
+    #[test]
+    fn an_alert_behind_other_words_reaches_the_client() {
+        let (mut server, mut client) = configs(&TLS13);
+        server.alpn_protocols = vec![b"h2".to_vec()];
+        client.alpn_protocols = vec![b"other".to_vec()];
+        let mut pair = Pair::of(&Arc::new(server), &Arc::new(client));
+        let refused = pair.see(RECORD, 0).unwrap_err();
+        assert_eq!(refused, rustls::Error::NoApplicationProtocol);
+        let mut said = Cursor::new(pair.session.sealed().split());
+        while said.has_remaining() {
+            pair.client.read_tls(&mut said).unwrap();
+        }
+        let told = pair.client.process_new_packets().unwrap_err();
+        let alert = rustls::AlertDescription::NoApplicationProtocol;
+        assert_eq!(told, rustls::Error::AlertReceived(alert));
+    }
+
+    #[test]
+    fn early_data_for_somebody_else_is_passed_by() {
+        let (mut server, mut client) = configs(&TLS13);
+        server.max_early_data_size = 16 * 1024;
+        client.enable_early_data = true;
+        let (before, client) = (Arc::new(server.clone()), Arc::new(client));
+        Pair::of(&before, &client).settle(&mut cuts(&[u16::MAX]));
+
+        // It was started anew since, and takes none.
+        server.max_early_data_size = 0;
+        server.session_storage = rustls::server::ServerSessionMemoryCache::new(1);
+        let mut pair = Pair::of(&Arc::new(server), &client);
+        let early = filled(7_000);
+        let mut writer = pair.client.early_data().unwrap();
+        writer.write_all(&early).unwrap();
+        pair.settle(&mut cuts(&[u16::MAX]));
+        assert!(!pair.session.state().is_handshaking());
+        assert!(pair.opened.is_empty());
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use rustls::{CommonState, ServerConfig};
+use rustls::{CommonState, InvalidMessage, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::hello::Hello;
@@ -63,6 +63,11 @@ impl Stream {
         poll_fn(|cx| {
             loop {
                 ready!(self.poll_send(cx))?;
+                if hello.is_missed() {
+                    // The certificate would go by its name, and everything else by none.
+                    let too_long = InvalidMessage::HandshakePayloadTooLarge;
+                    return Poll::Ready(Err(unreadable(too_long.into())));
+                }
                 if !self.session.state().is_handshaking() {
                     return Poll::Ready(Ok(()));
                 }
@@ -101,12 +106,18 @@ impl Stream {
         come(rest.filled());
         let bytes = &mut bytes[..begun + count];
         bytes[..begun].copy_from_slice(self.session.begun());
-        let opened = self.session.open(bytes, most, take);
+        let (taken, opened) = self.session.open(bytes, most, take);
         if opened.is_err() || !self.session.sealed().is_empty() {
             // What it does not take now goes with what is sent next, and an alert with nothing.
             let _ = self.poll_send(cx);
         }
-        Poll::Ready(opened.map(Some).map_err(unreadable))
+        match opened {
+            // It is told when it is asked again.
+            Err(_) if taken > 0 => self.is_broken = true,
+            Err(error) => return Poll::Ready(Err(unreadable(error))),
+            Ok(()) => {}
+        }
+        Poll::Ready(Ok(Some(taken)))
     }
 
     /// Writes all that is sealed.

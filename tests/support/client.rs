@@ -185,6 +185,12 @@ impl Client {
         stream.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
     }
 
+    /// Its side of a connection, for a test that carries the bytes itself.
+    pub(crate) fn by_hand(&self) -> rustls::ClientConnection {
+        let name = ServerName::try_from(self.name).unwrap();
+        rustls::ClientConnection::new(Arc::clone(&self.config), name).unwrap()
+    }
+
     /// Tries a request on a new connection, which must not be let in: in TLS 1.3 a client learns that only when it reads.
     pub(crate) async fn is_refused(&self) {
         let tried = async {
