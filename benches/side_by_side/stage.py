@@ -204,8 +204,8 @@ class Stage:
             self.ask(proxy, name)
             yield proxy
         finally:
-            # The compiler's counters, where they are in it, are written at an orderly end.
-            account.stop(process.pid, patience=5)
+            # The compiler's counters, where they are in the project, are written at an orderly end.
+            account.stop(process.pid, patience=5 if name == peers.PROJECT else 0)
             process.wait()
             shutil.rmtree(folder, ignore_errors=True)
 
