@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::slice::Chunks;
 use std::task::{Context, Poll, ready};
 
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::wire::Wire;
@@ -19,8 +20,8 @@ pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Unpin {
         most: usize,
         take: &mut dyn FnMut(&[u8]),
     ) -> Poll<io::Result<usize>> {
-        let mut room = [const { MaybeUninit::<u8>::uninit() }; ROOM];
-        let mut room = ReadBuf::uninit(&mut room[..most.min(ROOM)]);
+        let mut room = [const { MaybeUninit::<u8>::uninit() }; RECORD];
+        let mut room = ReadBuf::uninit(&mut room[..most.min(RECORD)]);
         ready!(Pin::new(&mut *self).poll_read(cx, &mut room))?;
         take(room.filled());
         Poll::Ready(Ok(room.filled().len()))
@@ -49,7 +50,13 @@ pub(crate) fn pieces(bytes: &[u8]) -> Chunks<'_, u8> {
     bytes.chunks(PIECE)
 }
 
+/// Puts bytes behind those that are there.
+pub(crate) fn append(buffer: &mut BytesMut, bytes: &[u8]) {
+    buffer.reserve(bytes.len());
+    pieces(bytes).for_each(|piece| buffer.extend_from_slice(piece));
+}
+
 /// Bytes that are copied at once.
-pub(crate) const PIECE: usize = 2 * 1024;
-/// Stack room for what comes in clear: as much as a TLS record has.
-const ROOM: usize = 16 * 1024;
+const PIECE: usize = 2 * 1024;
+/// Most that a TLS record carries (RFC 8446, section 5.1); what comes in clear is read by as many.
+pub(crate) const RECORD: usize = 16 * 1024;

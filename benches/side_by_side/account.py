@@ -61,14 +61,20 @@ def stop(session, patience=0):
     """Ends all of them, and nothing of what they would still do is wanted; but for so many seconds they may end by themselves."""
     begun = time.monotonic()
     if patience:
-        os.kill(session, signal.SIGTERM)
+        tell([session], signal.SIGTERM)
     while (left := members(session)) and time.monotonic() < begun + patience + 10:
-        for pid in left if time.monotonic() >= begun + patience else ():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        if time.monotonic() >= begun + patience:
+            tell(left, signal.SIGKILL)
         time.sleep(0.02)
+
+
+def tell(pids, number):
+    """Sends them a signal, as far as they are still there."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
 
 
 def sessions():

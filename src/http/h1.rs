@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::answer::refuse_raw;
 use super::closing::{CLOSE_TIMEOUT, close, linger};
-use super::framer::{Framer, RECORD};
+use super::framer::Framer;
 use super::head::{Framing, Head, HeadLimits, USUAL_FIELDS};
 use super::progress::RequestProgress;
 use super::request_body::{Fault, RequestBody};
@@ -26,7 +26,7 @@ use super::response_body::ResponseBody;
 use super::timer::Timer;
 use super::tunnel::Tunnel;
 use super::waiting::{Arrival, Waiting};
-use crate::byte_stream::ByteStream;
+use crate::byte_stream::{ByteStream, RECORD};
 use crate::census::Kind;
 use crate::conn::Conn;
 use crate::failure::Reason;

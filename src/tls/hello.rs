@@ -1,4 +1,4 @@
-//! What a client has offered, for the record of a handshake that comes to nothing.
+//! What a client has offered: the name it asked for, and for the record of a handshake that comes to nothing the rest.
 
 use std::cell::{OnceCell, RefCell};
 
@@ -21,6 +21,7 @@ struct Said {
 }
 
 impl Hello {
+    /// Of a client that is about to speak; the default is one that is not listened to.
     pub(super) fn new() -> Self {
         Self {
             listening: RefCell::new(Some(Acceptor::default())),

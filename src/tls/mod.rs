@@ -78,7 +78,7 @@ pub(crate) async fn handshake(accepted: Accepted, worker: &Worker) -> Option<Arr
     }
     let Some(place) = worker.handshakes.enter(stream.gauge()) else {
         let full = (Reason::HandshakesFull, ALL_BUSY);
-        failed(worker, client, at, full, (&Hello::new(), &generation));
+        failed(worker, client, at, full, (&Hello::default(), &generation));
         return None;
     };
     let handshaking = Counted::new(&site.meter.conns.handshaking);

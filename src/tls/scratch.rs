@@ -2,6 +2,8 @@
 
 use std::cell::{RefCell, RefMut};
 
+use crate::byte_stream::RECORD;
+
 /// One for each worker. Nothing stays in it from one poll to the next.
 #[derive(Debug)]
 pub(crate) struct Scratch {
@@ -57,8 +59,6 @@ impl Room {
     }
 }
 
-/// Most that a record carries (RFC 8446, section 5.1).
-pub(super) const RECORD: usize = 16 * 1024;
 /// Bytes that TLS holds for a client that does not take them, before they are encrypted.
 pub(super) const HELD: usize = 32 * 1024;
 /// Bytes read at once at most.

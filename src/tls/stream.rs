@@ -12,9 +12,9 @@ use rustls::{CommonState, InvalidMessage, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::hello::Hello;
-use super::scratch::{READ, RECORD, Scratch};
-use super::session::{Session, keep};
-use crate::byte_stream::ByteStream;
+use super::scratch::{READ, Scratch};
+use super::session::Session;
+use crate::byte_stream::{ByteStream, RECORD, append};
 use crate::wire::Wire;
 
 /// A connection over TLS.
@@ -128,11 +128,7 @@ impl Stream {
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            sealed.advance(count);
-            if sealed.is_empty() {
-                // Empty, it would keep its allocation.
-                *sealed = BytesMut::new();
-            }
+            consume(sealed, count);
         }
         Poll::Ready(Ok(()))
     }
@@ -149,10 +145,7 @@ impl ByteStream for Stream {
         if !kept.is_empty() {
             let count = kept.len().min(most);
             take(&kept[..count]);
-            kept.advance(count);
-            if kept.is_empty() {
-                *kept = BytesMut::new();
-            }
+            consume(kept, count);
             return Poll::Ready(Ok(count));
         }
         // With what records have around what they carry.
@@ -211,7 +204,7 @@ impl AsyncWrite for Stream {
         {
             sealed = &sealed[written?..];
         }
-        keep(self.session.sealed(), sealed);
+        append(self.session.sealed(), sealed);
         Poll::Ready(Ok(taken))
     }
 
@@ -235,6 +228,14 @@ impl AsyncWrite for Stream {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
             closed => Poll::Ready(closed),
         }
+    }
+}
+
+/// Takes bytes from the front. Empty, a buffer would keep its allocation.
+fn consume(buffer: &mut BytesMut, count: usize) {
+    buffer.advance(count);
+    if buffer.is_empty() {
+        *buffer = BytesMut::new();
     }
 }
 

@@ -17,7 +17,7 @@ use hyper::rt::ReadBufCursor;
 use super::head::{self, Framing, Head, HeadLimits};
 use super::progress::RequestProgress;
 use super::scan::Scan;
-use crate::byte_stream::{ByteStream, pieces};
+use crate::byte_stream::{ByteStream, RECORD, append, pieces};
 use crate::failure::Reason;
 use crate::rewound::Rewound;
 
@@ -149,8 +149,7 @@ impl<S: ByteStream> Framer<S> {
         }
         let Self { stream, buffer, .. } = self;
         let count = ready!(stream.poll_bytes(cx, most, &mut |bytes| {
-            buffer.reserve(bytes.len());
-            pieces(bytes).for_each(|piece| buffer.extend_from_slice(piece));
+            append(buffer, bytes);
         }))?;
         self.ended = count == 0;
         Poll::Ready(Ok(count))
@@ -282,7 +281,5 @@ impl<S: ByteStream> Framer<S> {
 
 /// Bytes read at once of what is looked at here: a common head fits with some to spare.
 const ROOM: usize = 4 * 1024;
-/// Most that a TLS record has (RFC 8446, section 5.1).
-pub(super) const RECORD: usize = 16 * 1024;
 /// Bytes of later messages kept back at most while one is being served.
 const MOST_AHEAD: usize = 64 * 1024;
