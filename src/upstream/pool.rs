@@ -208,7 +208,7 @@ impl Lease {
 }
 
 /// Idle connections a worker keeps at most, where there are places enough: as many as exchanges that come and go at once.
-const MOST_IDLE: usize = 1024;
+const MOST_IDLE: usize = 16384;
 /// Those of them that it keeps for longer than a moment. Each costs 25 KiB, most of it hyper's buffers.
 const USUAL_IDLE: usize = 64;
 const MOMENT: Duration = Duration::from_secs(1);

@@ -74,10 +74,11 @@ where
         tally.known(respond.stream_id().as_u32());
         let exchange = Exchange::open(&conn, Instant::now());
         let (next, worker) = (next.clone(), Rc::clone(worker));
-        spawn_local(async move {
+        // Boxed: tokio moves a task as a whole twice when it begins, and three times when it ends.
+        spawn_local(Box::pin(async move {
             let _open = open;
             stream::serve(request, respond, exchange, worker, next).await;
-        });
+        }));
     }
     for lost in tally.take_lost() {
         unread(&conn, lost.reason, lost.status);
