@@ -41,9 +41,9 @@ class Counted:
 
 
 @contextlib.contextmanager
-def before_client(stage, name):
+def before_client(stage, name, *flags):
     """A sidecar with one worker, into which its own user may look, and whose connection to the app is there."""
-    with before_quick(stage, name, "--workers", "1", "--dumpable") as own:
+    with before_quick(stage, name, "--workers", "1", "--dumpable", *flags) as own:
         expect(own.get().status == 200)
         yield own
 
@@ -70,6 +70,7 @@ def holds(kinds, calls, **most):
 
 
 EXCHANGES = 500
+CLIENTS = 1500
 
 
 @check("an exchange of HTTP/1.1 costs two reads, two writes and two waits, and nothing else")
@@ -80,3 +81,16 @@ def _(stage):
 @check("an exchange of HTTP/2, of ten at a time, costs a read and a write at the app, and a share of the client's")
 def _(stage):
     return holds(*per_exchange(stage, "calls-h2", "-m", 10), reads=1.4, writes=1.4, others=0.9)
+
+
+@check("of 1,500 clients that ask all the time each has a connection to the app, and hardly one is dialled anew")
+def _(stage):
+    many = ["--max-handshakes", CLIENTS, "--handshake-timeout", "60s"]
+    with before_client(stage, "busy", *many) as own:
+        counted = Counted(stage, own, "busy")
+        done = run("h2load", "--h1", "-n", 20 * CLIENTS, "-c", CLIENTS, f"https://localhost:{own.port}/", timeout=120)
+        calls = counted.calls()
+    expect(f"{20 * CLIENTS} succeeded, 0 failed" in done.stdout, told(done))
+    dialled = calls.get("connect", 0)
+    expect(dialled <= 1.1 * CLIENTS, f"{dialled:,} connections to the application")
+    return f"{dialled:,} connections to the application for {20 * CLIENTS:,} requests"
