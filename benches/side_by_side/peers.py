@@ -85,10 +85,10 @@ def version(name, path):
     return found[1].strip() if found else "?"
 
 
-def project(path, job, more=()):
+def project(path, job, more=(), workers=1):
     command = [path, "run", "--listen", f"127.0.0.1:{job.port}", "--admin", "127.0.0.1:0", "--probe", "127.0.0.1:0"]
     command += ["--cert", job.crt, "--key", job.key, "--target", f"http://127.0.0.1:{job.backend}", "--log-format", "json"]
-    command += ["--workers", "1"]
+    command += ["--workers", workers]
     if os.geteuid() != 0:
         # Else the kernel tells nobody but root what memory it has.
         command += ["--dumpable"]

@@ -92,10 +92,12 @@ class Proxy:
 
 
 class Stage:
-    """Folder, certificate and application. Nothing is left of it afterwards."""
+    """Folder, certificate and application. Nothing is left of it afterwards. With `shared` CPUs, all that runs may run on either."""
 
-    def __init__(self, connections=4500, kept=256):
+    def __init__(self, connections=4500, kept=256, shared=False):
         self.cpu, self.client_cpu = two_cpus()
+        both = {self.cpu, self.client_cpu}
+        self.cpus, self.client_cpus = (both, both) if shared else ({self.cpu}, {self.client_cpu})
         self.files = raise_descriptors(2 * connections + 2000)
         # Each takes two descriptors in the proxy, and a few are for other things.
         self.connections, self.kept = min(connections, (self.files - 500) // 2), kept
@@ -109,7 +111,7 @@ class Stage:
             # Proxies that are started by root serve as nobody.
             self.folder.chmod(0o711)
             # Clients are our children, and run where we do.
-            os.sched_setaffinity(0, {self.client_cpu})
+            os.sched_setaffinity(0, self.client_cpus)
             self.certificate()
             self.app()
         except BaseException:
@@ -137,10 +139,10 @@ class Stage:
         command = [self.openssl, "req", "-x509", *kind, *names, "-keyout", self.key, "-out", self.crt]
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
 
-    def start(self, command, folder, cpu):
-        """In a session of its own, on that CPU."""
+    def start(self, command, folder, cpus):
+        """In a session of its own, on those CPUs."""
         with open(folder / "stdout.log", "wb") as out, open(folder / "stderr.log", "wb") as err:
-            os.sched_setaffinity(0, {cpu})
+            os.sched_setaffinity(0, cpus)
             try:
                 words = [str(word) for word in command]
                 environment = {name: value for name, value in os.environ.items() if not ours(name)}
@@ -148,7 +150,7 @@ class Stage:
                     words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=folder, env=environment, start_new_session=True
                 )
             finally:
-                os.sched_setaffinity(0, {self.client_cpu})
+                os.sched_setaffinity(0, self.client_cpus)
 
     def app(self):
         """nginx: /k is 1 KiB, /up takes a body and answers the same, other paths are files."""
@@ -176,7 +178,7 @@ class Stage:
               }}
             }}
         """)
-        process = self.start([self.app_binary, "-c", config, "-p", folder, "-e", f"{folder}/error.log"], folder, self.client_cpu)
+        process = self.start([self.app_binary, "-c", config, "-p", folder, "-e", f"{folder}/error.log"], folder, self.client_cpus)
         self.backend = port
         self.wait(Proxy(process, port, folder), "the application (nginx)")
 
@@ -195,7 +197,7 @@ class Stage:
         folder.mkdir()
         (port,) = free_ports(1)
         job = peers.Job(folder, port, self.backend, self.crt, self.key, self.connections, self.kept)
-        process = self.start(make(job), folder, self.cpu)
+        process = self.start(make(job), folder, self.cpus)
         proxy = Proxy(process, port, folder)
         try:
             self.wait(proxy, name)
