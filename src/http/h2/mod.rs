@@ -74,7 +74,7 @@ where
         tally.known(respond.stream_id().as_u32());
         let exchange = Exchange::open(&conn, Instant::now());
         let (next, worker) = (next.clone(), Rc::clone(worker));
-        // Boxed: tokio moves a task as a whole twice when it begins, and three times when it ends.
+        // Boxed: tokio moves a task as a whole four times when it begins, and three times when it ends.
         spawn_local(Box::pin(async move {
             let _open = open;
             stream::serve(request, respond, exchange, worker, next).await;
