@@ -48,13 +48,19 @@ def before_client(stage, name, *flags):
         yield own
 
 
+def calls_for(stage, name, requests, clients, *how, flags=()):
+    """The worker's calls while so many clients ask so many requests, none of which fails."""
+    with before_client(stage, name, *flags) as own:
+        counted = Counted(stage, own, name)
+        done = run("h2load", "-n", requests, "-c", clients, *how, f"https://localhost:{own.port}/", timeout=60)
+        calls = counted.calls()
+    expect(f"{requests} succeeded, 0 failed" in done.stdout, told(done))
+    return calls
+
+
 def per_exchange(stage, name, *how):
     """Reads, writes and other calls of the worker, for each of so many exchanges on one connection, its handshake included."""
-    with before_client(stage, name) as own:
-        counted = Counted(stage, own, name)
-        done = run("h2load", "-n", EXCHANGES, "-c", 1, *how, f"https://localhost:{own.port}/", timeout=60)
-        calls = counted.calls()
-    expect(f"{EXCHANGES} succeeded, 0 failed" in done.stdout, told(done))
+    calls = calls_for(stage, name, EXCHANGES, 1, *how)
     kinds = {"reads": 0, "writes": 0, "others": 0}
     for call, count in calls.items():
         kinds["reads" if call in READS else "writes" if call in WRITES else "others"] += count / EXCHANGES
@@ -86,11 +92,6 @@ def _(stage):
 @check("of 1,500 clients that ask all the time each has a connection to the app, and hardly one is dialled anew")
 def _(stage):
     many = ["--max-handshakes", CLIENTS, "--handshake-timeout", "60s"]
-    with before_client(stage, "busy", *many) as own:
-        counted = Counted(stage, own, "busy")
-        done = run("h2load", "--h1", "-n", 20 * CLIENTS, "-c", CLIENTS, f"https://localhost:{own.port}/", timeout=120)
-        calls = counted.calls()
-    expect(f"{20 * CLIENTS} succeeded, 0 failed" in done.stdout, told(done))
-    dialled = calls.get("connect", 0)
+    dialled = calls_for(stage, "busy", 20 * CLIENTS, CLIENTS, "--h1", flags=many).get("connect", 0)
     expect(dialled <= 1.1 * CLIENTS, f"{dialled:,} connections to the application")
     return f"{dialled:,} connections to the application for {20 * CLIENTS:,} requests"

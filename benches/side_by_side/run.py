@@ -24,11 +24,17 @@ from workloads import NOT_FOR, WORKLOADS
 BINARY = Path(__file__).resolve().parents[2] / "target/release/portcullis"
 
 
-def arguments(text):
+def common(text, seconds=5):
+    """What each command here takes."""
     given = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    given.add_argument("--seconds", type=int, default=5, help="of load, each time")
-    given.add_argument("--peers", default=",".join(peers.PEERS), help=f"of {','.join(peers.PEERS)}; default: %(default)s")
+    given.add_argument("--seconds", type=int, default=seconds, help="of load, each time")
     given.add_argument("--project", type=Path, default=BINARY, metavar="BINARY", help="default: target/release/portcullis")
+    return given
+
+
+def arguments(text):
+    given = common(text)
+    given.add_argument("--peers", default=",".join(peers.PEERS), help=f"of {','.join(peers.PEERS)}; default: %(default)s")
     given.add_argument("--project-args", default="", metavar="WORDS", help="more flags for `portcullis run`: --project-args='--ring 100'")
     given.add_argument("--venv", default=os.environ.get("PEERS_VENV"), help="where pip has put peers; also PEERS_VENV")
     given.add_argument("--json", type=Path, metavar="FILE", help="write all that was measured there")
@@ -44,12 +50,17 @@ def chosen(text, known, what):
     return names
 
 
-def proxies(options):
-    """How each is started, its version, and what is missing."""
+def project(options):
+    """The binary, which must be there."""
     if not os.access(options.project, os.X_OK):
         sys.exit(f"there is no {options.project}: cargo build --release makes it, --project names another")
+    return options.project.resolve()
+
+
+def proxies(options):
+    """How each is started, its version, and what is missing."""
     more = peers.words(options.project_args)
-    binary = options.project.resolve()
+    binary = project(options)
     makers = {peers.PROJECT: lambda job, flags=(): peers.project(binary, job, [*missing_flags(flags, more), *more])}
     versions, missing = {peers.PROJECT: peers.version(peers.PROJECT, binary)}, []
     for name in chosen(options.peers, peers.PEERS, "peer"):
@@ -68,6 +79,11 @@ def missing_flags(flags, more):
     """What a workload wants, unless we are told otherwise."""
     pairs = zip(flags[::2], flags[1::2])
     return [word for flag, value in pairs if not any(one.split("=")[0] == flag for one in more) for word in (flag, value)]
+
+
+def need_for(names):
+    """What these workloads take."""
+    need(["openssl", "nginx", *sorted({WORKLOADS[name].client for name in names} - {""})])
 
 
 def need(tools):
@@ -133,7 +149,7 @@ def main():
         run = json.loads(options.earlier.read_text())
     else:
         names = chosen(options.workloads, WORKLOADS, "workload")
-        need(["openssl", "nginx", *sorted({WORKLOADS[name].client for name in names} - {""})])
+        need_for(names)
         makers, versions, missing = proxies(options)
         clients = {name: peers.version(name, peers.tool(name)) for name in sorted({WORKLOADS[n].client for n in names} - {""})}
         with Stage() as stage:

@@ -8,9 +8,8 @@ With client and application on the same two CPUs, twice the requests a second ca
 doing as much as the first (locks, cache lines that both write) would cost CPU: where a request costs the same, they do.
 """
 
-import argparse
 import statistics
-from pathlib import Path
+from functools import partial
 
 import peers
 import run as command
@@ -21,19 +20,16 @@ NAMES = ("h1", "h2", "hs")
 
 
 def main():
-    given = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    given = command.common(__doc__, seconds=3)
     given.add_argument("--rounds", type=int, default=5)
-    given.add_argument("--seconds", type=int, default=3, help="of load, each time")
-    given.add_argument("--project", type=Path, default=command.BINARY, metavar="BINARY", help="default: target/release/portcullis")
     options = given.parse_args()
-    binary = options.project.resolve()
-    costs = {}
+    command.need_for(NAMES)
+    binary, costs = command.project(options), {}
     with Stage(shared=True) as stage:
         for turn in range(options.rounds):
             for workers in (1, 2) if turn % 2 else (2, 1):
                 for name in NAMES:
-                    make = lambda job: peers.project(binary, job, workers=workers)  # noqa: B023, E731
-                    with stage.proxy(peers.PROJECT, make) as proxy:
+                    with stage.proxy(peers.PROJECT, partial(peers.project, binary, workers=workers)) as proxy:
                         seen = WORKLOADS[name].measure(stage, proxy, options.seconds)
                     costs.setdefault((name, workers), []).append((seen["cost"], seen["failed"]))
     print("| workload | one worker, µs | two workers, µs | ratio | failed |\n|---|---|---|---|---|")
