@@ -16,28 +16,37 @@ use crate::tls::{Arrived, Protocol, Secured, handshake};
 use crate::worker::Worker;
 
 /// A connection to the HTTPS port: accepted, known, secured, served as what ALPN agreed on, each request forwarded.
-pub(crate) async fn serve(accepted: Accepted, worker: Rc<Worker>) {
-    let Some(accepted) = Box::pin(settle(accepted, &worker)).await else {
-        return;
-    };
-    // Boxed, so that an idle connection does not keep the room for how it began.
-    match Box::pin(handshake(accepted, &worker)).await {
-        Some(Arrived::Secured(secured)) => serve_secured(secured, worker).await,
-        Some(Arrived::Plain(accepted)) => {
-            Box::pin(serve_plain(accepted, worker, Door::Https)).await;
-        }
-        None => {}
+pub(crate) fn serve(accepted: Accepted, worker: Rc<Worker>) -> impl Future<Output = ()> {
+    // Boxed here already, so that an idle connection does not keep the room for how it began.
+    let securing = Box::pin(secure(accepted, Rc::clone(&worker)));
+    async move {
+        let Some(secured) = securing.await else {
+            return;
+        };
+        serve_secured(secured, worker).await;
     }
 }
 
-async fn serve_secured(secured: Secured, worker: Rc<Worker>) {
+/// None when there is nothing to be secured any more: one that speaks plain HTTP is served here.
+async fn secure(accepted: Accepted, worker: Rc<Worker>) -> Option<Secured> {
+    let accepted = Box::pin(settle(accepted, &worker)).await?;
+    match Box::pin(handshake(accepted, &worker)).await? {
+        Arrived::Secured(secured) => Some(secured),
+        Arrived::Plain(accepted) => {
+            serve_plain(accepted, worker, Door::Https).await;
+            None
+        }
+    }
+}
+
+fn serve_secured(secured: Secured, worker: Rc<Worker>) -> impl Future<Output = ()> {
+    // Taken apart here, so that the parts are not kept twice.
     let Secured {
         stream,
         conn,
         protocol,
-        slot: _slot,
+        slot,
     } = secured;
-    let _open = Counted::new(&worker.site.meter.conns.open);
     conn.presence.becomes(match protocol {
         Protocol::Http1 => Kind::Http1,
         Protocol::Http2 => Kind::Http2,
@@ -48,15 +57,19 @@ async fn serve_secured(secured: Secured, worker: Rc<Worker>) {
         move |request, exchange| Box::pin(forward(request, exchange, Rc::clone(&worker)))
     };
     let watched = conn.tenure.depends_on_trust().then(|| Rc::clone(&conn));
-    let serving = async {
-        match protocol {
-            Protocol::Http1 => serve_h1(stream, conn, &worker, next).await,
-            Protocol::Http2 => Box::pin(serve_h2(stream, conn, &worker, next)).await,
+    async move {
+        let _slot = slot;
+        let _open = Counted::new(&worker.site.meter.conns.open);
+        let serving = async {
+            match protocol {
+                Protocol::Http1 => serve_h1(stream, conn, &worker, next).await,
+                Protocol::Http2 => Box::pin(serve_h2(stream, conn, &worker, next)).await,
+            }
+        };
+        match watched {
+            None => serving.await,
+            Some(conn) => Box::pin(while_trusted(serving, &conn, &worker)).await,
         }
-    };
-    match watched {
-        None => serving.await,
-        Some(conn) => Box::pin(while_trusted(serving, &conn, &worker)).await,
     }
 }
 

@@ -231,6 +231,39 @@ async fn an_early_answer_reaches_a_client_that_is_still_sending() {
 }
 
 #[tokio::test]
+async fn a_client_that_sends_all_before_it_reads_gets_an_answer_that_began_before() {
+    const LONG: usize = 16 << 20;
+    let app = App::scripted(|mut talk| async move {
+        while talk.head().await?.is_some() {
+            talk.say(format!("HTTP/1.1 200 OK\r\nContent-Length: {LONG}\r\n\r\n").as_bytes())
+                .await?;
+            let (mut read, mut write) = talk.stream.split();
+            let (mut answer, mut upload) = (tokio::io::repeat(7).take(LONG as u64), Vec::new());
+            let mut all = (&mut read).take(LONG as u64);
+            let (said, heard) = tokio::join!(
+                tokio::io::copy(&mut answer, &mut write),
+                all.read_to_end(&mut upload)
+            );
+            assert_eq!((said?, heard?), (LONG as u64, LONG));
+        }
+        Ok(())
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &["--workers", "1"]).await;
+    let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+    // The second one has the same connection to the application, which was still written to when the first answer came.
+    for _ in 0..2 {
+        let head = format!("POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: {LONG}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&vec![b'x'; LONG]).await.unwrap();
+        stream.flush().await.unwrap();
+        let answer = read_answer(&mut stream).await.unwrap();
+        assert_eq!((answer.status, answer.body.len()), (200, LONG));
+    }
+    assert_eq!(app.heads().len(), 2);
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_cancels_its_request() {
     let (gone, mut told) = tokio::sync::mpsc::unbounded_channel();
     let app = App::scripted(move |mut talk| {

@@ -19,6 +19,7 @@ use super::{Errand, h1, h2 as over};
 use crate::failure::Reason;
 use crate::headers::{self, visible};
 use crate::http::{RequestBody, Sending, Source, Spoken, StreamIo};
+use crate::upstream::Heard;
 
 /// What a client asks for.
 pub(super) struct Upgrade {
@@ -119,21 +120,22 @@ pub(super) async fn over_h1(
             .or_insert(HeaderValue::from_static("13"));
         upgrade.key = Some(key);
     }
-    let mut lease = h1::lease(errand, h1::Wish::Fresh).await?;
-    let response = match h1::send(request, &mut lease, errand).await? {
-        Ok(response) => response,
-        Err(error) => return Err(h1::sort(error.error(), errand.exchange)),
+    let lease = h1::lease(errand, h1::Wish::Fresh).await?;
+    let (head, body) = request.into_parts();
+    let (mut asking, heard) = h1::send(&head, body, lease, errand).await?;
+    let response = match heard.map_err(|failure| h1::sort(failure, errand.exchange))? {
+        Heard::Switching(response) => response,
+        heard => {
+            // What it makes of the rest of the connection is its own business.
+            asking.is_last();
+            return refused(h1::accept(asking, heard, errand)?, upgrade);
+        }
     };
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        // What it makes of the rest of the connection is its own business.
-        lease.retire();
-        return refused(h1::accept(response, lease)?, upgrade);
-    }
     if !upgrade.is_agreed(response.headers()) {
         return Err(Reason::UpstreamMalformed);
     }
-    let (head, _) = response.into_parts();
-    let stream = lease.into_upgraded().await.ok_or(Reason::UpstreamClosed)?;
+    let (head, ()) = response.into_parts();
+    let stream = asking.into_upgraded().ok_or(Reason::UpstreamClosed)?;
     Ok(Response::from_parts(
         head,
         Source::Tunnel(Box::new(stream), upgrade.spoken()),

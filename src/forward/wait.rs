@@ -1,17 +1,15 @@
 //! Waiting for the head of a response: under a limit on progress, with what the application says ahead of it.
 
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use tokio::time::timeout_at;
 
 use super::Errand;
 use crate::failure::Reason;
 use crate::headers;
-use crate::http::RequestBody;
 
 /// What the application says.
 pub(super) enum Heard<T> {
@@ -97,61 +95,9 @@ fn pass_on(mut interim: Response<()>, errand: &Errand<'_>) {
     }
 }
 
-/// What hyper's client hears ahead of a response. The callback must be `Send`, though nothing of this ever is sent.
-#[derive(Clone, Default)]
-pub(super) struct Early(Arc<Mutex<Said>>);
-
-#[derive(Default)]
-struct Said {
-    waiting: Vec<Response<()>>,
-    waker: Option<Waker>,
-}
-
-impl Early {
-    /// Listens, where somebody wants to know.
-    pub(super) fn of(request: &mut Request<RequestBody>, errand: &Errand<'_>) -> Option<Self> {
-        if errand.gate.is_none() && !errand.exchange.is_http2() {
-            return None;
-        }
-        let early = Self::default();
-        let said = early.clone();
-        hyper::ext::on_informational(request, move |interim| {
-            let mut response = Response::new(());
-            *response.status_mut() = interim.status();
-            *response.headers_mut() = interim.headers().clone();
-            said.with(|said| {
-                if said.waiting.len() < MOST_INTERIM {
-                    said.waiting.push(response);
-                }
-                if let Some(waker) = said.waker.take() {
-                    waker.wake();
-                }
-            });
-        });
-        Some(early)
-    }
-
-    pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<Response<()>> {
-        self.with(|said| {
-            if said.waiting.is_empty() {
-                let waker = cx.waker();
-                if !said.waker.as_ref().is_some_and(|old| old.will_wake(waker)) {
-                    said.waker = Some(waker.clone());
-                }
-                return Poll::Pending;
-            }
-            Poll::Ready(said.waiting.remove(0))
-        })
-    }
-
-    fn with<T>(&self, use_it: impl FnOnce(&mut Said) -> T) -> T {
-        use_it(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 /// How long a body waits for an application that does not ask for it.
 const LONGEST_SILENCE: Duration = Duration::from_secs(1);
-/// Interim responses passed on at most, and kept until somebody looks.
+/// Interim responses passed on at most.
 const MOST_INTERIM: usize = 16;
 /// An application that says more than that without an answer says nothing.
 const MOST_HEARD: usize = 4096;

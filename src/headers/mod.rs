@@ -36,7 +36,7 @@ pub(crate) use client_certificate::client_certificate;
 pub(crate) use grpc::is_grpc;
 pub(crate) use own::{Phrases, visible};
 pub(crate) use redirects::fix_redirects;
-pub(crate) use spelling::has_own_spelling;
+pub(crate) use spelling::{Speller, Spelling, has_own_spelling, write_usual};
 pub(crate) use strip::{clean_trailers, strip_other_paths};
 pub(crate) use upgrade::upgrade;
 

@@ -9,6 +9,8 @@ use super::scan::is_token;
 enum Place {
     /// In the digits of a chunk's size.
     Size { digits: u8 },
+    /// In blanks behind the digits, which some applications pad them with.
+    Blank,
     /// In a chunk extension.
     Extension,
     /// After the CR that ends a chunk's size line.
@@ -43,6 +45,8 @@ pub(crate) struct Chunks {
     overhead: u32,
     /// Trailers seen so far.
     trailers: u8,
+    /// Sizes may be padded.
+    is_lenient: bool,
 }
 
 /// The body is not framed as RFC 9112 says.
@@ -56,6 +60,16 @@ impl Chunks {
             left: 0,
             overhead: 0,
             trailers: 0,
+            is_lenient: false,
+        }
+    }
+
+    /// For what applications send: sizes may have blanks behind them and any number of zeros before. There is only one way to
+    /// read that.
+    pub(crate) fn lenient() -> Self {
+        Self {
+            is_lenient: true,
+            ..Self::new()
         }
     }
 
@@ -67,26 +81,56 @@ impl Chunks {
     pub(crate) fn advance(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
         let mut at = 0;
         while at < bytes.len() && !self.is_done() {
-            if self.place == Place::Data {
-                let step = self.left.min((bytes.len() - at) as u64);
-                self.left -= step;
-                at += step as usize;
-                if self.left == 0 {
-                    self.place = Place::DataCr;
+            match self.data(bytes.len() - at) {
+                0 => {
+                    self.step(bytes[at])?;
+                    at += 1;
                 }
-            } else {
-                self.step(bytes[at])?;
-                at += 1;
+                step => at += step,
             }
         }
         Ok(at)
     }
 
-    fn step(&mut self, byte: u8) -> Result<(), Broken> {
+    /// How many of so many bytes are data; none where a line, or a part of one, comes first.
+    pub(crate) fn data(&mut self, most: usize) -> usize {
+        if self.place != Place::Data {
+            return 0;
+        }
+        let step = self.left.min(most as u64);
+        self.left -= step;
+        if self.left == 0 {
+            self.place = Place::DataCr;
+        }
+        step as usize
+    }
+
+    /// Whether the next byte is one of data.
+    pub(crate) fn is_in_data(&self) -> bool {
+        self.place == Place::Data
+    }
+
+    /// Whether the next byte belongs to the trailers, or to the empty line behind them.
+    pub(crate) fn is_in_trailers(&self) -> bool {
+        matches!(
+            self.place,
+            Place::TrailerStart
+                | Place::TrailerName
+                | Place::Trailer
+                | Place::TrailerLf
+                | Place::LastLf
+        )
+    }
+
+    /// The next byte, which is no data.
+    pub(crate) fn step(&mut self, byte: u8) -> Result<(), Broken> {
         self.place = match (self.place, byte) {
             (Place::Size { digits }, _) if byte.is_ascii_hexdigit() => self.digit(digits, byte)?,
-            (Place::Size { digits: 1.. }, b'\r') => Place::SizeEnd,
-            (Place::Size { digits: 1.. }, b';') => Place::Extension,
+            (Place::Size { digits: 1.. } | Place::Blank, b'\r') => Place::SizeEnd,
+            (Place::Size { digits: 1.. } | Place::Blank, b';') => Place::Extension,
+            (Place::Size { digits: 1.. } | Place::Blank, b' ' | b'\t') if self.is_lenient => {
+                Place::Blank
+            }
             (Place::Extension, b'\r') => Place::SizeEnd,
             (Place::Extension, _) if is_text(byte) => self.spend(Place::Extension)?,
             (Place::SizeEnd, b'\n') if self.left == 0 => Place::TrailerStart,
@@ -107,6 +151,10 @@ impl Chunks {
     }
 
     fn digit(&mut self, digits: u8, byte: u8) -> Result<Place, Broken> {
+        if self.is_lenient && digits == 1 && self.left == 0 {
+            // The zero before it says nothing.
+            return self.digit(0, byte);
+        }
         if digits == MAX_DIGITS {
             return Err(Broken);
         }

@@ -2,11 +2,9 @@
 //! own that is thrown away when the exchange is over. Between two exchanges nothing is left but the TLS stream.
 
 use std::cell::RefCell;
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::Future;
 use std::rc::Rc;
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -18,18 +16,18 @@ use tokio::time::timeout;
 
 use super::answer::refuse_raw;
 use super::closing::{CLOSE_TIMEOUT, close, linger};
+use super::drive::{Driven, drive};
 use super::framer::Framer;
 use super::head::{Framing, Head, HeadLimits, USUAL_FIELDS};
-use super::progress::RequestProgress;
 use super::request_body::{Fault, RequestBody};
 use super::response_body::ResponseBody;
-use super::timer::Timer;
 use super::tunnel::Tunnel;
 use super::waiting::{Arrival, Waiting};
 use crate::byte_stream::{ByteStream, RECORD};
 use crate::census::Kind;
 use crate::conn::Conn;
 use crate::failure::Reason;
+use crate::headers::Spelling;
 use crate::metrics::Counted;
 use crate::records::Exchange;
 use crate::worker::Worker;
@@ -112,7 +110,10 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     let (progress, conn) = (opened.progress(), Rc::clone(opened.conn()));
-    let has_own_spelling = head.has_own_spelling;
+    let keeps_case = worker.config.header_case_kept;
+    let spelling = (keeps_case && head.has_own_spelling)
+        .then(|| Spelling::of_request(framer.head_bytes(Some(&head))));
+    let spelling = RefCell::new(spelling);
     framer.begin(head, Rc::clone(&progress));
     let _watched = worker
         .watch
@@ -133,7 +134,10 @@ where
                     request.version(),
                     request.headers(),
                 );
-                let request = request.map(|body| RequestBody::h1(body, Rc::clone(&progress)));
+                let mut request = request.map(|body| RequestBody::h1(body, Rc::clone(&progress)));
+                if let Some(spelling) = spelling.take() {
+                    request.extensions_mut().insert(spelling);
+                }
                 next(Box::new(request), exchange)
             });
             let (worker, conn) = (Rc::clone(&worker), Rc::clone(&conn));
@@ -157,12 +161,10 @@ where
         })
     };
     // Head and body of a small answer become one write either way, and the parts of a large one are copied by TLS alone.
-    let keeps_case = worker.config.header_case_kept;
     let limits = &worker.config.limits;
     let mut builder = http1::Builder::new();
     builder
         .writev(true)
-        .preserve_header_case(keeps_case && has_own_spelling)
         .title_case_headers(keeps_case)
         .max_buf_size(head.length + buffer(&head));
     if limits.max_headers > USUAL_FIELDS {
@@ -196,63 +198,6 @@ struct Across {
     opened: RefCell<Option<Box<Exchange>>>,
     /// What is to follow the answer.
     tunnel: RefCell<Option<Tunnel>>,
-}
-
-enum Driven {
-    /// Nothing of the exchange is left in hyper, which would now wait for the next one.
-    Complete,
-    /// hyper has written all and wants to close.
-    Closed,
-    Failed,
-}
-
-/// Polls hyper until this exchange is over.
-async fn drive<C>(connection: &mut C, progress: &RequestProgress, stall: Duration) -> Driven
-where
-    C: Future<Output = hyper::Result<()>> + Unpin,
-{
-    let (mut doubt, mut unread) = (None, None);
-    poll_fn(|cx| {
-        progress.standing.served_by(cx.waker());
-        match Pin::new(&mut *connection).poll(cx) {
-            Poll::Ready(Ok(())) => return Poll::Ready(Driven::Closed),
-            Poll::Ready(Err(_)) => return Poll::Ready(Driven::Failed),
-            Poll::Pending if progress.is_complete() => return Poll::Ready(Driven::Complete),
-            Poll::Pending => {}
-        }
-        if progress.standing.is_condemned() && progress.standing.is_answering() {
-            return Poll::Ready(if progress.is_answered() {
-                Driven::Closed
-            } else {
-                Driven::Failed
-            });
-        }
-        if progress.is_answered() {
-            // The answer came early, and the application still reads: as long as something moves.
-            progress.wake_when_let_go(cx.waker());
-            let timer = unread.get_or_insert_with(|| {
-                // hyper may have looked for more before the answer had left: let it look again.
-                cx.waker().wake_by_ref();
-                Timer::new(stall)
-            });
-            while timer.poll_expired(cx).is_ready() {
-                let left = stall.saturating_sub(progress.moved().map_or(stall, |at| at.elapsed()));
-                if left.is_zero() {
-                    return Poll::Ready(Driven::Closed);
-                }
-                timer.set(left);
-            }
-        } else if progress.is_in_doubt() {
-            // An event stream may be silent for hours; its client's close would only show at the next write.
-            let timer = doubt.get_or_insert_with(|| Timer::new(GRACE));
-            return timer.poll_expired(cx).map(|()| {
-                progress.fail(Reason::ClientGone);
-                Driven::Failed
-            });
-        }
-        Poll::Pending
-    })
-    .await
 }
 
 /// hyper refused what the framer had let pass, and has written its own 400.
@@ -294,6 +239,3 @@ fn buffer(head: &Head) -> usize {
         _ => 3 * RECORD,
     }
 }
-
-/// How long a response of unknown length goes on for a client that has said it will send no more.
-const GRACE: Duration = Duration::from_millis(500);

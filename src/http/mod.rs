@@ -5,6 +5,7 @@ mod answer;
 mod body_gate;
 mod chunks;
 mod closing;
+mod drive;
 mod framer;
 mod h1;
 mod h2;
@@ -24,6 +25,7 @@ mod watch;
 
 pub(crate) use answer::{plain, refuse};
 pub(crate) use body_gate::BodyGate;
+pub(crate) use chunks::Chunks;
 #[cfg(fuzzing)]
 pub(crate) use framer::{Framer, Next};
 pub(crate) use h1::serve as serve_h1;

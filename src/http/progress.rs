@@ -10,6 +10,7 @@ use tokio::time::sleep_until;
 
 use super::standing::Standing;
 use crate::failure::Reason;
+use crate::headers::Spelling;
 
 /// The shared facts of one exchange.
 #[derive(Debug, Default)]
@@ -35,6 +36,8 @@ pub(crate) struct RequestProgress {
     flushed: Cell<bool>,
     /// What goes to the client ahead of the answer.
     interim: RefCell<Vec<Response<()>>>,
+    /// How the application wrote the names in its answer, until that is written.
+    spelling: RefCell<Option<Spelling>>,
     /// The connection's task, when all it waits for is the end of the request's body.
     waker: RefCell<Option<Waker>>,
 }
@@ -106,6 +109,15 @@ impl RequestProgress {
 
     pub(super) fn take_interim(&self) -> Vec<Response<()>> {
         self.interim.take()
+    }
+
+    /// The names in the head of the answer are to be written so.
+    pub(super) fn spells(&self, spelling: Option<Spelling>) {
+        *self.spelling.borrow_mut() = spelling;
+    }
+
+    pub(super) fn take_spelling(&self) -> Option<Spelling> {
+        self.spelling.take()
     }
 
     /// The request's body is gone: read to its end, or given up.

@@ -7,7 +7,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::task::AbortHandle;
 
 use super::body_gate::BodyGate;
@@ -17,13 +16,13 @@ use super::request_body::{Fault, poll_h2};
 use super::tunnel::{Duplex, Spoken, Tunnel};
 use crate::failure::Reason;
 use crate::records::Exchange;
-use crate::upstream::{Lease, Share};
+use crate::upstream::{Incoming, Share};
 
 /// Where a response's body comes from.
 pub(crate) enum Source {
-    /// An application that speaks HTTP/1, and the connection to be given back when all was read.
-    H1(Incoming, Option<Lease>),
-    /// One that speaks HTTP/2, and the way to stop what is still sent to it.
+    /// An application that speaks HTTP/1, and the way to stop what is still sent to it.
+    H1(Box<Incoming>, Sending),
+    /// One that speaks HTTP/2, and the same.
     H2(h2::RecvStream, Option<Share>, Sending),
     /// Ourselves.
     Local(Option<Bytes>),
@@ -50,13 +49,16 @@ pub(crate) struct ResponseBody {
 impl ResponseBody {
     /// `length` is what the head says.
     pub(crate) fn new(
-        source: Source,
+        mut source: Source,
         exchange: Box<Exchange>,
         gate: Option<Rc<BodyGate>>,
         length: Option<u64>,
     ) -> Self {
         let progress = exchange.progress();
         progress.standing.answering();
+        if let Source::H1(body, _) = &mut source {
+            progress.spells(body.take_spelling());
+        }
         let body = Self {
             source,
             exchange: Some(exchange),
@@ -92,7 +94,7 @@ impl ResponseBody {
 
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         let polled = match &mut self.source {
-            Source::H1(body, _) => Pin::new(body).poll_frame(cx).map_err(Fault::from),
+            Source::H1(body, _) => Pin::new(&mut **body).poll_frame(cx).map_err(Fault::from),
             Source::H2(stream, ..) => poll_h2(stream, cx),
             Source::Local(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Source::Tunnel(..) => Poll::Ready(None),
@@ -103,12 +105,11 @@ impl ResponseBody {
     /// The whole body was read: close the record, keep the connection.
     fn finish(&mut self) {
         match &mut self.source {
-            Source::H1(_, lease) => {
-                if let Some(lease) = lease.take() {
-                    lease.give_back();
-                }
-            }
             // An application may answer early and read on.
+            Source::H1(body, sending) => {
+                body.give_back();
+                std::mem::take(sending).go_on();
+            }
             Source::H2(_, share, sending) => {
                 drop(share.take());
                 std::mem::take(sending).go_on();
@@ -130,8 +131,8 @@ impl ResponseBody {
     /// The rest cannot be sent: the record says so, and the connection to the application is not used again.
     pub(crate) fn abandon(&mut self) {
         self.exchange = None;
-        if let Source::H1(_, lease) = &mut self.source {
-            *lease = None;
+        if let Source::H1(body, _) = &mut self.source {
+            body.abandon();
         }
     }
 }

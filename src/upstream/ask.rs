@@ -166,7 +166,7 @@ async fn by_h2(stream: Stream, request: Request<Empty<Bytes>>) -> Result<Respons
     let shaken = h2::client::Builder::new()
         .enable_push(false)
         .max_header_list_size(MOST_HEAD as u32)
-        .handshake(stream.impatient());
+        .handshake(stream);
     let (sender, connection): (h2::client::SendRequest<Bytes>, _) = shaken.await.map_err(broken)?;
     let question = async {
         let mut sender = sender.ready().await.map_err(broken)?;

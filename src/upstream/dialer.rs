@@ -1,5 +1,5 @@
-//! What connecting to a target needs to know: where this process itself listens, the limits, and how many connections may be
-//! open at once.
+//! What connecting to a target needs to know: where this process itself listens, the limits, how many connections may be open
+//! at once, and how many long responses may be read in large pieces.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ pub(crate) struct Dialer {
     pub(super) own: Arc<OwnPorts>,
     pub(super) limits: Limits,
     places: Places,
+    large: Places,
 }
 
 impl Dialer {
@@ -20,6 +21,7 @@ impl Dialer {
         Self {
             own,
             places: Places::new(limits.capacity.upstream),
+            large: Places::new((limits.capacity.requests / 8).clamp(1, MOST_LARGE)),
             limits,
         }
     }
@@ -34,4 +36,13 @@ impl Dialer {
     pub(super) fn place(&self) -> Option<Place> {
         self.places.take()
     }
+
+    /// Room for the response of one connection to be read in large pieces, as long as there is some.
+    pub(super) fn large(&self) -> Places {
+        self.large.clone()
+    }
 }
+
+/// Responses read in large pieces at once. A client that stops reading in the middle of one keeps half a MiB of it waiting; an
+/// eighth of the requests there is room for may do that, and all together keep no more than is counted for them.
+const MOST_LARGE: usize = 16;

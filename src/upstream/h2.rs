@@ -108,7 +108,7 @@ impl Multiplex {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(MOST_HEAD)
             .max_send_buffer_size(SEND_BUFFER)
-            .handshake(stream.impatient());
+            .handshake(stream);
         let (sender, mut driver) = shaken
             .await
             .map_err(|error| DialError::Unreachable(io::Error::other(error)))?;

@@ -21,6 +21,6 @@ pub(crate) use targets::{
 
 pub(crate) use ask::{Answered, AskError, KeepAlive, ask};
 pub(crate) use dialer::Dialer;
+pub(crate) use h1::{Asking, Failure, Heard, Incoming, Rest};
 pub(crate) use h2::{Multiplex, Share};
-pub(crate) use patience::announced;
 pub(crate) use pool::{Lease, Pool};

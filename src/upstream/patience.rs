@@ -2,7 +2,8 @@
 //! Who uses one for longer meets a connection that is just being closed.
 
 use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName};
@@ -24,8 +25,54 @@ struct Seen {
     unused: Duration,
 }
 
-/// When a connection ended; none while it has not.
-pub(super) type End = Rc<Cell<Option<Instant>>>;
+/// When something happened to a connection that nobody uses: nothing but its end can.
+#[derive(Debug)]
+pub(super) struct Ended {
+    noted: Arc<Noted>,
+    waker: Waker,
+}
+
+#[derive(Debug, Default)]
+struct Noted(Mutex<Option<Instant>>);
+
+impl Default for Ended {
+    fn default() -> Self {
+        let noted = Arc::<Noted>::default();
+        Self {
+            waker: Arc::clone(&noted).into(),
+            noted,
+        }
+    }
+}
+
+impl Ended {
+    /// For whoever looks whether it has ended, to be told later.
+    pub(super) fn context(&self) -> Context<'_> {
+        Context::from_waker(&self.waker)
+    }
+
+    /// When it was first told; none when it was not.
+    pub(super) fn at(&self) -> Option<Instant> {
+        *self.noted.lock()
+    }
+
+    /// It is about to be unused.
+    pub(super) fn forget(&self) {
+        *self.noted.lock() = None;
+    }
+}
+
+impl Noted {
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wake for Noted {
+    fn wake(self: Arc<Self>) {
+        self.lock().get_or_insert_with(Instant::now);
+    }
+}
 
 impl Patience {
     pub(super) fn new(configured: Duration) -> Self {
@@ -81,7 +128,7 @@ impl Patience {
 }
 
 /// What a response says of how long its connection is kept: less than that, because the answer was on its way.
-pub(crate) fn announced(response: &HeaderMap) -> Option<Duration> {
+pub(super) fn announced(response: &HeaderMap) -> Option<Duration> {
     let kept = stated(response)?;
     Some(kept.saturating_sub(A_SECOND).max(kept / 2))
 }

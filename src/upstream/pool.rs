@@ -5,16 +5,16 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::http1::SendRequest;
+use bytes::Bytes;
 
 use super::connect::dial;
 use super::dialer::Dialer;
-use super::h1::{self, Upgraded};
-use super::patience::{End, Patience};
+use super::h1::Connection;
+use super::patience::{Ended, Patience};
 use super::stream::Stream;
 use super::target::Target;
 use crate::failure::Reason;
-use crate::http::RequestBody;
+use crate::places::{Place, Places};
 use crate::rewound::Rewound;
 
 /// Idle connections, the most recently used last.
@@ -29,19 +29,21 @@ pub(crate) struct Pool {
 
 #[derive(Debug)]
 struct Idle {
-    connection: Connection,
+    kept: Kept,
     since: Instant,
 }
 
 #[derive(Debug)]
-struct Connection {
-    sender: SendRequest<RequestBody>,
-    upgraded: Upgraded,
+struct Kept {
+    connection: Rc<Connection>,
     /// For records.
     address: Option<Rc<str>>,
     /// The number of the target it leads to.
     target: u64,
-    end: End,
+    /// Told when something happens to it while it is unused.
+    ended: Ended,
+    /// For responses that are read in large pieces.
+    large: Places,
     /// How long the application has said that it keeps it unused.
     announced: Option<Duration>,
 }
@@ -49,7 +51,7 @@ struct Connection {
 /// A connection in use by one exchange. Dropped, it closes; given back, it may be used again.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    connection: Connection,
+    kept: Kept,
     /// Whether another exchange has used it before: only then can it have gone stale.
     pub(crate) reused: bool,
     is_last: bool,
@@ -74,14 +76,14 @@ impl Pool {
         let limit = self.patience.limit();
         let usable = |idle: &Idle| {
             let limit = idle.limit(limit);
-            idle.connection.target == target
-                && idle.connection.sender.is_ready()
+            idle.kept.target == target
                 && idle.since.elapsed() < if again { limit } else { limit / 2 }
+                && idle.kept.is_unused()
         };
         let position = idle.iter().rposition(usable)?;
-        let Idle { connection, .. } = idle.remove(position)?;
+        let Idle { kept, .. } = idle.remove(position)?;
         Some(Lease {
-            connection,
+            kept,
             reused: true,
             is_last: false,
             pool: Rc::clone(self),
@@ -108,19 +110,19 @@ impl Pool {
     ) -> Result<Lease, Reason> {
         let stream = dial(target, dialer).await.map_err(|e| e.reason())?;
         let address = stream.address().map(|address| address.to_string().into());
-        let end = End::default();
-        let (sender, upgraded) = h1::begin(stream, self.keeps_case, Rc::clone(&end))
-            .await
-            .map_err(|_| Reason::UpstreamClosed)?;
+        let kept = Kept {
+            connection: Connection::new(stream),
+            address,
+            target: target.number,
+            ended: Ended::default(),
+            large: dialer.large(),
+            announced: None,
+        };
+        if !kept.is_unused() {
+            return Err(Reason::UpstreamClosed);
+        }
         Ok(Lease {
-            connection: Connection {
-                sender,
-                upgraded,
-                address,
-                target: target.number,
-                end,
-                announced: None,
-            },
+            kept,
             reused: false,
             is_last: false,
             pool: Rc::clone(self),
@@ -137,14 +139,14 @@ impl Pool {
         idle.retain(|idle| {
             let is_surplus = surplus > 0 && idle.since.elapsed() >= MOMENT;
             surplus = surplus.saturating_sub(1);
-            if let Some(ended) = idle.connection.end.get() {
+            let is_open = idle.kept.connection.is_sending() || idle.kept.is_unused();
+            if let (false, Some(ended)) = (is_open, idle.kept.ended.at()) {
                 self.patience.closed(ended, ended - idle.since);
-                return false;
             }
-            !is_surplus
-                && idle.connection.target == target
+            is_open
+                && !is_surplus
+                && idle.kept.target == target
                 && idle.since.elapsed() < idle.limit(limit)
-                && !idle.connection.sender.is_closed()
         });
     }
 
@@ -153,10 +155,17 @@ impl Pool {
     }
 }
 
+impl Kept {
+    /// Whether nobody uses it, and it is open.
+    fn is_unused(&self) -> bool {
+        self.connection.is_unused(&mut self.ended.context())
+    }
+}
+
 impl Idle {
     /// How long it may lie unused, where the application's habit is `limit`.
     fn limit(&self, limit: Duration) -> Duration {
-        let announced = self.connection.announced;
+        let announced = self.kept.announced;
         announced.map_or(limit, |announced| limit.min(announced))
     }
 }
@@ -164,20 +173,31 @@ impl Idle {
 impl Lease {
     /// The application keeps it unused for so long.
     pub(crate) fn kept_for(&mut self, announced: Duration) {
-        self.connection.announced = Some(announced);
+        self.kept.announced = Some(announced);
     }
 
-    pub(crate) fn sender(&mut self) -> &mut SendRequest<RequestBody> {
-        &mut self.connection.sender
+    pub(super) fn connection(&self) -> &Rc<Connection> {
+        &self.kept.connection
     }
 
     pub(crate) fn address(&self) -> Option<Rc<str>> {
-        self.connection.address.clone()
+        self.kept.address.clone()
     }
 
-    /// The connection itself, after a 101.
-    pub(crate) async fn into_upgraded(self) -> Option<Rewound<Stream>> {
-        self.connection.upgraded.await.ok()
+    /// Names of fields keep their case.
+    pub(super) fn keeps_case(&self) -> bool {
+        self.pool.keeps_case
+    }
+
+    /// The right to read a response in large pieces, if not too many are already.
+    pub(super) fn large(&self) -> Option<Place> {
+        self.kept.large.take()
+    }
+
+    /// The connection itself, after a 101 and what has come behind that.
+    pub(super) fn into_upgraded(self, ahead: Bytes) -> Option<Rewound<Stream>> {
+        let connection = Rc::into_inner(self.kept.connection)?;
+        Some(Rewound::new(ahead, connection.into_stream()))
     }
 
     /// No other exchange is to use the connection.
@@ -188,12 +208,14 @@ impl Lease {
     /// Keeps the connection for the next exchange. Only after the whole response was read.
     pub(crate) fn give_back(self) {
         let Self {
-            connection,
+            kept,
             pool,
             is_last,
             ..
         } = self;
-        if is_last || connection.sender.is_closed() || pool.patience.limit().is_zero() {
+        kept.ended.forget();
+        let is_open = kept.connection.is_sending() || kept.is_unused();
+        if is_last || !is_open || pool.patience.limit().is_zero() {
             return;
         }
         let mut idle = pool.idle.borrow_mut();
@@ -201,7 +223,7 @@ impl Lease {
             idle.pop_front();
         }
         idle.push_back(Idle {
-            connection,
+            kept,
             since: Instant::now(),
         });
     }
@@ -209,6 +231,6 @@ impl Lease {
 
 /// Idle connections a worker keeps at most, where there are places enough: as many as exchanges that come and go at once.
 const MOST_IDLE: usize = 16384;
-/// Those of them that it keeps for longer than a moment. Each costs 25 KiB, most of it hyper's buffers.
+/// Those of them that it keeps for longer than a moment. Each costs the kernel a few KiB, and us next to nothing.
 const USUAL_IDLE: usize = 64;
 const MOMENT: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -15,12 +15,6 @@ use crate::places::Place;
 pub(crate) struct Stream {
     io: Io,
     address: Option<SocketAddr>,
-    /// The application takes no more bytes.
-    is_deaf: bool,
-    /// What is read answers what was written, so a write that fails is not the end.
-    is_patient: bool,
-    /// Nothing more is to be read.
-    has_ended: bool,
     /// Given back with the connection; one that is only tried needs none.
     _place: Option<Place>,
 }
@@ -36,9 +30,6 @@ impl Stream {
         Self {
             io: Io::Tcp(stream),
             address: Some(address),
-            is_deaf: false,
-            is_patient: true,
-            has_ended: false,
             _place: None,
         }
     }
@@ -47,9 +38,6 @@ impl Stream {
         Self {
             io: Io::Unix(stream),
             address: None,
-            is_deaf: false,
-            is_patient: true,
-            has_ended: false,
             _place: None,
         }
     }
@@ -67,34 +55,24 @@ impl Stream {
         self.address
     }
 
-    /// For protocols in which both directions are independent: a write that fails is a failure.
-    pub(super) fn impatient(self) -> Self {
-        Self {
-            is_patient: false,
-            ..self
-        }
-    }
-
-    fn write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        write: impl FnOnce(Pin<&mut dyn Both>, &mut Context<'_>) -> Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
-        if self.is_deaf && self.has_ended {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        }
-        if self.is_deaf {
-            return Poll::Pending;
-        }
-        match ready!(write(self.io(), cx)) {
-            Ok(count) => Poll::Ready(Ok(count)),
-            Err(error) if self.is_patient && is_refusal(&error) => {
-                self.is_deaf = true;
-                // The error has been taken off the socket; whoever reads must look again.
-                cx.waker().wake_by_ref();
-                Poll::Pending
+    /// Whether there is nothing to be read, not even its end. The context's waker is told when that changes.
+    pub(super) fn is_quiet(&self, cx: &mut Context<'_>) -> bool {
+        loop {
+            let polled = match &self.io {
+                Io::Tcp(stream) => stream.poll_read_ready(cx),
+                Io::Unix(stream) => stream.poll_read_ready(cx),
+            };
+            let mut byte = [0];
+            let read = match (&self.io, polled) {
+                (_, Poll::Pending) => return true,
+                (Io::Tcp(stream), Poll::Ready(Ok(()))) => stream.try_read(&mut byte),
+                (Io::Unix(stream), Poll::Ready(Ok(()))) => stream.try_read(&mut byte),
+                (_, Poll::Ready(Err(_))) => return false,
+            };
+            // What the runtime took for news was none.
+            if !read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                return false;
             }
-            Err(error) => Poll::Ready(Err(error)),
         }
     }
 
@@ -116,30 +94,25 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = out.filled().len();
-        let read = ready!(self.io().poll_read(cx, out));
-        self.has_ended |= read.is_err() || out.filled().len() == before;
-        Poll::Ready(read)
+        self.io().poll_read(cx, out)
     }
 }
 
-/// An application that has answered early (413) and closed resets what it is sent after that. The answer is still there to
-/// be read, so a write that fails only waits: the end of the connection, or its failure, is what the reading side will see.
 impl AsyncWrite for Stream {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.write(cx, |io, cx| io.poll_write(cx, bytes))
+        self.io().poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.write(cx, |io, cx| io.poll_write_vectored(cx, parts))
+        self.io().poll_write_vectored(cx, parts)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -153,11 +126,4 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.io().poll_shutdown(cx)
     }
-}
-
-fn is_refusal(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
-    )
 }

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use super::respell::Respelt;
 use super::{Framer, Left};
 use crate::byte_stream::ByteStream;
 use crate::http::head::Framing;
@@ -30,12 +31,11 @@ impl<S: ByteStream> hyper::rt::Read for Framer<S> {
 
 impl<S: ByteStream> hyper::rt::Write for Framer<S> {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.tell(RequestProgress::unflushed);
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -44,7 +44,23 @@ impl<S: ByteStream> hyper::rt::Write for Framer<S> {
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.tell(RequestProgress::unflushed);
-        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
+        let spelling = self.progress.as_ref().and_then(|it| it.take_spelling());
+        if let (Some(spelling), Some(head)) = (spelling, parts.first()) {
+            self.respelt = Some(Box::new(Respelt::new(head, &spelling)));
+        }
+        let Self {
+            stream, respelt, ..
+        } = &mut *self;
+        let Some(head) = respelt else {
+            return Pin::new(stream).poll_write_vectored(cx, parts);
+        };
+        let count = ready!(head.with(parts, |parts| {
+            Pin::new(stream).poll_write_vectored(cx, parts)
+        }))?;
+        if head.written(count) {
+            *respelt = None;
+        }
+        Poll::Ready(Ok(count))
     }
 
     fn is_write_vectored(&self) -> bool {

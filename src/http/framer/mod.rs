@@ -6,6 +6,7 @@
 //! idle connection is the TLS stream and this struct, whose buffer is empty then.
 
 mod io_for_hyper;
+mod respell;
 
 use std::io;
 use std::rc::Rc;
@@ -20,6 +21,7 @@ use super::scan::Scan;
 use crate::byte_stream::{ByteStream, RECORD, append, pieces};
 use crate::failure::Reason;
 use crate::rewound::Rewound;
+use respell::Respelt;
 
 /// A client's byte stream, cut into messages.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub(crate) struct Framer<S> {
     is_broken: bool,
     /// None between two messages: an idle connection keeps nothing of the last one.
     progress: Option<Rc<RequestProgress>>,
+    /// What hyper writes first, where its names are to be spelt otherwise.
+    respelt: Option<Box<Respelt>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +74,7 @@ impl<S: ByteStream> Framer<S> {
             ended: false,
             is_broken: false,
             progress: None,
+            respelt: None,
         }
     }
 
@@ -102,6 +107,7 @@ impl<S: ByteStream> Framer<S> {
     /// The exchange is over.
     pub(crate) fn end(&mut self) {
         self.progress = None;
+        self.respelt = None;
     }
 
     /// Tells the exchange in progress.
