@@ -324,6 +324,24 @@ async fn a_unix_socket_can_be_the_target() {
 }
 
 #[tokio::test]
+async fn an_absolute_target_without_a_path_asks_for_the_root() {
+    let app = App::echo().await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    for (target, wanted) in [
+        ("http://a?q", "/?q"),
+        ("http://a", "/"),
+        ("http://a/b?q", "/b?q"),
+    ] {
+        let asks = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let seen = Client::h1(&sidecar).send(asks).await.text();
+        assert!(
+            seen.starts_with(&format!("GET {wanted} HTTP/1.1\r\n")),
+            "{seen}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn localhost_means_the_loopback_that_answers() {
     let listener = match TcpListener::bind("[::1]:0").await {
         Ok(listener) => listener,

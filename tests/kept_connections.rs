@@ -5,6 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use tokio::io::AsyncReadExt;
+use tokio::sync::{Barrier, watch};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::support::{App, Client, Sidecar, Talk, eventually};
@@ -226,4 +228,49 @@ async fn a_kept_connection_that_the_application_resets_costs_no_request() {
         assert_eq!(client.get(&format!("/{number}")).await.status, 200);
     }
     assert_eq!(connections.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn an_application_that_closes_hundreds_of_kept_connections_at_once_costs_no_request() {
+    const MANY: usize = 300;
+    let together = Arc::new(Barrier::new(MANY));
+    let (restart, restarts) = watch::channel(false);
+    let closed = Arc::<AtomicUsize>::default();
+    let gone = Arc::clone(&closed);
+    let (app, connections) = counting(move |mut talk, number| {
+        let (together, mut restarts) = (Arc::clone(&together), restarts.clone());
+        let gone = Arc::clone(&gone);
+        async move {
+            talk.head().await?;
+            if number > MANY {
+                return talk.answer("200 OK", b"new").await;
+            }
+            together.wait().await;
+            talk.answer("200 OK", b"old").await?;
+            let _ = restarts.wait_for(|restarts| *restarts).await;
+            drop(talk);
+            gone.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &["--workers", "1"]).await;
+    let client = Client::h1(&sidecar);
+    let mut asking = JoinSet::new();
+    for _ in 0..MANY {
+        let client = client.clone();
+        asking.spawn(async move { client.get("/").await.text() });
+    }
+    while let Some(answer) = asking.join_next().await {
+        assert_eq!(answer.unwrap(), "old");
+    }
+    restart.send(true).unwrap();
+    eventually("all are closed", async || {
+        (closed.load(Ordering::Relaxed) == MANY).then_some(())
+    })
+    .await;
+    // What is not to be sent again is sent once, and not on one of those.
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(client.send(post).await.text(), "new");
+    assert_eq!(connections.load(Ordering::Relaxed), MANY + 1);
 }

@@ -147,6 +147,29 @@ async fn the_case_of_names_survives_a_request_that_is_sent_again() {
 }
 
 #[tokio::test]
+async fn the_agreement_to_another_protocol_is_spelt_as_the_application_does() {
+    let app = App::scripted(|mut talk| async move {
+        talk.head().await?;
+        talk.say(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+            .await?;
+        talk.stream.read_u8().await.map(drop)
+    })
+    .await;
+    let sidecar = Sidecar::start(&app, &[]).await;
+    let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+    let asks = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    stream.write_all(asks.as_bytes()).await.unwrap();
+    let head = read_until(&mut stream, b"\r\n\r\n").await.unwrap();
+    let head = String::from_utf8(head).unwrap();
+    assert!(head.contains("\r\nSec-WebSocket-Accept: "), "{head}");
+    assert!(
+        app.heads()[0].contains("\r\nSec-WebSocket-Key: "),
+        "{:?}",
+        app.heads()
+    );
+}
+
+#[tokio::test]
 async fn names_are_in_lower_case_where_that_is_asked_for() {
     let app = odd().await;
     let sidecar = Sidecar::start(&app, &["--header-case", "lower"]).await;

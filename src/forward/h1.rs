@@ -40,6 +40,8 @@ pub(super) async fn ask(
         errand.exchange.progress().starts_over();
         errand.exchange.retried(STALE);
         errand.exchange.asks(&mut head.headers);
+        // Its place may be the one that the next needs.
+        drop(asking);
         let second = lease(errand, Wish::Fresh).await?;
         (asking, heard) = send(&head, body, second, errand).await?;
     }

@@ -124,7 +124,10 @@ pub(super) async fn over_h1(
     let (head, body) = request.into_parts();
     let (mut asking, heard) = h1::send(&head, body, lease, errand).await?;
     let response = match heard.map_err(|failure| h1::sort(failure, errand.exchange))? {
-        Heard::Switching(response) => response,
+        Heard::Switching(response, spelling) => {
+            errand.exchange.progress().spells(spelling);
+            response
+        }
         heard => {
             // What it makes of the rest of the connection is its own business.
             asking.is_last();

@@ -112,7 +112,7 @@ impl RequestProgress {
     }
 
     /// The names in the head of the answer are to be written so.
-    pub(super) fn spells(&self, spelling: Option<Spelling>) {
+    pub(crate) fn spells(&self, spelling: Option<Spelling>) {
         *self.spelling.borrow_mut() = spelling;
     }
 

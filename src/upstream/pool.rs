@@ -74,20 +74,27 @@ impl Pool {
     pub(crate) fn take(self: &Rc<Self>, target: u64, again: bool) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
         let limit = self.patience.limit();
-        let usable = |idle: &Idle| {
-            let limit = idle.limit(limit);
-            idle.kept.target == target
-                && idle.since.elapsed() < if again { limit } else { limit / 2 }
-                && idle.kept.is_unused()
-        };
-        let position = idle.iter().rposition(usable)?;
-        let Idle { kept, .. } = idle.remove(position)?;
-        Some(Lease {
-            kept,
-            reused: true,
-            is_last: false,
-            pool: Rc::clone(self),
-        })
+        for at in (0..idle.len()).rev() {
+            let one = &idle[at];
+            let limit = one.limit(limit);
+            let is_wanted = one.kept.target == target
+                && one.since.elapsed() < if again { limit } else { limit / 2 }
+                && !one.kept.connection.is_sending();
+            if !is_wanted {
+                continue;
+            }
+            let Idle { kept, since } = idle.remove(at)?;
+            if kept.is_unused() {
+                return Some(Lease {
+                    kept,
+                    reused: true,
+                    is_last: false,
+                    pool: Rc::clone(self),
+                });
+            }
+            self.learn(&kept, since);
+        }
+        None
     }
 
     /// A new connection that can take a request.
@@ -99,6 +106,8 @@ impl Pool {
         match self.try_connect(target, dialer).await {
             // An application that is just ending takes connections that it will never look at.
             Err(Reason::UpstreamClosed) => self.try_connect(target, dialer).await,
+            // What the application has closed takes places until somebody looks.
+            Err(Reason::UpstreamExhausted) if self.bury() => self.try_connect(target, dialer).await,
             first => first,
         }
     }
@@ -139,15 +148,36 @@ impl Pool {
         idle.retain(|idle| {
             let is_surplus = surplus > 0 && idle.since.elapsed() >= MOMENT;
             surplus = surplus.saturating_sub(1);
-            let is_open = idle.kept.connection.is_sending() || idle.kept.is_unused();
-            if let (false, Some(ended)) = (is_open, idle.kept.ended.at()) {
-                self.patience.closed(ended, ended - idle.since);
-            }
-            is_open
+            self.is_open(idle)
                 && !is_surplus
                 && idle.kept.target == target
                 && idle.since.elapsed() < idle.limit(limit)
         });
+    }
+
+    /// Closes what the application has closed; whether there was any.
+    fn bury(&self) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        let before = idle.len();
+        idle.retain(|idle| self.is_open(idle));
+        idle.len() < before
+    }
+
+    /// Whether the application keeps it open, too. If not, its patience is learnt from that.
+    fn is_open(&self, idle: &Idle) -> bool {
+        let Idle { kept, since } = idle;
+        let is_open = kept.connection.is_sending() || kept.is_unused();
+        if !is_open {
+            self.learn(kept, *since);
+        }
+        is_open
+    }
+
+    /// It has ended while it was unused.
+    fn learn(&self, kept: &Kept, since: Instant) {
+        if let Some(ended) = kept.ended.at() {
+            self.patience.closed(ended, ended - since);
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

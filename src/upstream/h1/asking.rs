@@ -8,6 +8,7 @@ use http::{Method, Response, StatusCode, request};
 use super::body::Incoming;
 use super::outgoing::{Outgoing, Rest, Sent};
 use super::response::{self, Asked, Head, Taken};
+use crate::headers::Spelling;
 use crate::http::RequestBody;
 use crate::rewound::Rewound;
 use crate::upstream::Lease;
@@ -30,7 +31,7 @@ pub(crate) enum Heard {
     /// 100, 103 and the like.
     Interim(Response<()>),
     /// 101: from here on it is another protocol's.
-    Switching(Response<()>),
+    Switching(Response<()>, Option<Spelling>),
     /// What [`Asking::into_answer`] makes an answer of.
     Head(Head),
 }
@@ -141,7 +142,7 @@ impl Asking {
 impl Heard {
     fn of(head: Head) -> Self {
         match head.response.status() {
-            StatusCode::SWITCHING_PROTOCOLS => Self::Switching(head.response),
+            StatusCode::SWITCHING_PROTOCOLS => Self::Switching(head.response, head.spelling),
             status if status.is_informational() => Self::Interim(head.response),
             _ => Self::Head(head),
         }

@@ -35,6 +35,8 @@ pub(crate) struct Connection {
     is_sending: Cell<bool>,
     /// Nothing that comes is worth reading: the rest of a request broke off, or nobody has asked for it.
     is_broken: Cell<bool>,
+    /// The application has not taken all of the last request.
+    is_spent: Cell<bool>,
     /// Who reads meanwhile.
     reader: RefCell<Option<Waker>>,
 }
@@ -45,6 +47,7 @@ impl Connection {
             stream: RefCell::new(stream),
             is_sending: Cell::default(),
             is_broken: Cell::default(),
+            is_spent: Cell::default(),
             reader: RefCell::default(),
         })
     }
@@ -52,7 +55,7 @@ impl Connection {
     /// Whether nothing is on its way in either direction, and the application has neither closed it nor said something unasked.
     /// The waker is told when it does.
     pub(super) fn is_unused(&self, cx: &mut Context<'_>) -> bool {
-        if self.is_sending.get() || self.is_broken.get() {
+        if self.is_sending.get() || self.is_broken.get() || self.is_spent.get() {
             return false;
         }
         // What was said unasked is read by this look, and would be missed by the next.
@@ -96,6 +99,7 @@ impl Connection {
     fn has_sent(&self, sent: Sent) {
         self.is_sending.set(false);
         self.is_broken.set(sent == Sent::InPart);
+        self.is_spent.set(sent != Sent::Whole);
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }

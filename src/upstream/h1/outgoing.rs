@@ -123,7 +123,7 @@ impl Outgoing {
             }
             Framing::Chunked(_) if data.is_empty() => {}
             Framing::Chunked(_) => {
-                self.push(format!("{:x}\r\n", data.len()).into());
+                self.push(format!("{:X}\r\n", data.len()).into());
                 self.push(data);
                 self.push(Bytes::from_static(b"\r\n"));
             }

@@ -32,8 +32,12 @@ pub(super) fn write(
     let mut head = Vec::with_capacity(USUAL_HEAD);
     head.extend_from_slice(request.method.as_str().as_bytes());
     head.push(b' ');
-    let target = request.uri.path_and_query();
-    head.extend_from_slice(target.map_or("/", |target| target.as_str()).as_bytes());
+    let target = request.uri.path_and_query().map_or("", |it| it.as_str());
+    if !target.starts_with(['/', '*']) {
+        // `http://host?query` has an empty path, which is `/`.
+        head.push(b'/');
+    }
+    head.extend_from_slice(target.as_bytes());
     head.extend_from_slice(b" HTTP/1.1\r\n");
     let framing = framing(fields, body);
     let mut speller = Speller::new(request.extensions.get::<Spelling>());
