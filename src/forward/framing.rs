@@ -11,7 +11,7 @@ pub(super) fn length(headers: &HeaderMap) -> Option<u64> {
     content_length(length.as_bytes())
 }
 
-/// Whether a response has one length, or one coding, or neither. hyper reads one with both as chunked, and a client might
+/// Whether a response has one length, or one coding, or neither. One with both would be read as chunked, and a client might
 /// read it by its length.
 pub(super) fn is_framed_once(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();

@@ -153,7 +153,7 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Frames a body for HTTP/1. One of unknown length is chunked explicitly: hyper's client would drop it silently on GET.
+/// Frames a body for HTTP/1. One of unknown length is chunked, whatever the method.
 pub(crate) fn frame<B: Body>(request: &mut Request<B>) {
     if request.body().is_end_stream() || request.headers().contains_key(CONTENT_LENGTH) {
         return;
