@@ -75,12 +75,13 @@ pub(super) fn accept(
     heard: upstream::Heard,
     errand: &Errand<'_>,
 ) -> Result<Response<Source>, Reason> {
-    let upstream::Heard::Head(head) = heard else {
+    let upstream::Heard::Head(mut head) = heard else {
         return Err(Reason::UpstreamMalformed);
     };
     if !is_framed_once(head.fields()) {
         return Err(Reason::UpstreamMalformed);
     }
+    errand.exchange.progress().spells(head.take_spelling());
     let (response, rest) = asking.into_answer(head);
     let sending = Sending(rest.map(|rest| go_on(rest, errand)));
     Ok(response.map(|body| Source::H1(Box::new(body), sending)))

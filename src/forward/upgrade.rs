@@ -123,20 +123,18 @@ pub(super) async fn over_h1(
     let lease = h1::lease(errand, h1::Wish::Fresh).await?;
     let (head, body) = request.into_parts();
     let (mut asking, heard) = h1::send(&head, body, lease, errand).await?;
-    let response = match heard.map_err(|failure| h1::sort(failure, errand.exchange))? {
-        Heard::Switching(response, spelling) => {
-            errand.exchange.progress().spells(spelling);
-            response
-        }
+    let (response, spelling) = match heard.map_err(|failure| h1::sort(failure, errand.exchange))? {
+        Heard::Switching(response, spelling) => (response, spelling),
         heard => {
             // What it makes of the rest of the connection is its own business.
-            asking.is_last();
+            asking.retire();
             return refused(h1::accept(asking, heard, errand)?, upgrade);
         }
     };
     if !upgrade.is_agreed(response.headers()) {
         return Err(Reason::UpstreamMalformed);
     }
+    errand.exchange.progress().spells(spelling);
     let (head, ()) = response.into_parts();
     let stream = asking.into_upgraded().ok_or(Reason::UpstreamClosed)?;
     Ok(Response::from_parts(

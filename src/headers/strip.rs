@@ -7,6 +7,8 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, TRAILER, TRANSFER_ENCODING,
 };
 
+use super::options::options;
+
 /// Holds trailers, of requests and responses, to the rules for fields; what frames or routes a message has no place among
 /// them at all (RFC 9110, section 6.5.1).
 pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
@@ -21,11 +23,8 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
 /// frames or routes the message stays, whatever `Connection` says.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        let named: Vec<HeaderName> = options(headers)
+            .filter_map(|name| HeaderName::from_bytes(name).ok())
             .filter(|name| !matches!(*name, HOST | CONTENT_LENGTH | TRANSFER_ENCODING))
             .collect();
         for name in named {

@@ -49,16 +49,13 @@ pub(crate) struct ResponseBody {
 impl ResponseBody {
     /// `length` is what the head says.
     pub(crate) fn new(
-        mut source: Source,
+        source: Source,
         exchange: Box<Exchange>,
         gate: Option<Rc<BodyGate>>,
         length: Option<u64>,
     ) -> Self {
         let progress = exchange.progress();
         progress.standing.answering();
-        if let Source::H1(body, _) = &mut source {
-            progress.spells(body.take_spelling());
-        }
         let body = Self {
             source,
             exchange: Some(exchange),

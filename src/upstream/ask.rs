@@ -23,6 +23,7 @@ use super::stream::Stream;
 use super::target::{Protocol, Target, TargetUrl};
 use super::targets::OwnPorts;
 use crate::causes::with_causes;
+use crate::headers::has_option;
 
 /// What the application answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,13 +202,7 @@ async fn driven<T>(question: impl Future<Output = T>, connection: impl Future) -
 
 /// RFC 9112, section 9.3.
 fn keep_alive(version: Version, fields: &HeaderMap) -> KeepAlive {
-    let says = |option: &str| {
-        let values = fields.get_all(header::CONNECTION).into_iter();
-        let mut options = values
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','));
-        options.any(|said| said.trim().eq_ignore_ascii_case(option))
-    };
+    let says = |option| has_option(fields, option);
     let closes = says("close") || version < Version::HTTP_11 && !says("keep-alive");
     if closes && version < Version::HTTP_2 {
         KeepAlive::Closes

@@ -124,12 +124,12 @@ impl Asking {
         if let Some(kept) = announced(head.response.headers()) {
             lease.kept_for(kept);
         }
-        let body = Incoming::new(lease, head.left, ahead, head.spelling);
+        let body = Incoming::new(lease, head.left, ahead);
         (head.response.map(|()| body), rest)
     }
 
     /// No other exchange is to have the connection.
-    pub(crate) fn is_last(&mut self) {
+    pub(crate) fn retire(&mut self) {
         self.lease.retire();
     }
 

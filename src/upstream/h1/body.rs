@@ -9,7 +9,6 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
 use super::response::Left;
-use crate::headers::Spelling;
 use crate::places::Place;
 use crate::upstream::Lease;
 
@@ -27,11 +26,10 @@ pub(crate) struct Incoming {
     room: usize,
     /// The right to read more than is usual.
     large: Option<Place>,
-    spelling: Option<Spelling>,
 }
 
 impl Incoming {
-    pub(super) fn new(lease: Lease, left: Left, ahead: Bytes, spelling: Option<Spelling>) -> Self {
+    pub(super) fn new(lease: Lease, left: Left, ahead: Bytes) -> Self {
         let mut body = Self {
             lease: Some(lease),
             left,
@@ -39,17 +37,11 @@ impl Incoming {
             buffer: BytesMut::new(),
             room: FEW,
             large: None,
-            spelling,
         };
         if matches!(body.left, Left::Length(length) if length > USUAL as u64) {
             body.room = if body.is_large() { MOST } else { USUAL };
         }
         body
-    }
-
-    /// How the names in the head were written, if somebody is to know.
-    pub(crate) fn take_spelling(&mut self) -> Option<Spelling> {
-        self.spelling.take()
     }
 
     /// All was read: the next exchange may have the connection.

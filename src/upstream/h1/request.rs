@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, request};
 use http_body::Body;
 
 use crate::headers::{Speller, Spelling, write_usual};
+use crate::http::content_length;
 
 /// How the body behind a head is framed.
 #[derive(Clone, Debug)]
@@ -79,7 +80,7 @@ fn framing(fields: &HeaderMap, body: &impl Body) -> Framing {
     }
     let length = fields.get(CONTENT_LENGTH);
     let length = length.filter(|_| !fields.contains_key(TRANSFER_ENCODING));
-    match length.and_then(|length| length.to_str().ok()?.parse().ok()) {
+    match length.and_then(|length| content_length(length.as_bytes())) {
         Some(length) => Framing::Length(length),
         None => Framing::Chunked(announced(fields)),
     }

@@ -4,13 +4,13 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use httparse::{Header, ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
 
 use super::chunked::Chunked;
-use crate::headers::Spelling;
+use crate::headers::{Spelling, has_option};
 
 /// What follows a head.
 #[derive(Debug)]
@@ -36,6 +36,11 @@ pub(crate) struct Head {
 impl Head {
     pub(crate) fn fields(&self) -> &HeaderMap {
         self.response.headers()
+    }
+
+    /// How the names in it were written, if somebody is to know.
+    pub(crate) fn take_spelling(&mut self) -> Option<Spelling> {
+        self.spelling.take()
     }
 }
 
@@ -75,7 +80,7 @@ pub(super) fn take(come: Bytes, asked: Asked) -> Result<Taken, Malformed> {
     let (headers, spelling) = read(&come, parsed.headers, asked)?;
     let left = framing(status, &headers, is_old, asked)?;
     // One that speaks HTTP/1.0 would again, and lose a body of unknown length.
-    let is_kept = !is_old && !closes(&headers) && !matches!(left, Left::UntilClose);
+    let is_kept = !is_old && !has_option(&headers, "close") && !matches!(left, Left::UntilClose);
     let mut response = Response::new(());
     *response.status_mut() = status;
     *response.headers_mut() = headers;
@@ -145,13 +150,6 @@ fn framing(
             length.map(Left::Length).ok_or(Malformed)
         }
     }
-}
-
-/// Whether the application closes after this (RFC 9112, section 9.6).
-fn closes(headers: &HeaderMap) -> bool {
-    let said = headers.get_all(CONNECTION).iter();
-    let mut options = said.flat_map(|said| said.as_bytes().split(|byte| *byte == b','));
-    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
 /// Bytes of a head.
