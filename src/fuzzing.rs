@@ -6,15 +6,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::slice;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
-use http::header::HeaderName;
-use http::{HeaderValue, Method, Request, Uri, Version};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::byte_stream::ByteStream;
 use crate::headers::{self, OwnWords, Phrases};
-use crate::http::{Framer, Framing, HeadLimits, Next, RequestBody, RequestProgress};
+use crate::http::{Framer, Framing, HeadLimits, Next, Reads, RequestBody, RequestProgress};
 use crate::origin;
 
 /// How large a head may be here: less than by default, so that short inputs reach the limit.
@@ -40,14 +38,14 @@ pub enum BodyFraming {
 /// A message whose head the framer let through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Its head, with the empty line.
-    pub head: Vec<u8>,
+    /// The beginning of its request line: the method, and a target in origin form.
+    pub line: String,
     /// How the head frames what follows.
     pub framing: BodyFraming,
     /// Whether it was read to its end.
     pub is_whole: bool,
-    /// What hyper was given of it, head and body.
-    pub seen: Vec<u8>,
+    /// What was handed on of its body.
+    pub data: Vec<u8>,
 }
 
 /// Why the framer went no further.
@@ -76,7 +74,7 @@ pub struct Framed {
 /// A size of 0 is a byte that has to be waited for.
 ///
 /// # Panics
-/// When hyper is told of an end, or given a byte, where there is none for it.
+/// When a part of a body is handed on that is none.
 pub fn frame(bytes: &[u8], pieces: &[u8]) -> Framed {
     let mut framer = Framer::new(Pieces::new(bytes, pieces), LIMITS);
     let mut cx = Context::from_waker(Waker::noop());
@@ -93,25 +91,27 @@ pub fn frame(bytes: &[u8], pieces: &[u8]) -> Framed {
             Next::Gone => break Ended::Gone,
             Next::Refused(reason) => break Ended::Refused(reason.word()),
         };
+        // The absolute form is written back in another way.
+        let uri = head.request.uri();
+        let path = uri.path_and_query().filter(|_| uri.scheme().is_none());
+        let path = path.map_or("", |path| path.as_str());
         let mut message = Message {
-            head: framer.head_bytes(Some(&head)).to_vec(),
+            line: format!("{} {path}", head.request.method()),
             framing: match head.framing {
                 Framing::Length(length) => BodyFraming::Length(length),
-                Framing::Chunked(_) => BodyFraming::Chunked,
+                Framing::Chunked => BodyFraming::Chunked,
             },
             is_whole: false,
-            seen: Vec::new(),
+            data: Vec::new(),
         };
         let progress = Rc::<RequestProgress>::default();
-        framer.begin(head, Rc::clone(&progress));
-        // hyper's buffer has many sizes, too.
-        let room = pieces
-            .get(messages.len() % pieces.len().max(1))
-            .map_or(8 * 1024, |size| 1 + 8 * usize::from(*size));
+        framer.begin(head.framing, Rc::clone(&progress));
         while !progress.is_read_whole() && progress.failed().is_none() {
-            if let Poll::Ready(Ok(read)) = poll_read(&mut framer, room, &mut cx) {
-                assert!(!read.is_empty(), "hyper is told of an end in mid-message");
-                message.seen.extend_from_slice(&read);
+            if let Poll::Ready(Some(Ok(part))) = framer.poll_part(&mut cx)
+                && let Ok(data) = part.into_data()
+            {
+                assert!(!data.is_empty(), "a part of a body is empty");
+                message.data.extend_from_slice(&data);
             }
         }
         message.is_whole = progress.is_read_whole();
@@ -119,35 +119,19 @@ pub fn frame(bytes: &[u8], pieces: &[u8]) -> Framed {
         if let Some(reason) = progress.failed() {
             break Ended::Broken(reason.word());
         }
-        // hyper may read on behind a message, or not get round to it.
-        if messages.len() % 2 == 1 {
-            let more = poll_read(&mut framer, room, &mut cx);
-            assert!(more.is_pending(), "hyper sees past the end of a message");
-        }
     };
     Framed { messages, ended }
-}
-
-/// Reads once, as hyper does.
-fn poll_read(
-    framer: &mut Framer<Pieces<'_>>,
-    room: usize,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<Vec<u8>>> {
-    let mut bytes = vec![0; room];
-    let mut buffer = hyper::rt::ReadBuf::new(&mut bytes);
-    ready!(hyper::rt::Read::poll_read(
-        Pin::new(framer),
-        cx,
-        buffer.unfilled()
-    ))?;
-    Poll::Ready(Ok(buffer.filled().to_vec()))
 }
 
 /// The fields that go to the application for the request at the front of `bytes`, which [`CLIENT`] has sent by TLS and
 /// without a certificate, and who is no trusted proxy. None where it is refused.
 pub fn forwarded(bytes: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
-    let mut request = request(bytes)?;
+    let mut framer = Framer::new(Pieces::new(bytes, &[]), LIMITS);
+    let mut cx = Context::from_waker(Waker::noop());
+    let Poll::Ready(Next::Head(head)) = framer.poll_next(&mut cx) else {
+        return None;
+    };
+    let mut request = head.request.map(|()| RequestBody::empty(Rc::default()));
     let own = OwnWords {
         peer: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)),
         trusted: None,
@@ -162,32 +146,6 @@ pub fn forwarded(bytes: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
     let fields = request.headers().iter();
     let owned = fields.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
     Some(owned.collect())
-}
-
-/// The request that hyper makes of a head the framer lets through.
-fn request(bytes: &[u8]) -> Option<Request<RequestBody>> {
-    let mut framer = Framer::new(Pieces::new(bytes, &[]), LIMITS);
-    let mut cx = Context::from_waker(Waker::noop());
-    let Poll::Ready(Next::Head(head)) = framer.poll_next(&mut cx) else {
-        return None;
-    };
-    let mut fields = [httparse::EMPTY_HEADER; 100];
-    let mut parsed = httparse::Request::new(&mut fields);
-    parsed.parse(framer.head_bytes(Some(&head))).ok()?;
-    let mut request = Request::new(RequestBody::empty(Rc::default()));
-    *request.method_mut() = Method::from_bytes(parsed.method?.as_bytes()).ok()?;
-    *request.uri_mut() = Uri::try_from(parsed.path?).ok()?;
-    *request.version_mut() = match parsed.version? {
-        0 => Version::HTTP_10,
-        _ => Version::HTTP_11,
-    };
-    for field in parsed.headers.iter() {
-        let name = HeaderName::from_bytes(field.name.as_bytes());
-        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(field.value)) {
-            request.headers_mut().append(name, value);
-        }
-    }
-    Some(request)
 }
 
 /// What a PROXY header at the front of `bytes` says, and how many of them were read. The inner None is a connection that

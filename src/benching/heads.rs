@@ -69,11 +69,12 @@ impl Client {
     }
 }
 
-/// Looks for the end of a head and reads it strictly, before anything else sees it; its length.
+/// Looks for the end of a head and reads it strictly; how many fields it has.
 #[must_use]
 pub fn read(head: &[u8]) -> Option<usize> {
     let end = Scan::default().end(head, LIMITS).ok()??;
-    parse(&head[..end], LIMITS).ok().map(|head| head.length)
+    let head = parse(&Bytes::copy_from_slice(&head[..end]), LIMITS).ok()?;
+    Some(head.request.headers().len())
 }
 
 /// Makes a client's request one for the application.

@@ -79,15 +79,13 @@ fn ask_for_body(errand: &Errand<'_>) {
     if let Some(gate) = errand.gate {
         gate.open();
     }
-    // hyper asks an HTTP/1 client when the body is read.
-    if errand.exchange.is_http2() {
-        let mut asked = Response::new(());
-        *asked.status_mut() = StatusCode::CONTINUE;
-        errand.exchange.progress().tell(asked);
-    }
+    let mut asked = Response::new(());
+    *asked.status_mut() = StatusCode::CONTINUE;
+    errand.exchange.progress().tell(asked);
 }
 
-/// HTTP/2 clients are told; hyper's server cannot tell those of HTTP/1.
+/// HTTP/2 clients are told. Of those of HTTP/1 many take whatever comes first for the answer, so they are left alone (RFC 8297,
+/// section 3).
 fn pass_on(mut interim: Response<()>, errand: &Errand<'_>) {
     if errand.exchange.is_http2() && interim.status() == StatusCode::EARLY_HINTS {
         headers::to_downstream(interim.status(), interim.headers_mut());

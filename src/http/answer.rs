@@ -47,7 +47,7 @@ pub(crate) fn plain(
     response
 }
 
-/// The bytes of an answer where no hyper connection exists, with `extra` header lines.
+/// The bytes of an answer where there is no request, with `extra` header lines.
 pub(crate) fn answer(status: StatusCode, extra: &str, text: &str, has_body: bool) -> Vec<u8> {
     let phrase = status.canonical_reason().unwrap_or_default();
     let date = httpdate::fmt_http_date(SystemTime::now());
@@ -63,7 +63,7 @@ pub(crate) fn answer(status: StatusCode, extra: &str, text: &str, has_body: bool
     bytes
 }
 
-/// The bytes of a refusal where no hyper connection exists. Closes the record; none when nobody can be told.
+/// The bytes of a refusal where no request could be read. Closes the record; none when nobody can be told.
 pub(crate) fn refuse_raw(reason: Reason, mut exchange: Box<Exchange>) -> Option<Vec<u8>> {
     let (status, text) = told(reason, &mut exchange)?;
     exchange.sent(text.len());

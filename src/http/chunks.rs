@@ -1,6 +1,5 @@
 //! Where a chunked body ends (RFC 9112, section 7.1), byte by byte and strictly: CRLF only, hexadecimal digits only, no
-//! more than a line's worth of extensions and a head's worth of trailers. Nothing is decoded or copied here; the framer
-//! only needs to know how many of the bytes at hand belong to this message.
+//! more than a line's worth of extensions and a head's worth of trailers. Nothing is decoded or copied here.
 
 use super::scan::is_token;
 
@@ -37,7 +36,7 @@ enum Place {
 
 /// Finds the end of a chunked body in bytes that come in any pieces.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Chunks {
+pub(super) struct Chunks {
     place: Place,
     /// Bytes left in this chunk; its size while that is being read.
     left: u64,
@@ -51,10 +50,10 @@ pub(crate) struct Chunks {
 
 /// The body is not framed as RFC 9112 says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Broken;
+pub(super) struct Broken;
 
 impl Chunks {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             place: Place::Size { digits: 0 },
             left: 0,
@@ -66,34 +65,19 @@ impl Chunks {
 
     /// For what applications send: sizes may have blanks behind them and any number of zeros before. There is only one way to
     /// read that.
-    pub(crate) fn lenient() -> Self {
+    pub(super) fn lenient() -> Self {
         Self {
             is_lenient: true,
             ..Self::new()
         }
     }
 
-    pub(crate) fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.place == Place::Done
     }
 
-    /// How many of `bytes` belong to this body. Fewer than all only at its end.
-    pub(crate) fn advance(&mut self, bytes: &[u8]) -> Result<usize, Broken> {
-        let mut at = 0;
-        while at < bytes.len() && !self.is_done() {
-            match self.data(bytes.len() - at) {
-                0 => {
-                    self.step(bytes[at])?;
-                    at += 1;
-                }
-                step => at += step,
-            }
-        }
-        Ok(at)
-    }
-
     /// How many of so many bytes are data; none where a line, or a part of one, comes first.
-    pub(crate) fn data(&mut self, most: usize) -> usize {
+    pub(super) fn data(&mut self, most: usize) -> usize {
         if self.place != Place::Data {
             return 0;
         }
@@ -106,12 +90,12 @@ impl Chunks {
     }
 
     /// Whether the next byte is one of data.
-    pub(crate) fn is_in_data(&self) -> bool {
+    pub(super) fn is_in_data(&self) -> bool {
         self.place == Place::Data
     }
 
     /// Whether the next byte belongs to the trailers, or to the empty line behind them.
-    pub(crate) fn is_in_trailers(&self) -> bool {
+    pub(super) fn is_in_trailers(&self) -> bool {
         matches!(
             self.place,
             Place::TrailerStart
@@ -123,7 +107,7 @@ impl Chunks {
     }
 
     /// The next byte, which is no data.
-    pub(crate) fn step(&mut self, byte: u8) -> Result<(), Broken> {
+    pub(super) fn step(&mut self, byte: u8) -> Result<(), Broken> {
         self.place = match (self.place, byte) {
             (Place::Size { digits }, _) if byte.is_ascii_hexdigit() => self.digit(digits, byte)?,
             (Place::Size { digits: 1.. } | Place::Blank, b'\r') => Place::SizeEnd,
@@ -189,20 +173,35 @@ fn is_text(byte: u8) -> bool {
 
 /// Fifteen digits are more than any body has, and fit 64 bits with room to spare.
 const MAX_DIGITS: u8 = 15;
-/// Bytes of extensions and trailers in one body: less than hyper takes, which counts line ends, too.
+/// Bytes of extensions and trailers in one body.
 const MAX_OVERHEAD: u32 = 15 * 1024;
-/// As many as hyper takes.
+/// Trailers of one body.
 const MAX_TRAILERS: u8 = 100;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// How many of `bytes` belong to this body.
+    fn advance(chunks: &mut Chunks, bytes: &[u8]) -> Result<usize, Broken> {
+        let mut at = 0;
+        while at < bytes.len() && !chunks.is_done() {
+            match chunks.data(bytes.len() - at) {
+                0 => {
+                    chunks.step(bytes[at])?;
+                    at += 1;
+                }
+                step => at += step,
+            }
+        }
+        Ok(at)
+    }
+
     fn scan(bytes: &[u8], piece: usize) -> Result<(usize, bool), Broken> {
         let mut chunks = Chunks::new();
         let mut used = 0;
         for part in bytes.chunks(piece) {
-            used += chunks.advance(part)?;
+            used += advance(&mut chunks, part)?;
             if chunks.is_done() {
                 break;
             }

@@ -1,32 +1,35 @@
-//! Reading one complete HTTP/1 request head strictly (RFC 9112) before hyper sees a byte of it: what it asks, and how the body
+//! Reading one complete HTTP/1 request head strictly (RFC 9112): what it asks, and how the body
 //! behind it is framed. What could be read two ways is refused here.
 
-use http::Uri;
-use httparse::{EMPTY_HEADER, Error, Header, Request, Status};
+use bytes::Bytes;
+use http::uri::Uri;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version};
+use httparse::{EMPTY_HEADER, Error, Header, Status};
 
-use super::chunks::Chunks;
 use crate::config::Limits;
 use crate::failure::Reason;
-use crate::headers;
+use crate::headers::{Spelling, has_option, has_own_spelling};
 
 /// How the body behind a head is framed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
     /// So many bytes, possibly none.
     Length(u64),
     /// Chunked.
-    Chunked(Chunks),
+    Chunked,
 }
 
-/// A complete head at the front of the buffer.
-#[derive(Clone, Copy, Debug)]
+/// A complete head.
+#[derive(Debug)]
 pub(crate) struct Head {
-    /// Its length in bytes, with the empty line.
-    pub(crate) length: usize,
+    /// What it asks. Its values share the bytes of the head.
+    pub(crate) request: Request<()>,
     /// What follows it.
     pub(crate) framing: Framing,
-    /// Whether it matters to remember how its names are written.
-    pub(crate) has_own_spelling: bool,
+    /// How its names are written, where it matters to remember that.
+    pub(crate) spelling: Option<Spelling>,
+    /// The client means to send another request on the connection.
+    pub(crate) is_kept: bool,
 }
 
 /// How large a head may be.
@@ -48,7 +51,7 @@ impl From<&Limits> for HeadLimits {
 }
 
 /// Parses a complete head.
-pub(crate) fn parse(bytes: &[u8], limits: HeadLimits) -> Result<Head, Reason> {
+pub(crate) fn parse(bytes: &Bytes, limits: HeadLimits) -> Result<Head, Reason> {
     let (mut usual, mut many) = ([EMPTY_HEADER; USUAL_FIELDS], Vec::new());
     let fields = if limits.fields > USUAL_FIELDS {
         many.resize(limits.fields, EMPTY_HEADER);
@@ -56,44 +59,61 @@ pub(crate) fn parse(bytes: &[u8], limits: HeadLimits) -> Result<Head, Reason> {
     } else {
         &mut usual[..limits.fields]
     };
-    let mut request = Request::new(fields);
-    match request.parse(bytes) {
+    let mut parsed = httparse::Request::new(fields);
+    match parsed.parse(bytes) {
         Ok(Status::Complete(length)) if length == bytes.len() => {}
         Err(Error::TooManyHeaders) => return Err(Reason::TooManyFields),
         Ok(_) | Err(_) => return Err(Reason::BadRequest),
     }
-    let (method, target) = (
-        request.method.unwrap_or_default(),
-        request.path.unwrap_or_default(),
-    );
+    let target = parsed.path.unwrap_or_default();
     if target.len() > limits.uri {
         return Err(Reason::UriTooLong);
     }
-    if !is_target(method, target) {
-        return Err(Reason::BadRequest);
+    let is_old = parsed.version == Some(0);
+    let framing = framing(parsed.headers, is_old)?;
+    let mut request = Request::new(());
+    *request.method_mut() = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes())
+        .map_err(|_| Reason::BadRequest)?;
+    *request.uri_mut() = uri(request.method(), target, bytes).ok_or(Reason::BadRequest)?;
+    *request.headers_mut() = read(parsed.headers, bytes).ok_or(Reason::BadRequest)?;
+    if is_old {
+        *request.version_mut() = Version::HTTP_10;
     }
-    let framing = framing(request.headers, request.version == Some(0))?;
+    let names = parsed.headers.iter().map(|field| field.name);
+    let fields = request.headers();
     Ok(Head {
-        length: bytes.len(),
         framing,
-        has_own_spelling: headers::has_own_spelling(request.headers.iter().map(|field| field.name)),
+        spelling: has_own_spelling(names).then(|| Spelling::of_request(bytes)),
+        is_kept: !has_option(fields, "close") && (!is_old || has_option(fields, "keep-alive")),
+        request,
     })
+}
+
+/// The fields of a head, which share its bytes.
+fn read(fields: &[Header<'_>], head: &Bytes) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::with_capacity(fields.len());
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value)).ok()?;
+        headers.try_append(name, value).ok()?;
+    }
+    Some(headers)
 }
 
 /// The forms of RFC 9112, section 3.2: a path; `http://…`; `*` for OPTIONS; an authority for CONNECT, which is refused
 /// later with a better word.
-fn is_target(method: &str, target: &str) -> bool {
+fn uri(method: &Method, target: &str, head: &Bytes) -> Option<Uri> {
     let is_form = match target.as_bytes() {
         [b'/', ..] => true,
-        b"*" => method == "OPTIONS",
-        _ => method == "CONNECT" || is_http(target),
+        b"*" => method == Method::OPTIONS,
+        _ => method == Method::CONNECT || is_http(target),
     };
-    // hyper would refuse what this refuses, but with an empty 400 and without a word to us.
     // A fragment never leaves a client, and `Uri` would drop it silently.
-    is_form
-        && !target.contains('#')
-        && Uri::try_from(target)
-            .is_ok_and(|uri| uri.scheme().is_none() || uri.authority().is_some())
+    if !is_form || target.contains('#') {
+        return None;
+    }
+    let uri = Uri::from_maybe_shared(head.slice_ref(target.as_bytes())).ok()?;
+    (uri.scheme().is_none() || uri.authority().is_some()).then_some(uri)
 }
 
 /// RFC 9112, section 3.2.2. Other schemes are no business of ours.
@@ -118,7 +138,7 @@ fn framing(fields: &[Header<'_>], is_http10: bool) -> Result<Framing, Reason> {
         (None, None) => Framing::Length(0),
         (Some(length), None) => Framing::Length(content_length(length).ok_or(Reason::BadRequest)?),
         (None, Some(coding)) if coding.eq_ignore_ascii_case(b"chunked") && !is_http10 => {
-            Framing::Chunked(Chunks::new())
+            Framing::Chunked
         }
         _ => return Err(Reason::BadRequest),
     };
@@ -138,8 +158,8 @@ pub(crate) fn content_length(value: &[u8]) -> Option<u64> {
     (length <= i64::MAX as u64).then_some(length)
 }
 
-/// The default of `--max-headers`, and hyper's own limit: for more, room has to be asked for.
-pub(super) const USUAL_FIELDS: usize = 100;
+/// The default of `--max-headers`: for more, room has to be asked for.
+const USUAL_FIELDS: usize = 100;
 
 #[cfg(test)]
 mod tests {
@@ -154,7 +174,8 @@ mod tests {
 
     fn read(bytes: &[u8]) -> Result<Option<Head>, Reason> {
         let end = Scan::default().end(bytes, LIMITS)?;
-        end.map(|end| parse(&bytes[..end], LIMITS)).transpose()
+        let head = |end| parse(&Bytes::copy_from_slice(&bytes[..end]), LIMITS);
+        end.map(head).transpose()
     }
 
     #[test]

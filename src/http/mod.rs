@@ -1,15 +1,18 @@
-//! HTTP as it is spoken to clients. `h1` drives hyper's HTTP/1 by hand over the [`framer`], one message at a time; `h2`
+//! HTTP as it is spoken to clients. `h1` serves one message at a time over the [`framer`]; `h2`
 //! drives the `h2` crate. Both open an exchange for each request and hand it on; neither knows what comes next.
 
 mod answer;
 mod body_gate;
+mod chunked;
 mod chunks;
 mod closing;
-mod drive;
+mod date;
+mod fields;
 mod framer;
 mod h1;
 mod h2;
 mod head;
+mod message;
 mod parts;
 mod progress;
 mod request_body;
@@ -25,9 +28,11 @@ mod watch;
 
 pub(crate) use answer::{plain, refuse};
 pub(crate) use body_gate::BodyGate;
-pub(crate) use chunks::Chunks;
+pub(crate) use chunked::Chunked;
+pub(crate) use date::Date;
+pub(crate) use fields::{announced_trailers, write_field};
 #[cfg(fuzzing)]
-pub(crate) use framer::{Framer, Next};
+pub(crate) use framer::{Framer, Next, Reads};
 pub(crate) use h1::serve as serve_h1;
 pub(crate) use h2::serve as serve_h2;
 #[cfg(fuzzing)]
@@ -37,6 +42,7 @@ pub(crate) use head::HeadLimits;
 pub(crate) use head::content_length;
 #[cfg(feature = "bench")]
 pub(crate) use head::parse;
+pub(crate) use message::{Framed, Message, Unsendable};
 pub(crate) use progress::RequestProgress;
 pub(crate) use request_body::{RequestBody, poll_h2};
 pub(crate) use response_body::{ResponseBody, Sending, Source};

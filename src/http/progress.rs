@@ -30,10 +30,7 @@ pub(crate) struct RequestProgress {
     pub(super) standing: Standing,
     /// When a byte of the body last moved.
     moved: Cell<Option<Instant>>,
-    /// hyper was told that nothing more comes.
-    ended: Cell<bool>,
     response_over: Cell<bool>,
-    flushed: Cell<bool>,
     /// What goes to the client ahead of the answer.
     interim: RefCell<Vec<Response<()>>>,
     /// How the application wrote the names in its answer, until that is written.
@@ -102,7 +99,7 @@ impl RequestProgress {
         self.moved.get()
     }
 
-    /// This is to go to the client ahead of the answer; a client of HTTP/1 cannot be told.
+    /// This is to go to the client ahead of the answer.
     pub(crate) fn tell(&self, interim: Response<()>) {
         self.interim.borrow_mut().push(interim);
     }
@@ -175,41 +172,6 @@ impl RequestProgress {
         self.half_closed.get() && self.streaming.get()
     }
 
-    pub(crate) fn unflushed(&self) {
-        self.flushed.set(false);
-    }
-
-    /// Everything written so far has left. Counts for the exchange only once its response body is over, because hyper
-    /// buffers the end of a body before it drops it.
-    pub(crate) fn flushed(&self) {
-        self.flushed.set(self.response_over.get());
-    }
-
-    /// The response is whole, and it has left for the client.
-    pub(crate) fn is_answered(&self) -> bool {
-        self.response_over.get() && self.flushed.get()
-    }
-
-    /// Nothing of this exchange remains in hyper: it is answered, the request was read whole, and none of it waits in a
-    /// buffer for an application that reads on after its answer.
-    pub(crate) fn is_complete(&self) -> bool {
-        self.is_answered() && self.read_whole.get() && self.let_go.get()
-    }
-
-    /// hyper reads past the end of the message, so it has decoded all of it, and it is answered, but the application's
-    /// side has not seen the end of its body. hyper keeps that back until the next message when there were trailers
-    /// behind an early answer; told that there is none, it lets go.
-    pub(crate) fn end_if_answered(&self) -> bool {
-        let ends = self.is_answered() && self.read_whole.get() && !self.let_go.get();
-        self.ended.set(self.ended.get() || ends);
-        ends
-    }
-
-    /// hyper closes because it was told so, not because it wants to.
-    pub(crate) fn is_ended(&self) -> bool {
-        self.ended.get()
-    }
-
     /// Done when the response is over, and the request's body has not moved for so long.
     pub(crate) async fn until_nobody_cares(&self, limit: Duration) {
         let mut since = Instant::now();
@@ -224,10 +186,15 @@ impl RequestProgress {
         }
     }
 
+    /// Whether the application's side has read the request's body or given it up.
+    pub(super) fn is_let_go(&self) -> bool {
+        self.let_go.get()
+    }
+
     /// Ready when the application's side has read the request's body or given it up.
     pub(super) fn poll_let_go(&self, cx: &Context<'_>) -> Poll<()> {
         self.wake_when_let_go(cx.waker());
-        if self.let_go.get() {
+        if self.is_let_go() {
             Poll::Ready(())
         } else {
             Poll::Pending

@@ -4,7 +4,6 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
-use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -14,10 +13,10 @@ use bytes::{Bytes, BytesMut};
 use h2::Reason as Code;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::body_gate::BodyGate;
+use super::framer::Reads;
 use super::parts::{clean, unpin};
 use super::progress::RequestProgress;
 use crate::failure::Reason;
@@ -40,7 +39,8 @@ pub(crate) struct RequestBody {
 enum Source {
     /// Nothing, or nothing more.
     Empty,
-    H1(Incoming),
+    /// What an HTTP/1 client sends, shared with its connection.
+    H1(Rc<RefCell<dyn Reads>>),
     H2(Received),
 }
 
@@ -52,7 +52,7 @@ impl RequestBody {
         Self::new(Source::Empty, progress)
     }
 
-    pub(crate) fn h1(body: Incoming, progress: Rc<RequestProgress>) -> Self {
+    pub(super) fn h1(body: Rc<RefCell<dyn Reads>>, progress: Rc<RequestProgress>) -> Self {
         Self::new(Source::H1(body), progress)
     }
 
@@ -133,7 +133,7 @@ impl RequestBody {
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         match &mut self.source {
             Source::Empty => Poll::Ready(None),
-            Source::H1(body) => Pin::new(body).poll_frame(cx).map_err(Fault::from),
+            Source::H1(body) => body.borrow_mut().poll_part(cx).map_err(Fault::from),
             Source::H2(stream) => poll_h2(&mut stream.borrow_mut(), cx),
         }
     }
@@ -198,7 +198,7 @@ impl Body for RequestBody {
         !has_more
             && match &self.source {
                 Source::Empty => true,
-                Source::H1(body) => body.is_end_stream(),
+                Source::H1(body) => body.borrow().is_over(),
                 Source::H2(stream) => stream.borrow().is_end_stream(),
             }
     }
@@ -209,7 +209,10 @@ impl Body for RequestBody {
             Source::Empty => {
                 SizeHint::with_exact(self.gathered.as_ref().map_or(0, |data| data.len() as u64))
             }
-            Source::H1(body) => body.size_hint(),
+            Source::H1(body) => {
+                let left = body.borrow().left();
+                left.map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
             Source::H2(stream) if self.gathered.is_none() && stream.borrow().is_end_stream() => {
                 SizeHint::with_exact(0)
             }
@@ -221,12 +224,8 @@ impl Body for RequestBody {
 /// Why a body broke off: its client is gone, unless the `h2` crate says that it breaks the rules (a length that is not kept).
 fn blame(error: &Fault) -> Reason {
     let Some(error) = error.downcast_ref::<h2::Error>() else {
-        let io = error.source().and_then(|source| source.downcast_ref());
-        return match io.map(io::Error::kind) {
-            // hyper has found something that the framer has let pass.
-            Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => Reason::BadFraming,
-            _ => Reason::ClientGone,
-        };
+        // The framer has named a sharper one already.
+        return Reason::ClientGone;
     };
     match error.reason() {
         _ if error.is_remote() || error.is_io() => Reason::ClientGone,

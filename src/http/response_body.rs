@@ -55,7 +55,6 @@ impl ResponseBody {
         length: Option<u64>,
     ) -> Self {
         let progress = exchange.progress();
-        progress.standing.answering();
         let body = Self {
             source,
             exchange: Some(exchange),
@@ -198,8 +197,8 @@ impl Body for ResponseBody {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        // hyper drops a body of known length with its last byte, without asking for the end, and does not ask for the
-        // body of an answer to HEAD at all. HTTP/2 may tell the end in a frame of its own, which then nobody sees.
+        // A body of known length is dropped with its last byte, without being asked for the end, and that of an answer to HEAD is
+        // not asked for at all. HTTP/2 may tell the end in a frame of its own, which then nobody sees.
         let is_whole = self.is_end_stream() || self.left == Some(0);
         if is_whole || matches!(self.source, Source::Local(_)) {
             self.finish();

@@ -16,7 +16,6 @@ pub(crate) struct Standing {
     response_exempt: Cell<bool>,
     condemned: Cell<bool>,
     given_up: Cell<bool>,
-    answering: Cell<bool>,
     /// What serves it.
     task: RefCell<Option<Waker>>,
     /// What reads the request's body, while it waits for the client.
@@ -121,15 +120,6 @@ impl Standing {
 
     pub(super) fn is_given_up(&self) -> bool {
         self.given_up.get()
-    }
-
-    /// There is an answer, and it is cut if it does not go on.
-    pub(super) fn answering(&self) {
-        self.answering.set(true);
-    }
-
-    pub(super) fn is_answering(&self) -> bool {
-        self.answering.get()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Waiting for the next head on a connection, idle and slow told apart: the idle limit runs between two requests, the head
 //! limit from a head's first byte, and a drain ends the one and not the other.
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
@@ -29,7 +30,7 @@ pub(super) struct Waiting<'a> {
 
 /// What came of waiting.
 pub(super) enum Arrival {
-    Head(Head, Instant),
+    Head(Box<Head>, Instant),
     /// Nothing more comes, or nothing more is wanted.
     Over,
     /// The client left in the middle of a head that began then.
@@ -49,13 +50,14 @@ impl<'a> Waiting<'a> {
         }
     }
 
-    pub(super) async fn next<S: ByteStream>(&mut self, framer: &mut Framer<S>) -> Arrival {
+    pub(super) async fn next<S: ByteStream>(&mut self, framer: &RefCell<Framer<S>>) -> Arrival {
         let limits = &self.worker.config.limits;
         self.timer.set(limits.idle_timeout);
         // Set when the first bytes of a head are here.
         let mut started = None;
         let mut is_last_chance = false;
         let arrival = poll_fn(|cx| {
+            let mut framer = framer.borrow_mut();
             let next = framer.poll_next(cx);
             if started.is_none()
                 && (framer.has_partial() || matches!(next, Poll::Ready(Next::Refused(_))))

@@ -28,7 +28,7 @@ use crate::connection;
 use crate::crowd::Crowd;
 use crate::failure::Reason;
 use crate::headers::Phrases;
-use crate::http::Watch;
+use crate::http::{Date, Watch};
 use crate::listener::{Accepted, Gate, accept};
 use crate::metrics::Metrics;
 use crate::phase::{Life, Phase};
@@ -101,6 +101,7 @@ pub(crate) struct Worker {
     pub(crate) handshakes: Rc<tls::Crowd>,
     pub(crate) site: Site,
     pub(crate) phrases: Phrases,
+    pub(crate) date: Date,
     pub(crate) scratch: Rc<tls::Scratch>,
     target: RefCell<Cache<Arc<ArcSwap<Target>>, Arc<Target>>>,
     gate: Gate,
@@ -159,6 +160,7 @@ impl Worker {
             handshakes: tls::Crowd::new(handshakes, config.limits.max_handshakes),
             site,
             phrases: Phrases::default(),
+            date: Date::default(),
             scratch: Rc::default(),
             target: RefCell::new(Cache::new(targets.shared())),
             gate,

@@ -1,60 +1,48 @@
-//! The thin layer between TLS and hyper.
+//! The thin layer between TLS and an exchange.
 //!
-//! It reads each request head strictly, frames the body behind it, and never lets hyper see a byte past the current
-//! message. That serialises pipelining, makes a smuggled request impossible to reach the parser unnoticed, and means that
-//! hyper holds nothing of the client's when an exchange is over: its connection can be thrown away, and what stays of an
-//! idle connection is the TLS stream and this struct, whose buffer is empty then.
+//! It reads each request head strictly, frames the body behind it, and never hands on a byte past the current message. That
+//! serialises pipelining, and makes a smuggled request impossible. When an exchange is over, what stays of an idle
+//! connection is the TLS stream and this struct, whose buffer is empty then.
 
-mod io_for_hyper;
-mod respell;
+mod body;
 
-use std::io;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BytesMut};
-use hyper::rt::ReadBufCursor;
+use bytes::{Buf, Bytes, BytesMut};
 
-use super::head::{self, Framing, Head, HeadLimits};
+use super::head::{self, Head, HeadLimits};
 use super::progress::RequestProgress;
 use super::scan::Scan;
-use crate::byte_stream::{ByteStream, RECORD, append, pieces};
+use crate::byte_stream::{ByteStream, append};
 use crate::failure::Reason;
 use crate::rewound::Rewound;
-use respell::Respelt;
+use body::Reading;
+pub(crate) use body::Reads;
 
 /// A client's byte stream, cut into messages.
 #[derive(Debug)]
 pub(crate) struct Framer<S> {
     stream: S,
     limits: HeadLimits,
-    /// Bytes read and not yet handed on.
+    /// Bytes read ahead of the next message.
     buffer: BytesMut,
     scan: Scan,
-    /// What of the current message hyper has not seen yet.
-    left: Left,
+    /// What of the current message's body was not handed on yet.
+    body: Option<Box<Reading>>,
     /// The client will send no more.
     ended: bool,
-    /// The stream has broken in the middle of a body.
-    is_broken: bool,
     /// None between two messages: an idle connection keeps nothing of the last one.
     progress: Option<Rc<RequestProgress>>,
-    /// What hyper writes first, where its names are to be spelt otherwise.
-    respelt: Option<Box<Respelt>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Left {
-    Head(Head),
-    Body(Framing),
-    Nothing,
 }
 
 /// What came of waiting for the next head.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// A complete head is at the front of the buffer.
-    Head(Head),
+    /// A complete head.
+    Head(Box<Head>),
     /// The client ended the connection between two messages.
     End,
     /// The client went away or broke the stream in the middle of a head.
@@ -63,6 +51,10 @@ pub(crate) enum Next {
     Refused(Reason),
 }
 
+/// The client's connection has broken.
+#[derive(Debug)]
+pub(super) struct ClientGone;
+
 impl<S: ByteStream> Framer<S> {
     pub(crate) fn new(stream: S, limits: HeadLimits) -> Self {
         Self {
@@ -70,11 +62,9 @@ impl<S: ByteStream> Framer<S> {
             limits,
             buffer: BytesMut::new(),
             scan: Scan::default(),
-            left: Left::Nothing,
+            body: None,
             ended: false,
-            is_broken: false,
             progress: None,
-            respelt: None,
         }
     }
 
@@ -92,22 +82,23 @@ impl<S: ByteStream> Framer<S> {
         !self.buffer.is_empty()
     }
 
-    /// The bytes of a complete head, or whatever is here of one that was refused.
-    pub(crate) fn head_bytes(&self, head: Option<&Head>) -> &[u8] {
-        &self.buffer[..head.map_or(self.buffer.len(), |head| head.length)]
+    /// Whatever is here of a head that was refused, or that its client has not finished.
+    pub(crate) fn partial(&self) -> &[u8] {
+        &self.buffer
     }
 
-    /// Lets hyper read this message, and reports to `progress` from now on.
-    pub(crate) fn begin(&mut self, head: Head, progress: Rc<RequestProgress>) {
-        self.left = Left::Head(head);
+    /// The exchange of this message has begun: its body may be read, and `progress` is told of it.
+    pub(crate) fn begin(&mut self, framing: head::Framing, progress: Rc<RequestProgress>) {
+        self.body = Reading::new(framing, &mut self.buffer);
+        if self.body.is_none() {
+            progress.read_whole();
+        }
         self.progress = Some(progress);
-        self.scan = Scan::default();
     }
 
     /// The exchange is over.
     pub(crate) fn end(&mut self) {
         self.progress = None;
-        self.respelt = None;
     }
 
     /// Tells the exchange in progress.
@@ -126,7 +117,7 @@ impl<S: ByteStream> Framer<S> {
         loop {
             match self.head() {
                 Err(reason) => return Poll::Ready(Next::Refused(reason)),
-                Ok(Some(head)) => return Poll::Ready(Next::Head(head)),
+                Ok(Some(head)) => return Poll::Ready(Next::Head(Box::new(head))),
                 Ok(None) => {}
             }
             match ready!(self.fill(ROOM, cx)) {
@@ -142,10 +133,15 @@ impl<S: ByteStream> Framer<S> {
             self.buffer.advance(2);
             self.scan.skip_line();
         }
-        match self.scan.end(&self.buffer, self.limits)? {
-            Some(end) => head::parse(&self.buffer[..end], self.limits).map(Some),
-            None => Ok(None),
-        }
+        let Some(end) = self.scan.end(&self.buffer, self.limits)? else {
+            return Ok(None);
+        };
+        // Copied, so that what is kept of it does not keep what follows.
+        let bytes = Bytes::copy_from_slice(&self.buffer[..end]);
+        let head = head::parse(&bytes, self.limits)?;
+        self.buffer.advance(end);
+        self.scan = Scan::default();
+        Ok(Some(head))
     }
 
     /// Reads what the client has sent into the buffer, `most` bytes at most. An idle connection owns no buffer while it waits.
@@ -161,111 +157,17 @@ impl<S: ByteStream> Framer<S> {
         Poll::Ready(Ok(count))
     }
 
-    /// Hands out what the buffer holds of the message.
-    fn hand_out(&mut self, out: &mut ReadBufCursor<'_>, most: usize) -> usize {
-        let count = most.min(self.buffer.len()).min(out.remaining());
-        pieces(&self.buffer[..count]).for_each(|piece| out.put_slice(piece));
-        self.buffer.advance(count);
-        count
-    }
-
-    fn poll_head(&mut self, head: Head, out: &mut ReadBufCursor<'_>) {
-        let count = self.hand_out(out, head.length);
-        let length = head.length - count;
-        self.left = match head.framing {
-            _ if length > 0 => Left::Head(Head { length, ..head }),
-            Framing::Length(0) => self.over(),
-            framing => Left::Body(framing),
-        };
-    }
-
-    fn poll_length(
-        &mut self,
-        left: u64,
-        out: &mut ReadBufCursor<'_>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        let most = usize::try_from(left).unwrap_or(usize::MAX);
-        let count = if self.buffer.is_empty() {
-            ready!(self.read_through(most, out, cx))?
-        } else {
-            self.hand_out(out, most)
-        };
-        let left = left - count as u64;
-        self.left = if left == 0 {
-            self.over()
-        } else {
-            Left::Body(Framing::Length(left))
-        };
-        Poll::Ready(Ok(()))
-    }
-
-    /// Straight from TLS to hyper, for bodies: as many records as are here and fit.
-    fn read_through(
-        &mut self,
-        most: usize,
-        out: &mut ReadBufCursor<'_>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
-        if self.is_broken {
-            return Poll::Ready(Err(self.broken(Reason::ClientGone)));
-        }
-        let mut read = 0;
-        while read == 0 || (read < most && out.remaining() >= RECORD) {
-            let room = (most - read).min(out.remaining());
-            let polled = self.stream.poll_bytes(cx, room, &mut |bytes| {
-                pieces(bytes).for_each(|piece| out.put_slice(piece));
-            });
-            match polled {
-                Poll::Ready(Ok(count @ 1..)) => read += count,
-                // What came before is handed on. TLS tells some errors once.
-                polled if read > 0 => {
-                    self.is_broken = polled.is_ready();
-                    break;
-                }
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(_) => return Poll::Ready(Err(self.broken(Reason::ClientGone))),
-            }
-        }
-        Poll::Ready(Ok(read))
-    }
-
-    fn poll_chunked(
-        &mut self,
-        mut chunks: super::chunks::Chunks,
-        out: &mut ReadBufCursor<'_>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.buffer.is_empty() {
-            let filled = ready!(self.fill(RECORD, cx));
-            if !matches!(filled, Ok(1..)) {
-                return Poll::Ready(Err(self.broken(Reason::ClientGone)));
-            }
-        }
-        let most = self.buffer.len().min(out.remaining());
-        let Ok(count) = chunks.advance(&self.buffer[..most]) else {
-            return Poll::Ready(Err(self.broken(Reason::BadFraming)));
-        };
-        self.hand_out(out, count);
-        self.left = if chunks.is_done() {
-            self.over()
-        } else {
-            Left::Body(Framing::Chunked(chunks))
-        };
-        Poll::Ready(Ok(()))
-    }
-
-    /// The message is over. hyper reads on to notice a client that leaves: bytes of the next message are kept back,
-    /// within bounds, and only a broken stream is told. A client that merely says it will send no more (close_notify)
-    /// still wants its answer.
-    fn poll_after(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let progress = self.progress.as_deref();
-        if progress.is_some_and(RequestProgress::end_if_answered) {
-            return Poll::Ready(Ok(())); // No byte: the end.
+    /// While the message is served: reads on behind it, to notice a client that leaves. Bytes of the next message are kept back,
+    /// within bounds. A client that merely says it will send no more (close_notify) still wants its answer.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<ClientGone> {
+        if self.body.is_some() {
+            // Who reads the body learns it.
+            return Poll::Pending;
         }
         while !self.ended && self.buffer.len() < MOST_AHEAD {
             if ready!(self.fill(ROOM, cx)).is_err() {
-                return Poll::Ready(Err(self.broken(Reason::ClientGone)));
+                self.tell(|progress| progress.fail(Reason::ClientGone));
+                return Poll::Ready(ClientGone);
             }
         }
         if self.ended {
@@ -274,14 +176,16 @@ impl<S: ByteStream> Framer<S> {
         Poll::Pending
     }
 
-    fn over(&self) -> Left {
-        self.tell(RequestProgress::read_whole);
-        Left::Nothing
+    pub(super) fn poll_write(
+        &mut self,
+        parts: &[IoSlice<'_>],
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
     }
 
-    fn broken(&self, reason: Reason) -> io::Error {
-        self.tell(|progress| progress.fail(reason));
-        io::Error::new(io::ErrorKind::UnexpectedEof, reason.word())
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 }
 

@@ -1,11 +1,10 @@
 //! HTTP/1 to the application, driven by the exchange that asks: no task of its own, and no buffer while it is unused.
 //!
 //! `request` writes a head, `outgoing` sends it and the body behind it, `response` reads the head of the answer, `body` what
-//! follows it, with `chunked` where that comes in pieces. `asking` is what goes on until there is an answer.
+//! follows it. `asking` is what goes on until there is an answer.
 
 mod asking;
 mod body;
-mod chunked;
 mod outgoing;
 mod request;
 mod response;

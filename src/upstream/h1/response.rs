@@ -9,8 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use httparse::{Header, ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
 
-use super::chunked::Chunked;
 use crate::headers::{Spelling, has_option};
+use crate::http::Chunked;
 
 /// What follows a head.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ pub(super) fn take(come: Bytes, asked: Asked) -> Result<Taken, Malformed> {
     if is_old {
         *response.version_mut() = Version::HTTP_10;
     }
-    // hyper's server writes the usual one without being told.
+    // The usual one is written without being told.
     let own = parsed
         .reason
         .filter(|reason| status.canonical_reason() != Some(*reason));
@@ -140,7 +140,7 @@ fn framing(
         return if is_old {
             Err(Malformed)
         } else {
-            Ok(Left::Chunked(Chunked::new()))
+            Ok(Left::Chunked(Chunked::lenient()))
         };
     }
     match headers.get(CONTENT_LENGTH) {

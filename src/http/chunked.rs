@@ -7,31 +7,41 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::Frame;
 use httparse::{EMPTY_HEADER, Status};
 
-use crate::http::Chunks;
+use super::chunks::Chunks;
 
 /// A chunked body that is being read.
 #[derive(Debug)]
-pub(super) struct Chunked {
+pub(crate) struct Chunked {
     chunks: Chunks,
     /// The lines behind the last chunk, so far.
     trailers: Vec<u8>,
 }
 
 impl Chunked {
-    pub(super) fn new() -> Self {
+    /// As clients send it.
+    pub(super) fn strict() -> Self {
+        Self::of(Chunks::new())
+    }
+
+    /// As applications do.
+    pub(crate) fn lenient() -> Self {
+        Self::of(Chunks::lenient())
+    }
+
+    fn of(chunks: Chunks) -> Self {
         Self {
-            chunks: Chunks::lenient(),
+            chunks,
             trailers: Vec::new(),
         }
     }
 
     /// Whether all of it was read and handed on.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.chunks.is_done() && self.trailers.is_empty()
     }
 
     /// The next part of the body in what has come; none when more must come, or all is over.
-    pub(super) fn next(&mut self, come: &mut Bytes) -> io::Result<Option<Frame<Bytes>>> {
+    pub(crate) fn next(&mut self, come: &mut Bytes) -> io::Result<Option<Frame<Bytes>>> {
         self.read_lines(come)?;
         let count = self.chunks.data(come.len());
         if count > 0 {
@@ -102,7 +112,8 @@ mod tests {
 
     /// What comes out of a body that comes in pieces of this size: data, trailers, and what was left over.
     fn read(body: &[u8], piece: usize) -> io::Result<(Vec<u8>, HeaderMap, Vec<u8>)> {
-        let (mut chunked, mut data, mut trailers) = (Chunked::new(), Vec::new(), HeaderMap::new());
+        let (mut chunked, mut data, mut trailers) =
+            (Chunked::lenient(), Vec::new(), HeaderMap::new());
         let mut left = Vec::new();
         for part in body.chunks(piece) {
             let mut part = Bytes::copy_from_slice(part);
@@ -212,7 +223,7 @@ mod tests {
     #[test]
     fn the_end_is_known_with_the_last_data() {
         let mut body = Bytes::from_static(b"5\r\nhello\r\n0\r\n\r\n");
-        let mut chunked = Chunked::new();
+        let mut chunked = Chunked::lenient();
         assert!(chunked.next(&mut body).unwrap().unwrap().is_data());
         assert!(chunked.is_over() && body.is_empty());
     }
