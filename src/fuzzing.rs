@@ -76,12 +76,12 @@ pub struct Framed {
 /// # Panics
 /// When a part of a body is handed on that is none.
 pub fn frame(bytes: &[u8], pieces: &[u8]) -> Framed {
-    let mut framer = Framer::new(Pieces::new(bytes, pieces), LIMITS);
+    let mut framer = Framer::new(Pieces::new(bytes, pieces));
     let mut cx = Context::from_waker(Waker::noop());
     let mut messages = Vec::new();
     let ended = loop {
         let next = loop {
-            if let Poll::Ready(next) = framer.poll_next(&mut cx) {
+            if let Poll::Ready(next) = framer.poll_next(LIMITS, &mut cx) {
                 break next;
             }
         };
@@ -126,9 +126,9 @@ pub fn frame(bytes: &[u8], pieces: &[u8]) -> Framed {
 /// The fields that go to the application for the request at the front of `bytes`, which [`CLIENT`] has sent by TLS and
 /// without a certificate, and who is no trusted proxy. None where it is refused.
 pub fn forwarded(bytes: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
-    let mut framer = Framer::new(Pieces::new(bytes, &[]), LIMITS);
+    let mut framer = Framer::new(Pieces::new(bytes, &[]));
     let mut cx = Context::from_waker(Waker::noop());
-    let Poll::Ready(Next::Head(head)) = framer.poll_next(&mut cx) else {
+    let Poll::Ready(Next::Head(head)) = framer.poll_next(LIMITS, &mut cx) else {
         return None;
     };
     let mut request = head.request.map(|()| RequestBody::empty(Rc::default()));

@@ -58,7 +58,7 @@ impl<'a> Waiting<'a> {
         let mut is_last_chance = false;
         let arrival = poll_fn(|cx| {
             let mut framer = framer.borrow_mut();
-            let next = framer.poll_next(cx);
+            let next = framer.poll_next(limits.into(), cx);
             if started.is_none()
                 && (framer.has_partial() || matches!(next, Poll::Ready(Next::Refused(_))))
             {

@@ -117,6 +117,10 @@ impl<S: ByteStream> Framer<S> {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             }
         }
+        if come.len() <= come.capacity() / 3 {
+            // It may have to wait, and would keep all of its room.
+            return Poll::Ready(Ok(Bytes::copy_from_slice(&come)));
+        }
         Poll::Ready(Ok(come.freeze()))
     }
 

@@ -26,7 +26,6 @@ pub(crate) use body::Reads;
 #[derive(Debug)]
 pub(crate) struct Framer<S> {
     stream: S,
-    limits: HeadLimits,
     /// Bytes read ahead of the next message.
     buffer: BytesMut,
     scan: Scan,
@@ -56,10 +55,9 @@ pub(crate) enum Next {
 pub(super) struct ClientGone;
 
 impl<S: ByteStream> Framer<S> {
-    pub(crate) fn new(stream: S, limits: HeadLimits) -> Self {
+    pub(crate) fn new(stream: S) -> Self {
         Self {
             stream,
-            limits,
             buffer: BytesMut::new(),
             scan: Scan::default(),
             body: None,
@@ -109,13 +107,13 @@ impl<S: ByteStream> Framer<S> {
     }
 
     /// Waits for the next head. Between messages this is where an idle connection lies.
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+    pub(crate) fn poll_next(&mut self, limits: HeadLimits, cx: &mut Context<'_>) -> Poll<Next> {
         if self.buffer.is_empty() {
             // An empty BytesMut still pins its allocation.
             self.buffer = BytesMut::new();
         }
         loop {
-            match self.head() {
+            match self.head(limits) {
                 Err(reason) => return Poll::Ready(Next::Refused(reason)),
                 Ok(Some(head)) => return Poll::Ready(Next::Head(Box::new(head))),
                 Ok(None) => {}
@@ -128,17 +126,17 @@ impl<S: ByteStream> Framer<S> {
         }
     }
 
-    fn head(&mut self) -> Result<Option<Head>, Reason> {
+    fn head(&mut self, limits: HeadLimits) -> Result<Option<Head>, Reason> {
         while self.scan.may_skip_line() && self.buffer.starts_with(b"\r\n") {
             self.buffer.advance(2);
             self.scan.skip_line();
         }
-        let Some(end) = self.scan.end(&self.buffer, self.limits)? else {
+        let Some(end) = self.scan.end(&self.buffer, limits)? else {
             return Ok(None);
         };
         // Copied, so that what is kept of it does not keep what follows.
         let bytes = Bytes::copy_from_slice(&self.buffer[..end]);
-        let head = head::parse(&bytes, self.limits)?;
+        let head = head::parse(&bytes, limits)?;
         self.buffer.advance(end);
         self.scan = Scan::default();
         Ok(Some(head))

@@ -16,9 +16,9 @@ use tokio::time::timeout;
 use super::answer::refuse_raw;
 use super::closing::{CLOSE_TIMEOUT, close, linger};
 use super::framer::Framer;
-use super::head::HeadLimits;
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
+use super::tunnel::Tunnel;
 use super::waiting::{Arrival, Waiting};
 use crate::byte_stream::ByteStream;
 use crate::census::Kind;
@@ -37,9 +37,8 @@ where
     N: Fn(Box<Request<RequestBody>>, Box<Exchange>) -> F,
     F: Future<Output = Result<Response<ResponseBody>, E>>,
 {
-    let framer = Framer::new(stream, HeadLimits::from(&worker.config.limits));
     // Shared with the body of a request while there is one.
-    let framer = Rc::new(RefCell::new(framer));
+    let framer = Rc::new(RefCell::new(Framer::new(stream)));
     let mut waiting = Waiting::new(worker, &conn);
     loop {
         let arrival = {
@@ -48,7 +47,7 @@ where
         };
         let (head, started) = match arrival {
             Arrival::Head(head, started) => (head, started),
-            Arrival::Over => return close(&mut Bare(framer)).await,
+            Arrival::Over => return Box::pin(close(&mut Bare(framer))).await,
             Arrival::Gone(started) => return gone(framer.borrow().partial(), &conn, started),
             Arrival::Refused(reason, started) => {
                 return Box::pin(refuse(framer, &conn, reason, started)).await;
@@ -58,19 +57,22 @@ where
         // Boxed, so that an idle connection does not keep the room for an exchange's state.
         match Box::pin(exchange(&framer, head, opened, worker, &next)).await {
             Ended::KeepAlive => framer.borrow_mut().end(),
-            Ended::Close => return close(&mut Bare(framer)).await,
+            Ended::Close => return Box::pin(close(&mut Bare(framer))).await,
             Ended::Linger => return Box::pin(linger(&mut Bare(framer))).await,
             Ended::Upgraded(tunnel) => {
-                // A request for that has no body, which would share it.
-                let Some(framer) = Rc::into_inner(framer) else {
-                    return;
-                };
                 conn.presence.becomes(Kind::Upgraded);
-                let stream = framer.into_inner().into_rewound();
-                return Box::pin(tunnel.run(stream)).await;
+                return Box::pin(carry(framer, tunnel)).await;
             }
             Ended::Cut => return,
         }
+    }
+}
+
+/// The connection is another protocol's.
+async fn carry<S: ByteStream>(framer: Rc<RefCell<Framer<S>>>, tunnel: Box<Tunnel>) {
+    // A request for that has no body, which would share it.
+    if let Some(framer) = Rc::into_inner(framer) {
+        tunnel.run(framer.into_inner().into_rewound()).await;
     }
 }
 
