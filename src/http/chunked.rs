@@ -53,7 +53,8 @@ impl Chunked {
         if !self.chunks.is_done() || self.trailers.is_empty() {
             return Ok(None);
         }
-        let trailers = parse(&std::mem::take(&mut self.trailers))?;
+        let trailers = parse(&self.trailers)?;
+        self.trailers.clear();
         Ok(Some(Frame::trailers(trailers)))
     }
 

@@ -37,6 +37,8 @@ pub(crate) struct Message<B> {
     /// None when the end of it is in the pieces.
     body: Option<B>,
     framed: Framed,
+    /// It is whole with its last byte, without its body having said so.
+    ends_by_length: bool,
     keeps_case: bool,
 }
 
@@ -60,7 +62,16 @@ impl<B: Body<Data = Bytes> + Unpin> Message<B> {
             enough,
             body: (!matches!(framed, Framed::Nothing)).then_some(body),
             framed,
+            ends_by_length: false,
             keeps_case,
+        }
+    }
+
+    /// Whoever reads this has it whole with its last byte, and nobody waits for what its body says behind that.
+    pub(crate) fn ending_by_length(self) -> Self {
+        Self {
+            ends_by_length: true,
+            ..self
         }
     }
 
@@ -109,7 +120,8 @@ impl<B: Body<Data = Bytes> + Unpin> Message<B> {
             Framed::UntilClose => self.push(data),
         }
         // What comes behind the last piece need not be waited for, and goes in one write with it.
-        if self.body.as_ref().is_some_and(Body::is_end_stream) {
+        let has_all = self.ends_by_length && matches!(self.framed, Framed::Length(0));
+        if has_all || self.body.as_ref().is_some_and(Body::is_end_stream) {
             self.end(None)?;
         }
         Ok(())

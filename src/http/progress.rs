@@ -85,6 +85,12 @@ impl RequestProgress {
         self.standing.condemn();
     }
 
+    /// Nothing more of the request is wanted, although it is answered.
+    pub(super) fn give_up(&self) {
+        self.standing.condemn();
+        self.standing.give_up();
+    }
+
     pub(crate) fn is_response_exempt(&self) -> bool {
         self.standing.is_response_exempt()
     }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -39,8 +39,8 @@ pub(crate) struct RequestBody {
 enum Source {
     /// Nothing, or nothing more.
     Empty,
-    /// What an HTTP/1 client sends, shared with its connection.
-    H1(Rc<RefCell<dyn Reads>>),
+    /// What an HTTP/1 client sends, as long as its connection is served.
+    H1(Weak<RefCell<dyn Reads>>),
     H2(Received),
 }
 
@@ -52,7 +52,7 @@ impl RequestBody {
         Self::new(Source::Empty, progress)
     }
 
-    pub(super) fn h1(body: Rc<RefCell<dyn Reads>>, progress: Rc<RequestProgress>) -> Self {
+    pub(super) fn h1(body: Weak<RefCell<dyn Reads>>, progress: Rc<RequestProgress>) -> Self {
         Self::new(Source::H1(body), progress)
     }
 
@@ -133,7 +133,10 @@ impl RequestBody {
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         match &mut self.source {
             Source::Empty => Poll::Ready(None),
-            Source::H1(body) => body.borrow_mut().poll_part(cx).map_err(Fault::from),
+            Source::H1(body) => match body.upgrade() {
+                Some(body) => body.borrow_mut().poll_part(cx).map_err(Fault::from),
+                None => Poll::Ready(Some(Err(NotWanted.into()))),
+            },
             Source::H2(stream) => poll_h2(&mut stream.borrow_mut(), cx),
         }
     }
@@ -198,7 +201,7 @@ impl Body for RequestBody {
         !has_more
             && match &self.source {
                 Source::Empty => true,
-                Source::H1(body) => body.borrow().is_over(),
+                Source::H1(body) => body.upgrade().is_some_and(|body| body.borrow().is_over()),
                 Source::H2(stream) => stream.borrow().is_end_stream(),
             }
     }
@@ -210,7 +213,7 @@ impl Body for RequestBody {
                 SizeHint::with_exact(self.gathered.as_ref().map_or(0, |data| data.len() as u64))
             }
             Source::H1(body) => {
-                let left = body.borrow().left();
+                let left = body.upgrade().and_then(|body| body.borrow().left());
                 left.map_or_else(SizeHint::default, SizeHint::with_exact)
             }
             Source::H2(stream) if self.gathered.is_none() && stream.borrow().is_end_stream() => {

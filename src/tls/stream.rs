@@ -106,8 +106,10 @@ impl Stream {
         come(rest.filled());
         let bytes = &mut bytes[..begun + count];
         bytes[..begun].copy_from_slice(self.session.begun());
+        // Who sends what is sealed already is woken when it can leave, and nobody else may be in his place.
+        let is_sending = !self.session.sealed().is_empty();
         let (taken, opened) = self.session.open(bytes, most, take);
-        if opened.is_err() || !self.session.sealed().is_empty() {
+        if !is_sending && (opened.is_err() || !self.session.sealed().is_empty()) {
             // What it does not take now goes with what is sent next, and an alert with nothing.
             let _ = self.poll_send(cx);
         }

@@ -97,7 +97,7 @@ where
         &worker.date,
         ahead,
     );
-    let message = Message::new(head, framed, body, RECORD, keeps_case);
+    let message = Message::new(head, framed, body, RECORD, keeps_case).ending_by_length();
     if !serving.send(message).await {
         return Ended::Cut;
     }
@@ -107,6 +107,10 @@ where
     serving
         .until_let_go(worker.config.limits.response_timeout)
         .await;
+    if !progress.is_read_whole() {
+        // From here on what comes is nobody's: whoever still reads would take what follows a gap for the rest.
+        progress.give_up();
+    }
     match (progress.is_read_whole(), progress.is_let_go()) {
         (true, true) if !closes && !worker.is_closing_for(&conn) => Ended::KeepAlive,
         (true, _) => Ended::Close,
@@ -123,7 +127,10 @@ fn request_of<S: ByteStream + 'static>(
     let progress = Rc::clone(progress);
     let body = match head.framing {
         Framing::Length(0) => RequestBody::empty(progress),
-        _ => RequestBody::h1(Rc::clone(framer) as Rc<RefCell<dyn Reads>>, progress),
+        _ => {
+            let framer: Rc<RefCell<dyn Reads>> = Rc::<RefCell<Framer<S>>>::clone(framer);
+            RequestBody::h1(Rc::downgrade(&framer), progress)
+        }
     };
     let mut request = head.request.map(|()| body);
     if let Some(spelling) = head.spelling.filter(|_| keeps_case) {
@@ -148,35 +155,37 @@ impl<S: ByteStream> Serving<'_, S> {
         ahead: &mut Vec<u8>,
     ) -> Option<Response<ResponseBody>> {
         let mut answering = pin!(answering);
+        let mut is_sending = false;
         poll_fn(|cx| {
             self.progress.standing.served_by(cx.waker());
             let answered = answering.as_mut().poll(cx);
             for interim in self.progress.take_interim() {
                 if !asked.is_old {
                     write_interim(&interim, asked.keeps_case, ahead);
+                    is_sending = true;
                 }
             }
             if let Poll::Ready(answered) = answered {
                 return Poll::Ready(answered.ok());
             }
-            if !ahead.is_empty() {
-                self.send_ahead(ahead, cx);
-            }
+            is_sending = is_sending && self.poll_send_ahead(ahead, cx).is_pending();
+            // Who leaves is noticed once the body is read, perhaps by another task.
+            self.progress.wake_when_let_go(cx.waker());
             self.framer.borrow_mut().poll_gone(cx).map(|_| None)
         })
         .await
     }
 
     /// Writes what is there, as far as the client takes it. That it has gone is told elsewhere.
-    fn send_ahead(&self, ahead: &mut Vec<u8>, cx: &mut Context<'_>) {
+    fn poll_send_ahead(&self, ahead: &mut Vec<u8>, cx: &mut Context<'_>) -> Poll<()> {
         let mut framer = self.framer.borrow_mut();
         while !ahead.is_empty() {
-            match framer.poll_write(&[IoSlice::new(ahead)], cx) {
-                Poll::Ready(Ok(count @ 1..)) => drop(ahead.drain(..count)),
-                _ => return,
+            match ready!(framer.poll_write(&[IoSlice::new(ahead)], cx)) {
+                Ok(count @ 1..) => drop(ahead.drain(..count)),
+                _ => return Poll::Ready(()),
             }
         }
-        let _ = framer.poll_flush(cx);
+        framer.poll_flush(cx).map(|_| ())
     }
 
     /// Writes the answer; whether all of it has left.

@@ -143,7 +143,7 @@ fn frame(head: &mut response::Parts, body: &ResponseBody, asked: Asked) -> Frame
             if said() != Some(length) {
                 fields.insert(CONTENT_LENGTH, length.into());
             }
-            if length == 0 && body.is_end_stream() {
+            if length == 0 {
                 Framed::Nothing
             } else {
                 Framed::Length(length)
