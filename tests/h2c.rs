@@ -6,9 +6,9 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
-use crate::support::{App, Client, Sidecar, eventually, h2_get, read_answer};
+use crate::support::{App, Client, PATIENCE, Sidecar, eventually, h2_get, read_answer, read_until};
 
 /// An application of HTTP/2 that handles each stream by `script`.
 async fn app<F, W>(script: F) -> (App, String)
@@ -476,4 +476,139 @@ async fn an_end_that_comes_after_the_last_byte_is_the_end_of_a_whole_answer() {
             (&"".into(), &5.into())
         );
     }
+}
+
+#[tokio::test]
+async fn an_answer_is_whole_with_its_last_byte_although_its_end_comes_late() {
+    let end = Arc::new(Notify::new());
+    let late = Arc::clone(&end);
+    let (_app, url) = app(move |request, mut respond| {
+        let late = Arc::clone(&late);
+        async move {
+            let response = Response::builder().header("content-length", 5);
+            let response = response.body(()).unwrap();
+            let mut stream = respond.send_response(response, false).unwrap();
+            stream.send_data(Bytes::from("hello"), false).unwrap();
+            if request.uri().path() == "/late" {
+                late.notified().await;
+            }
+            let _ = stream.send_data(Bytes::new(), true);
+        }
+    })
+    .await;
+    let sidecar = Sidecar::start(&url, &[]).await;
+    let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+    for path in ["/late", "/next"] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        assert_eq!(
+            read_answer(&mut stream).await.unwrap().text(),
+            "hello",
+            "{path}"
+        );
+        let record = sidecar.exchange(path).await;
+        assert_eq!(
+            (&record["reason"], &record["bytes_out"]),
+            (&"".into(), &5.into()),
+            "{path}"
+        );
+    }
+    end.notify_one();
+}
+
+#[tokio::test]
+async fn a_client_of_http1_that_leaves_when_all_is_sent_cancels_its_request() {
+    let (told, mut seen) = mpsc::unbounded_channel();
+    let (_app, url) = app(move |request, mut respond| {
+        let told = told.clone();
+        async move {
+            let mut body = request.into_body();
+            while let Some(Ok(data)) = body.data().await {
+                let _ = told.send(format!("{} bytes", data.len()));
+            }
+            let _ = told.send("the end".into());
+            let reset = std::future::poll_fn(|cx| respond.poll_reset(cx)).await;
+            let _ = told.send(format!("{:?}", reset.unwrap()));
+        }
+    })
+    .await;
+    let sidecar = Sidecar::start(&url, &[]).await;
+    let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+    stream
+        .write_all(b"POST /left HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc")
+        .await
+        .unwrap();
+    assert_eq!(seen.recv().await.unwrap(), "3 bytes");
+    stream.write_all(b"def").await.unwrap();
+    assert_eq!(seen.recv().await.unwrap(), "3 bytes");
+    assert_eq!(seen.recv().await.unwrap(), "the end");
+    // Without a close_notify: the connection is cut, not ended.
+    drop(stream.into_inner().0);
+    let reset = tokio::time::timeout(PATIENCE, seen.recv()).await;
+    assert_eq!(reset.unwrap().unwrap(), "CANCEL");
+    assert_eq!(sidecar.exchange("/left").await["reason"], "client_gone");
+}
+
+#[tokio::test]
+async fn a_client_that_sends_while_its_answer_is_stuck_gets_the_rest_when_it_reads() {
+    const LONG: usize = 32 << 20;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let (told, mut heard) = mpsc::unbounded_channel();
+    let count = Arc::clone(&sent);
+    let (_app, url) = app(move |request, mut respond| {
+        let (told, count) = (told.clone(), Arc::clone(&count));
+        async move {
+            let mut stream = respond.send_response(Response::new(()), false).unwrap();
+            let hearing = async {
+                let mut body = request.into_body();
+                while let Some(Ok(data)) = body.data().await {
+                    let _ = body.flow_control().release_capacity(data.len());
+                    let _ = told.send(data.len());
+                }
+            };
+            let saying = async {
+                let mut left = Bytes::from(vec![7; LONG]);
+                while !left.is_empty() {
+                    stream.reserve_capacity(left.len());
+                    let granted = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
+                    let Some(Ok(granted)) = granted else { return };
+                    let piece = left.split_to(granted.min(left.len()));
+                    count.fetch_add(piece.len(), Ordering::Relaxed);
+                    let _ = stream.send_data(piece, left.is_empty());
+                }
+            };
+            tokio::join!(hearing, saying);
+        }
+    })
+    .await;
+    let sidecar = Sidecar::start(&url, &[]).await;
+    let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+    let head = "POST /stuck HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // The answer is stuck when so many pieces have gone up without more of it coming down.
+    let (mut before, mut quiet) = (0, 0);
+    while quiet < 200 {
+        stream.write_all(b"1\r\nx\r\n").await.unwrap();
+        assert_eq!(heard.recv().await.unwrap(), 1);
+        let now = sent.load(Ordering::Relaxed);
+        quiet = if now == before && now > 0 {
+            quiet + 1
+        } else {
+            0
+        };
+        before = now;
+    }
+    assert!(before < LONG, "all of it fits somewhere");
+    // Nothing more is sent, so that nothing but its own room wakes who writes.
+    read_until(&mut stream, b"\r\n\r\n").await.unwrap();
+    let mut buffer = vec![0; 1 << 16];
+    let mut come = 0;
+    while come < LONG {
+        let count = tokio::time::timeout(PATIENCE, stream.read(&mut buffer)).await;
+        let count = count.expect("it goes on").unwrap();
+        assert!(count > 0);
+        come += buffer[..count].iter().filter(|byte| **byte == 7).count();
+    }
+    stream.write_all(b"0\r\n\r\n").await.unwrap();
+    assert_eq!(sidecar.exchange("/stuck").await["bytes_out"], LONG);
 }

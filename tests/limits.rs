@@ -305,6 +305,14 @@ async fn an_upload_that_was_answered_early_has_its_limit_all_the_same() {
         ending(&mut ended).await;
         drop(stream);
     }
+    let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+    let head = "POST /h1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nabc";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(read_answer(&mut stream).await.unwrap().text(), "early");
+    // Of what comes after the end nothing is taken for the rest.
+    assert_eq!(stream.read_to_end(&mut Vec::new()).await.unwrap(), 0);
+    let _ = stream.write_all(&[b'x'; 997]).await;
+    assert_eq!(ending(&mut ended).await, b"abc");
 }
 
 #[tokio::test]

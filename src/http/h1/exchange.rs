@@ -290,3 +290,93 @@ impl<S: ByteStream> Serving<'_, S> {
 const GRACE: Duration = Duration::from_millis(500);
 /// Bytes of a body that are read rather than that the connection ends.
 const MOST_PASSED_OVER: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::io;
+    use std::pin::Pin;
+    use std::task::Waker;
+
+    use http::StatusCode;
+    use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+    use super::*;
+
+    /// Takes everything, and lets it leave when the client reads, as TLS does.
+    #[derive(Default)]
+    struct Held {
+        taken: Vec<u8>,
+        has_left: Cell<bool>,
+        client_reads: Rc<Cell<bool>>,
+    }
+
+    impl AsyncRead for Held {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Held {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.taken.extend_from_slice(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if !self.client_reads.get() {
+                return Poll::Pending;
+            }
+            self.has_left.set(true);
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl ByteStream for Held {}
+
+    #[test]
+    fn what_goes_ahead_leaves_when_the_client_reads_although_there_is_no_answer_yet() {
+        let client_reads = Rc::<Cell<bool>>::default();
+        let stream = Held {
+            client_reads: Rc::clone(&client_reads),
+            ..Held::default()
+        };
+        let (framer, progress) = (
+            RefCell::new(Framer::new(stream)),
+            RequestProgress::default(),
+        );
+        let serving = Serving {
+            framer: &framer,
+            progress: &progress,
+        };
+        let asked = Asked::new(&Request::new(()), true, true);
+        let answering = std::future::pending::<Result<Response<ResponseBody>, ()>>();
+        let mut ahead = Vec::new();
+        let mut interim = Response::new(());
+        *interim.status_mut() = StatusCode::CONTINUE;
+        progress.tell(interim);
+        {
+            let mut answer = pin!(serving.answer(answering, asked, &mut ahead));
+            let cx = &mut Context::from_waker(Waker::noop());
+            assert!(answer.as_mut().poll(cx).is_pending());
+            assert!(!framer.borrow_mut().stream().has_left.get());
+            client_reads.set(true);
+            assert!(answer.as_mut().poll(cx).is_pending());
+        }
+        let mut framer = framer.borrow_mut();
+        assert_eq!(framer.stream().taken, b"HTTP/1.1 100 Continue\r\n\r\n");
+        assert!(framer.stream().has_left.get());
+    }
+}
