@@ -163,7 +163,7 @@ async fn an_http2_client_hears_what_the_application_says_ahead_of_its_answer() {
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.body_mut().data().await.unwrap().unwrap(), "hello");
     }
-    // hyper's server cannot send 103: an HTTP/1 client gets the answer alone.
+    // Many clients of HTTP/1 take whatever comes first for the answer (RFC 8297, section 3): they get that alone.
     let app = App::scripted(|mut talk| async move {
         talk.head().await?;
         for _ in 0..2000 {
