@@ -6,7 +6,7 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::{HeaderMap, Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
 use crate::support::{App, Client, PATIENCE, Sidecar, eventually, h2_get, read_answer, read_until};
 
@@ -611,4 +611,75 @@ async fn a_client_that_sends_while_its_answer_is_stuck_gets_the_rest_when_it_rea
     }
     stream.write_all(b"0\r\n\r\n").await.unwrap();
     assert_eq!(sidecar.exchange("/stuck").await["bytes_out"], LONG);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_its_request_has_a_place_is_noticed() {
+    let go = Arc::new(Semaphore::new(0));
+    let (told, mut seen) = mpsc::unbounded_channel();
+    let waits = Arc::clone(&go);
+    let app = App::scripted(move |talk| {
+        let (waits, told) = (Arc::clone(&waits), told.clone());
+        async move {
+            let mut builder = h2::server::Builder::new();
+            builder.max_concurrent_streams(1);
+            let mut connection = builder.handshake::<_, Bytes>(talk.stream).await.unwrap();
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                let path = request.uri().path().to_owned();
+                let _ = told.send(path.clone());
+                let waits = Arc::clone(&waits);
+                tokio::spawn(async move {
+                    if path == "/long" {
+                        let _ = waits.acquire().await;
+                    }
+                    let _ = respond.send_response(Response::new(()), true);
+                });
+            }
+            Ok(())
+        }
+    })
+    .await;
+    let sidecar = Sidecar::start(format!("h2c://{}", app.address), &["--workers", "1"]).await;
+    // As many connections as one worker opens, each of which takes one request at a time.
+    let mut long = Vec::new();
+    for _ in 0..8 {
+        let mut stream = Client::h1(&sidecar).connect().await.unwrap();
+        stream
+            .write_all(b"GET /long HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        assert_eq!(seen.recv().await.unwrap(), "/long");
+        long.push(stream);
+    }
+    let mut left = Client::h1(&sidecar).connect().await.unwrap();
+    let post = "POST /left HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+    left.write_all(post.as_bytes()).await.unwrap();
+    eventually("it waits", async || {
+        let inflight = sidecar.admin("/inflight").await.text();
+        inflight.contains("/left").then_some(())
+    })
+    .await;
+    // Without a close_notify: the connection is cut, not ended.
+    drop(left.into_inner().0);
+    assert_eq!(sidecar.exchange("/left").await["reason"], "client_gone");
+    go.add_permits(8);
+    for stream in &mut long {
+        assert_eq!(read_answer(stream).await.unwrap().status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_status_that_nobody_knows_has_a_reason_for_clients_that_need_one() {
+    let (_app, url) = app(|_request, mut respond| async move {
+        let response = Response::builder().status(599).body(()).unwrap();
+        let _ = respond.send_response(response, true);
+    })
+    .await;
+    let sidecar = Sidecar::start(&url, &[]).await;
+    let answer = Client::h1(&sidecar).get("/").await;
+    assert!(
+        answer.head.starts_with("HTTP/1.1 599 <none>\r\n"),
+        "{}",
+        answer.head
+    );
 }

@@ -1,6 +1,6 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{App, Ca, Client, Leaf, Sidecar, h2_get, hello, read_answer};
+use crate::support::{App, Ca, Client, Leaf, PATIENCE, Sidecar, h2_get, hello, read_answer};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -155,4 +155,35 @@ async fn what_a_distrusted_client_still_downloads_ends_with_the_drain_timeout() 
     assert!(stream.read_to_end(&mut Vec::new()).await.is_err());
     let record = sidecar.exchange("/endless").await;
     assert_eq!(record["reason"], "client_not_trusted");
+}
+
+#[tokio::test]
+async fn what_a_distrusted_client_still_uploads_ends_with_its_connection() {
+    let (one, two) = (Ca::named("one"), Ca::named("two"));
+    let (ends, mut ended) = tokio::sync::mpsc::unbounded_channel();
+    // Answers early, and would read on for as long as it takes.
+    let app = App::scripted(move |mut talk| {
+        let ends = ends.clone();
+        async move {
+            talk.head().await?;
+            talk.answer("200 OK", b"early").await?;
+            let mut rest = Vec::new();
+            let _ = talk.stream.read_to_end(&mut rest).await;
+            let _ = ends.send(rest);
+            Ok(())
+        }
+    })
+    .await;
+    let args = ["--close-on-trust-change", "--drain-timeout", "200ms"];
+    let mut sidecar = start(&app, &one, &args).await;
+    let leaf = one.client("a", &[], 1);
+    let mut stream = Client::as_client(&sidecar, &leaf).connect().await.unwrap();
+    stream
+        .write_all(b"POST /up HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nabc")
+        .await
+        .unwrap();
+    assert_eq!(read_answer(&mut stream).await.unwrap().text(), "early");
+    sidecar.swap_beside(&[("ca.crt", &two.pem)]);
+    let rest = tokio::time::timeout(PATIENCE, ended.recv()).await;
+    assert_eq!(rest.expect("the upload ends").unwrap(), b"abc");
 }

@@ -27,6 +27,8 @@ pub(crate) struct Stream {
     is_broken: bool,
     /// The client was told that nothing more is sent.
     is_closed: bool,
+    /// What is sealed was written by somebody who waits until it can leave.
+    is_writing: bool,
 }
 
 impl Stream {
@@ -42,6 +44,7 @@ impl Stream {
             scratch,
             is_broken: false,
             is_closed: false,
+            is_writing: false,
         })
     }
 
@@ -106,10 +109,9 @@ impl Stream {
         come(rest.filled());
         let bytes = &mut bytes[..begun + count];
         bytes[..begun].copy_from_slice(self.session.begun());
-        // Who sends what is sealed already is woken when it can leave, and nobody else may be in his place.
-        let is_sending = !self.session.sealed().is_empty();
         let (taken, opened) = self.session.open(bytes, most, take);
-        if !is_sending && (opened.is_err() || !self.session.sealed().is_empty()) {
+        // Who has written is woken when that can leave, and nobody else may be in his place.
+        if !self.is_writing && (opened.is_err() || !self.session.sealed().is_empty()) {
             // What it does not take now goes with what is sent next, and an alert with nothing.
             let _ = self.poll_send(cx);
         }
@@ -132,6 +134,7 @@ impl Stream {
             }
             consume(sealed, count);
         }
+        self.is_writing = false;
         Poll::Ready(Ok(()))
     }
 }
@@ -207,6 +210,7 @@ impl AsyncWrite for Stream {
             sealed = &sealed[written?..];
         }
         append(self.session.sealed(), sealed);
+        self.is_writing = !self.session.sealed().is_empty();
         Poll::Ready(Ok(taken))
     }
 
@@ -223,6 +227,7 @@ impl AsyncWrite for Stream {
         if !self.is_closed {
             self.is_closed = true;
             self.session.seal_end()?;
+            self.is_writing = true;
         }
         ready!(self.poll_send(cx))?;
         match ready!(Pin::new(&mut self.wire).poll_shutdown(cx)) {

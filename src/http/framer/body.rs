@@ -49,9 +49,16 @@ impl Reading {
             Framing::Length(length) => Left::Length(length),
             Framing::Chunked => Left::Chunked(Chunked::strict()),
         };
+        let come = match left {
+            // What follows stays where it is.
+            Left::Length(length) if length < ahead.len() as u64 => {
+                ahead.split_to(length as usize).freeze()
+            }
+            _ => std::mem::take(ahead).freeze(),
+        };
         Some(Box::new(Self {
             left,
-            come: std::mem::take(ahead).freeze(),
+            come,
             is_broken: false,
         }))
     }
@@ -74,6 +81,11 @@ impl Reading {
             Left::Length(left) => *left == 0,
             Left::Chunked(chunked) => chunked.is_over(),
         }
+    }
+
+    /// Whether what has come is known to be all of it.
+    pub(super) fn has_come(&self) -> bool {
+        matches!(self.left, Left::Length(left) if left == self.come.len() as u64)
     }
 
     /// How much may be read at once without reading too far behind it.
@@ -126,11 +138,10 @@ impl<S: ByteStream> Framer<S> {
 
     /// The body is over: what has come behind it is the next message's.
     fn over(&mut self) {
-        if let Some(body) = self.body.take() {
-            self.buffer = match body.come.is_empty() {
-                true => BytesMut::new(),
-                false => body.come[..].into(),
-            };
+        if let Some(body) = self.body.take()
+            && !body.come.is_empty()
+        {
+            self.buffer = body.come[..].into();
         }
         self.tell(RequestProgress::read_whole);
     }

@@ -158,7 +158,7 @@ impl<S: ByteStream> Framer<S> {
     /// While the message is served: reads on behind it, to notice a client that leaves. Bytes of the next message are kept back,
     /// within bounds. A client that merely says it will send no more (close_notify) still wants its answer.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<ClientGone> {
-        if self.body.is_some() {
+        if self.body.as_ref().is_some_and(|body| !body.has_come()) {
             // Who reads the body learns it.
             return Poll::Pending;
         }

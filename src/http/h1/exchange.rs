@@ -1,7 +1,7 @@
 //! One exchange, in the task of its connection: the request is answered, the answer is written, and what the client still
 //! sends is read by whoever takes it to the application.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io::IoSlice;
 use std::pin::pin;
@@ -70,10 +70,7 @@ where
     let keeps_case = worker.config.header_case_kept;
     let asked = Asked::new(request, head.is_kept, keeps_case);
     let answering = next(request_of(framer, *head, &progress, keeps_case), opened);
-    let serving = Serving {
-        framer,
-        progress: &progress,
-    };
+    let serving = Serving::new(framer, &progress);
     let mut ahead = Vec::new();
     let Some(mut response) = serving.answer(answering, asked, &mut ahead).await else {
         return Ended::Cut;
@@ -107,10 +104,6 @@ where
     serving
         .until_let_go(worker.config.limits.response_timeout)
         .await;
-    if !progress.is_read_whole() {
-        // From here on what comes is nobody's: whoever still reads would take what follows a gap for the rest.
-        progress.give_up();
-    }
     match (progress.is_read_whole(), progress.is_let_go()) {
         (true, true) if !closes && !worker.is_closing_for(&conn) => Ended::KeepAlive,
         (true, _) => Ended::Close,
@@ -143,9 +136,28 @@ fn request_of<S: ByteStream + 'static>(
 struct Serving<'a, S> {
     framer: &'a RefCell<Framer<S>>,
     progress: &'a RequestProgress,
+    /// Bytes of a body that nobody wants which may still be read rather than that the connection ends.
+    may_pass_over: Cell<usize>,
 }
 
-impl<S: ByteStream> Serving<'_, S> {
+impl<S> Drop for Serving<'_, S> {
+    fn drop(&mut self) {
+        if !self.progress.is_read_whole() {
+            // From here on what comes is nobody's. Whoever still reads would take what follows a gap for the rest, or wait.
+            self.progress.give_up();
+        }
+    }
+}
+
+impl<'a, S: ByteStream> Serving<'a, S> {
+    fn new(framer: &'a RefCell<Framer<S>>, progress: &'a RequestProgress) -> Self {
+        Self {
+            framer,
+            progress,
+            may_pass_over: Cell::new(MOST_PASSED_OVER),
+        }
+    }
+
     /// Waits for the answer, and passes on what comes ahead of it; as far as that has not left, it stays in `ahead`. None when
     /// there is nobody to be answered.
     async fn answer<E>(
@@ -197,6 +209,7 @@ impl<S: ByteStream> Serving<'_, S> {
             if let Poll::Ready(sent) = self.poll_send(&mut message, cx) {
                 return Poll::Ready(sent.is_some());
             }
+            self.pass_over(cx);
             // Without close_notify the client knows that it is not whole.
             if standing.is_condemned() || self.framer.borrow_mut().poll_gone(cx).is_ready() {
                 return Poll::Ready(false);
@@ -251,6 +264,7 @@ impl<S: ByteStream> Serving<'_, S> {
             let standing = &self.progress.standing;
             standing.served_by(cx.waker());
             if self.progress.poll_let_go(cx).is_ready() || standing.is_condemned() {
+                self.pass_over(cx);
                 return Poll::Ready(());
             }
             let timer = timer.get_or_insert_with(|| Timer::new(stall));
@@ -265,35 +279,27 @@ impl<S: ByteStream> Serving<'_, S> {
             Poll::Pending
         })
         .await;
-        if self.progress.is_let_go() && !self.progress.is_read_whole() {
-            poll_fn(|cx| {
-                self.pass_over(cx);
-                Poll::Ready(())
-            })
-            .await;
-        }
     }
 
-    /// Passes over what is here of the body.
+    /// Passes over what is here of a body that nobody wants any more.
     fn pass_over(&self, cx: &mut Context<'_>) {
-        let mut left = MOST_PASSED_OVER;
-        while let Poll::Ready(Some(Ok(part))) = self.framer.borrow_mut().poll_part(cx) {
-            left = left.saturating_sub(part.data_ref().map_or(0, bytes::Bytes::len));
-            if left == 0 {
-                return;
-            }
+        while self.progress.is_let_go()
+            && self.may_pass_over.get() > 0
+            && let Poll::Ready(Some(Ok(part))) = self.framer.borrow_mut().poll_part(cx)
+        {
+            let passed = part.data_ref().map_or(0, bytes::Bytes::len);
+            self.may_pass_over
+                .set(self.may_pass_over.get().saturating_sub(passed));
         }
     }
 }
 
 /// How long a response of unknown length goes on for a client that has said it will send no more.
 const GRACE: Duration = Duration::from_millis(500);
-/// Bytes of a body that are read rather than that the connection ends.
 const MOST_PASSED_OVER: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
     use std::io;
     use std::pin::Pin;
     use std::task::Waker;
@@ -357,10 +363,7 @@ mod tests {
             RefCell::new(Framer::new(stream)),
             RequestProgress::default(),
         );
-        let serving = Serving {
-            framer: &framer,
-            progress: &progress,
-        };
+        let serving = Serving::new(&framer, &progress);
         let asked = Asked::new(&Request::new(()), true, true);
         let answering = std::future::pending::<Result<Response<ResponseBody>, ()>>();
         let mut ahead = Vec::new();

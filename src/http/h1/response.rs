@@ -100,7 +100,8 @@ pub(super) fn write_interim(interim: &Response<()>, keeps_case: bool, to: &mut V
 fn line(to: &mut Vec<u8>, status: StatusCode, reason: Option<&ReasonPhrase>) {
     to.extend_from_slice(status.as_str().as_bytes());
     to.push(b' ');
-    let usual = || status.canonical_reason().unwrap_or_default().as_bytes();
+    // Some clients cannot do without.
+    let usual = || status.canonical_reason().unwrap_or("<none>").as_bytes();
     to.extend_from_slice(reason.map_or_else(usual, ReasonPhrase::as_bytes));
     to.extend_from_slice(b"\r\n");
 }
