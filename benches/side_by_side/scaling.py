@@ -93,16 +93,20 @@ def bodies(stage, proxy, size, seconds):
     return {"size": size, "requests": good, "failed": wanted - good, "us": us, "us_per_mib": us / mib, "mib": most / 2**20}
 
 
+def possible(stage, told):
+    """As many connections as there are descriptors for."""
+    most = max(CONNECTIONS)
+    if most <= stage.connections:
+        return CONNECTIONS
+    told["impossible"].append(f"{most:,} connections need {2 * most + 500:,} descriptors, and we may have {stage.files:,}")
+    return [*(count for count in CONNECTIONS if count < stage.connections), stage.connections]
+
+
 def measure(stage, options, makers, parts, told):
-    points = {"connections": (connections, CONNECTIONS), "bodies": (bodies, SIZES)}
+    points = {"connections": (connections, possible(stage, told)), "bodies": (bodies, SIZES)}
     for part in parts:
         one, values = points[part]
         for value in values:
-            if part == "connections" and value > stage.connections:
-                said = f"{value:,} connections need {2 * value + 500:,} descriptors, and we may have {stage.files:,}"
-                told["impossible"].append(said)
-                print(said, file=sys.stderr)
-                continue
             for proxy in makers:
                 try:
                     with stage.proxy(proxy, lambda job: makers[proxy](job, FLAGS)) as running:
