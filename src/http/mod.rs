@@ -34,7 +34,7 @@ pub(crate) use fields::{announced_trailers, write_field};
 #[cfg(fuzzing)]
 pub(crate) use framer::{Framer, Next, Reads};
 pub(crate) use h1::serve as serve_h1;
-pub(crate) use h2::serve as serve_h2;
+pub(crate) use h2::{Spare, serve as serve_h2};
 #[cfg(fuzzing)]
 pub(crate) use head::Framing;
 #[cfg(any(fuzzing, feature = "bench"))]

@@ -28,7 +28,7 @@ use crate::connection;
 use crate::crowd::Crowd;
 use crate::failure::Reason;
 use crate::headers::Phrases;
-use crate::http::{Date, Watch};
+use crate::http::{Date, Spare, Watch};
 use crate::listener::{Accepted, Gate, accept};
 use crate::metrics::Metrics;
 use crate::phase::{Life, Phase};
@@ -103,6 +103,7 @@ pub(crate) struct Worker {
     pub(crate) phrases: Phrases,
     pub(crate) date: Date,
     pub(crate) scratch: Rc<tls::Scratch>,
+    pub(crate) spare: Rc<Spare>,
     target: RefCell<Cache<Arc<ArcSwap<Target>>, Arc<Target>>>,
     gate: Gate,
     requests: Places,
@@ -162,6 +163,7 @@ impl Worker {
             phrases: Phrases::default(),
             date: Date::default(),
             scratch: Rc::default(),
+            spare: Rc::default(),
             target: RefCell::new(Cache::new(targets.shared())),
             gate,
             requests,

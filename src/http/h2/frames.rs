@@ -8,23 +8,24 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::gathered::Gathered;
 use super::tally::Tally;
 use crate::http::timer::Timer;
 
 /// A connection whose frames are counted.
 #[derive(Debug)]
 pub(super) struct Frames<S> {
-    stream: S,
+    gathered: Rc<Gathered<S>>,
     tally: Rc<Tally>,
     /// Runs while what a refused client still sends is thrown away.
     lingers: Option<Timer>,
 }
 
 impl<S> Frames<S> {
-    pub(super) fn new(stream: S, tally: Rc<Tally>) -> Self {
+    pub(super) fn new(gathered: &Rc<Gathered<S>>, tally: &Rc<Tally>) -> Self {
         Self {
-            stream,
-            tally,
+            gathered: Rc::clone(gathered),
+            tally: Rc::clone(tally),
             lingers: None,
         }
     }
@@ -32,7 +33,7 @@ impl<S> Frames<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Frames<S> {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
@@ -41,7 +42,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Frames<S> {
             return Poll::Pending;
         }
         let before = out.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, out))?;
+        ready!(self.gathered.with(|stream| stream.poll_read(cx, out)))?;
         self.tally.received(&out.filled()[before..]);
         Poll::Ready(Ok(()))
     }
@@ -49,21 +50,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Frames<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Frames<S> {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let count = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
-        self.tally.sent(&bytes[..count]);
-        Poll::Ready(Ok(count))
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let count = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, parts))?;
+        let count = ready!(self.gathered.poll_write(parts, cx))?;
         let mut left = count;
         for part in parts {
             let taken = left.min(part.len());
@@ -74,11 +73,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Frames<S> {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.gathered.poll_flush(cx)
     }
 
     /// A client may still be talking, if only to open its window while it reads the end of an answer. Closed with unread bytes
@@ -86,12 +85,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Frames<S> {
     /// read on, until the client closes or has been silent for a while.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Self {
-            stream,
+            gathered,
             tally,
             lingers,
         } = &mut *self;
         if lingers.is_none() {
-            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+            ready!(gathered.poll_send(cx))?;
+            ready!(gathered.with(|stream| stream.poll_shutdown(cx)))?;
         }
         let is_sent_away = tally.ended().is_some();
         let patience = if is_sent_away { LINGER } else { SILENCE };
@@ -102,7 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Frames<S> {
                 return Poll::Ready(Ok(()));
             }
             let mut rest = ReadBuf::new(&mut room);
-            let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut rest));
+            let read = ready!(gathered.with(|stream| stream.poll_read(cx, &mut rest)));
             if read.is_err() || rest.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }

@@ -2,6 +2,7 @@
 
 mod budget;
 mod frames;
+mod gathered;
 mod leaving;
 mod scan;
 mod stream;
@@ -33,6 +34,8 @@ use crate::metrics::Meter;
 use crate::records::Exchange;
 use crate::worker::Worker;
 use frames::Frames;
+use gathered::Gathered;
+pub(crate) use gathered::Spare;
 use leaving::{Leaving, Step};
 use tally::Tally;
 
@@ -46,6 +49,7 @@ where
 {
     let limits = &worker.config.limits;
     let tally = Rc::new(Tally::new(limits.h2_streams));
+    let gathered = Rc::new(Gathered::new(stream, &worker.spare));
     let shaking = h2::server::Builder::new()
         .initial_window_size(limits.h2_window)
         .initial_connection_window_size(limits.h2_window.max(CONNECTION_WINDOW))
@@ -53,7 +57,7 @@ where
         .max_header_list_size(limits.h2_header_list)
         .max_send_buffer_size(SEND_BUFFER)
         .enable_connect_protocol()
-        .handshake::<_, Bytes>(Frames::new(stream, Rc::clone(&tally)));
+        .handshake::<_, Bytes>(Frames::new(&gathered, &tally));
     // A client that sends no preface is as slow as one that sends no head.
     let shaken = tokio::select! {
         shaken = timeout(limits.head_timeout, shaking) => shaken,
@@ -65,10 +69,18 @@ where
         Ok(Err(_)) => return unread(&conn, Reason::H2Error, None),
         Err(_) => return unread(&conn, Reason::HeadTimeout, None),
     };
+    gathered.is_driven();
     let streams = Rc::new(Streams::new(&conn.site.meter));
     let mut leaving = Leaving::new(worker, &conn, &tally);
-    while let Some((request, respond)) =
-        accept(&mut connection, &streams, &mut leaving, &tally, &conn).await
+    while let Some((request, respond)) = accept(
+        &mut connection,
+        &gathered,
+        &streams,
+        &mut leaving,
+        &tally,
+        &conn,
+    )
+    .await
     {
         let open = Open::new(&streams);
         tally.known(respond.stream_id().as_u32());
@@ -154,6 +166,7 @@ type Incoming = (Request<RecvStream>, SendResponse<Bytes>);
 /// The next stream; none when the connection is over, failed, or idle for too long after GOAWAY.
 async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     connection: &mut Connection<Frames<S>, Bytes>,
+    gathered: &Gathered<S>,
     streams: &Streams,
     leaving: &mut Leaving<'_>,
     tally: &Tally,
@@ -171,6 +184,9 @@ async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         }
         if let Poll::Ready(accepted) = accepted {
             return Poll::Ready(accepted.and_then(Result::ok));
+        }
+        if let Poll::Ready(Err(_)) = gathered.poll_send(cx) {
+            return Poll::Ready(None);
         }
         // What the crate hands on now is handed on: the rest nobody will see.
         for lost in tally.take_lost() {
