@@ -25,6 +25,8 @@ pub(super) struct Gathered<S> {
     spare: Rc<Spare>,
     /// Whether a flush may wait for [`Self::poll_send`].
     is_driven: Cell<bool>,
+    /// Not all has left that was to.
+    is_waiting: Cell<bool>,
 }
 
 impl<S: Unpin> Gathered<S> {
@@ -34,6 +36,7 @@ impl<S: Unpin> Gathered<S> {
             bytes: RefCell::default(),
             spare: Rc::clone(spare),
             is_driven: Cell::default(),
+            is_waiting: Cell::default(),
         }
     }
 
@@ -54,6 +57,7 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
         parts: &[IoSlice<'_>],
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
+        self.is_waiting.set(true);
         let mut bytes = self.bytes.borrow_mut();
         let count = parts.iter().map(|part| part.len()).sum();
         if bytes.len() + count <= RECORD {
@@ -82,10 +86,21 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
         self.poll_send(cx)
     }
 
+    /// Whether something is still to be sent.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.is_waiting.get()
+    }
+
     /// Sends all there is.
     pub(super) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.is_waiting.get() {
+            // What TLS says by itself is none of this: behind the end of a connection it fails.
+            return Poll::Ready(Ok(()));
+        }
         ready!(self.poll_write_all(cx))?;
-        self.with(|stream| stream.poll_flush(cx))
+        ready!(self.with(|stream| stream.poll_flush(cx)))?;
+        self.is_waiting.set(false);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_write_all(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -116,7 +131,7 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
         }
         let of_bytes = written.min(bytes.len());
         bytes.advance(of_bytes);
-        if bytes.is_empty() {
+        if of_bytes > 0 && bytes.is_empty() {
             self.spare.0.replace(std::mem::take(bytes));
         }
         Poll::Ready(Ok(written - of_bytes))
@@ -209,6 +224,8 @@ mod tests {
         assert_eq!(writes(&gathered), [9]);
         assert!(send(&gathered));
         assert_eq!(writes(&gathered), [9, 10 * 1024]);
+        // Where nothing waits the stream is left alone: it may be closed.
+        assert!(send(&gathered));
         assert_eq!(gathered.stream.borrow().flushes, 2);
         assert_eq!(gathered.bytes.borrow().capacity(), 0);
     }
@@ -222,6 +239,9 @@ mod tests {
         assert_eq!(writes(&gathered), [100 + RECORD]);
         let written = gathered.stream.borrow().writes[0].clone();
         assert_eq!((written[99], written[100]), (1, 2));
+        assert!(frame(&gathered, &[3; RECORD + 9]));
+        assert_eq!(writes(&gathered), [100 + RECORD, RECORD + 9]);
+        assert!(gathered.spare.0.borrow().capacity() > 0, "it is kept");
     }
 
     #[test]

@@ -177,6 +177,10 @@ async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     let mut none_left = pin!(streams.none_left.notified());
     leaving.moved();
     poll_fn(|cx| {
+        // What could not leave goes first: reading may take all that a task may do at once (tokio's budget), again and again.
+        if gathered.is_waiting() && matches!(gathered.poll_send(cx), Poll::Ready(Err(_))) {
+            return Poll::Ready(None);
+        }
         let accepted = connection.poll_accept(cx);
         if let (Some(reason), None) = (tally.ended(), conn.cut.get()) {
             // What is open on it ends for the same reason.
