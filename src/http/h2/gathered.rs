@@ -47,7 +47,7 @@ impl<S: Unpin> Gathered<S> {
 
 impl<S: AsyncWrite + Unpin> Gathered<S> {
     /// From now on somebody sends what was gathered whenever the connection was driven.
-    pub(super) fn is_driven(&self) {
+    pub(super) fn drive(&self) {
         self.is_driven.set(true);
     }
 
@@ -84,11 +84,6 @@ impl<S: AsyncWrite + Unpin> Gathered<S> {
             return Poll::Ready(Ok(()));
         }
         self.poll_send(cx)
-    }
-
-    /// Whether something is still to be sent.
-    pub(super) fn is_waiting(&self) -> bool {
-        self.is_waiting.get()
     }
 
     /// Sends all there is.
@@ -217,7 +212,7 @@ mod tests {
         // Nobody else would send what comes before that.
         assert!(frame(&gathered, &[1; 9]));
         assert_eq!(writes(&gathered), [9]);
-        gathered.is_driven();
+        gathered.drive();
         for _ in 0..10 {
             assert!(frame(&gathered, &[2; 1024]));
         }
@@ -233,7 +228,7 @@ mod tests {
     #[test]
     fn what_makes_a_record_is_not_kept_back_and_comes_behind_what_was_gathered() {
         let gathered = Gathered::new(Noted::default(), &Rc::default());
-        gathered.is_driven();
+        gathered.drive();
         assert!(frame(&gathered, &[1; 100]));
         assert!(frame(&gathered, &[2; RECORD]));
         assert_eq!(writes(&gathered), [100 + RECORD]);
@@ -247,7 +242,7 @@ mod tests {
     #[test]
     fn a_client_that_takes_nothing_is_not_gathered_for_without_end() {
         let gathered = Gathered::new(Noted::default(), &Rc::default());
-        gathered.is_driven();
+        gathered.drive();
         gathered.stream.borrow_mut().takes = Some(0);
         let frames = (0..1000).take_while(|_| frame(&gathered, &[3; 1024]));
         assert_eq!(frames.count(), RECORD / 1024);

@@ -69,7 +69,7 @@ where
         Ok(Err(_)) => return unread(&conn, Reason::H2Error, None),
         Err(_) => return unread(&conn, Reason::HeadTimeout, None),
     };
-    gathered.is_driven();
+    gathered.drive();
     let streams = Rc::new(Streams::new(&conn.site.meter));
     let mut leaving = Leaving::new(worker, &conn, &tally);
     while let Some((request, respond)) = accept(
@@ -178,7 +178,7 @@ async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     leaving.moved();
     poll_fn(|cx| {
         // What could not leave goes first: reading may take all that a task may do at once (tokio's budget), again and again.
-        if gathered.is_waiting() && matches!(gathered.poll_send(cx), Poll::Ready(Err(_))) {
+        if let Poll::Ready(Err(_)) = gathered.poll_send(cx) {
             return Poll::Ready(None);
         }
         let accepted = connection.poll_accept(cx);
