@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use h2::server::SendResponse;
-use h2::{Reason, RecvStream};
+use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, Semaphore, mpsc};
@@ -50,6 +50,19 @@ async fn echo(mut request: Request<RecvStream>, mut respond: SendResponse<Bytes>
     let mut trailers = HeaderMap::new();
     trailers.insert("x-checksum", "7".parse().unwrap());
     stream.send_trailers(trailers).unwrap();
+}
+
+/// Says so many bytes as fast as they are taken, and counts them.
+async fn say(stream: &mut SendStream<Bytes>, size: usize, count: &AtomicUsize) {
+    let mut left = Bytes::from(vec![7; size]);
+    while !left.is_empty() {
+        stream.reserve_capacity(left.len());
+        let granted = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
+        let Some(Ok(granted)) = granted else { return };
+        let piece = left.split_to(granted.min(left.len()));
+        count.fetch_add(piece.len(), Ordering::Relaxed);
+        let _ = stream.send_data(piece, left.is_empty());
+    }
 }
 
 #[tokio::test]
@@ -316,15 +329,7 @@ async fn a_client_that_reads_nothing_is_in_nobody_elses_way() {
             let is_big = request.uri().path() == "/big";
             let size = if is_big { 2 << 20 } else { 5 };
             let mut stream = respond.send_response(Response::new(()), false).unwrap();
-            let mut left = Bytes::from(vec![7; size]);
-            while !left.is_empty() {
-                stream.reserve_capacity(left.len());
-                let granted = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
-                let Some(Ok(granted)) = granted else { return };
-                let piece = left.split_to(granted.min(left.len()));
-                count.fetch_add(piece.len(), Ordering::Relaxed);
-                let _ = stream.send_data(piece, left.is_empty());
-            }
+            say(&mut stream, size, &count).await;
         }
     })
     .await;
@@ -566,18 +571,7 @@ async fn a_client_that_sends_while_its_answer_is_stuck_gets_the_rest_when_it_rea
                     let _ = told.send(data.len());
                 }
             };
-            let saying = async {
-                let mut left = Bytes::from(vec![7; LONG]);
-                while !left.is_empty() {
-                    stream.reserve_capacity(left.len());
-                    let granted = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
-                    let Some(Ok(granted)) = granted else { return };
-                    let piece = left.split_to(granted.min(left.len()));
-                    count.fetch_add(piece.len(), Ordering::Relaxed);
-                    let _ = stream.send_data(piece, left.is_empty());
-                }
-            };
-            tokio::join!(hearing, saying);
+            tokio::join!(hearing, say(&mut stream, LONG, &count));
         }
     })
     .await;

@@ -279,19 +279,7 @@ async fn event_streams_and_rpcs_may_be_silent_for_as_long_as_they_want() {
 
 #[tokio::test]
 async fn an_upload_that_was_answered_early_has_its_limit_all_the_same() {
-    let (ends, mut ended) = unbounded_channel();
-    let app = App::scripted(move |mut talk| {
-        let ends = ends.clone();
-        async move {
-            talk.head().await?;
-            talk.answer("200 OK", b"early").await?;
-            let mut rest = Vec::new();
-            let _ = talk.stream.read_to_end(&mut rest).await;
-            let _ = ends.send(rest);
-            Ok(())
-        }
-    })
-    .await;
+    let (app, mut ended) = App::answering_early().await;
     let sidecar = Sidecar::start(&app, &["--stall-timeout", "200ms"]).await;
     let h2 = h2(&sidecar).await;
     for sent in ["abc", ""] {

@@ -160,20 +160,7 @@ async fn what_a_distrusted_client_still_downloads_ends_with_the_drain_timeout() 
 #[tokio::test]
 async fn what_a_distrusted_client_still_uploads_ends_with_its_connection() {
     let (one, two) = (Ca::named("one"), Ca::named("two"));
-    let (ends, mut ended) = tokio::sync::mpsc::unbounded_channel();
-    // Answers early, and would read on for as long as it takes.
-    let app = App::scripted(move |mut talk| {
-        let ends = ends.clone();
-        async move {
-            talk.head().await?;
-            talk.answer("200 OK", b"early").await?;
-            let mut rest = Vec::new();
-            let _ = talk.stream.read_to_end(&mut rest).await;
-            let _ = ends.send(rest);
-            Ok(())
-        }
-    })
-    .await;
+    let (app, mut ended) = App::answering_early().await;
     let args = ["--close-on-trust-change", "--drain-timeout", "200ms"];
     let mut sidecar = start(&app, &one, &args).await;
     let leaf = one.client("a", &[], 1);

@@ -91,6 +91,24 @@ impl App {
         (app, ended)
     }
 
+    /// Answers before it has read the body, reads on for as long as it takes, and tells what came of it.
+    pub(crate) async fn answering_early() -> (Self, UnboundedReceiver<Vec<u8>>) {
+        let (ends, ended) = unbounded_channel();
+        let app = Self::scripted(move |mut talk| {
+            let ends = ends.clone();
+            async move {
+                talk.head().await?;
+                talk.answer("200 OK", b"early").await?;
+                let mut rest = Vec::new();
+                let _ = talk.stream.read_to_end(&mut rest).await;
+                let _ = ends.send(rest);
+                Ok(())
+            }
+        })
+        .await;
+        (app, ended)
+    }
+
     /// Answers 200 with an `x`, and requests for paths that begin with `path` with another status.
     pub(crate) async fn failing_at(path: &'static str, status: &'static str) -> Self {
         Self::scripted(move |mut talk| async move {
