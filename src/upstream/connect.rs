@@ -20,7 +20,7 @@ use crate::wire::Wire;
 /// Why no connection came about.
 #[derive(Debug)]
 pub(crate) enum DialError {
-    /// Nobody listens there.
+    /// Nobody listens there, or not any more.
     Refused(io::Error),
     /// No answer within the limit.
     Timeout,
@@ -165,10 +165,11 @@ fn sort(error: io::Error) -> DialError {
         return DialError::Exhausted(error);
     }
     match error.kind() {
-        // A Unix socket whose backlog is full says WouldBlock.
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound | io::ErrorKind::WouldBlock => {
-            DialError::Refused(error)
-        }
+        // A Unix socket whose backlog is full says WouldBlock. Who stops listening resets what waits in his backlog.
+        io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::NotFound
+        | io::ErrorKind::WouldBlock => DialError::Refused(error),
         io::ErrorKind::TimedOut => DialError::Timeout,
         _ => DialError::Unreachable(error),
     }
@@ -203,3 +204,30 @@ impl fmt::Display for DialError {
 const ALL_TAKEN: &str = "as many connections to the application are open as may be";
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "this is a test")]
+mod tests {
+    use std::net::TcpListener;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::upstream::TargetUrl;
+
+    /// The application is restarted at the moment at which the connection waits to be accepted.
+    #[tokio::test]
+    async fn who_stops_listening_under_a_connection_that_waits_for_him_refuses_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = listener.local_addr().unwrap().to_string();
+        let target = Target::new(1, TargetUrl::parse(&url).unwrap());
+        let own = OwnPorts::default();
+        let mut connecting = pin!(connect(&target, &own, Duration::from_secs(20), None));
+        // The kernel has connected them; the runtime does not know yet.
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(connecting.as_mut().poll(&mut cx).is_pending());
+        drop(listener);
+        let error = connecting.await.unwrap_err();
+        assert!(matches!(error, DialError::Refused(_)), "{error:?}");
+    }
+}
