@@ -12,6 +12,7 @@ use super::class::Class;
 use super::exchange::Exchange;
 use super::id::new_id;
 use super::log::RECORD;
+use super::moment::moment;
 use super::spans;
 use crate::conn::Site;
 use crate::failure::{Reason, Side};
@@ -87,7 +88,7 @@ pub(super) fn exchange(exchange: &Exchange) {
         class = class.number(),
         kind = "exchange",
         id,
-        time = %humantime::format_rfc3339_micros(exchange.time),
+        time = &moment(exchange.time)[..],
         service = &*site.service,
         request_id = exchange.request_id.as_ref().map_or(id, |id| id.to_str().unwrap_or_default()),
         trace_id,
@@ -178,7 +179,7 @@ pub(crate) fn handshake(site: &Site, failed: &Handshake<'_>) {
         class = Class::Refused.number(),
         kind = "handshake",
         id = %id,
-        time = %humantime::format_rfc3339_micros(time),
+        time = &moment(time)[..],
         service = &*site.service,
         client = %failed.client.ip(),
         client_port = failed.client.port(),
@@ -223,7 +224,7 @@ pub(crate) fn audit(service: &str, audit: &Audit<'_>) {
         class = Class::Audit.number(),
         kind = "audit",
         id = %new_id(time).hyphenated(),
-        time = %humantime::format_rfc3339_micros(time),
+        time = &moment(time)[..],
         service,
         action,
         result,

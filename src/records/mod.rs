@@ -8,6 +8,7 @@ mod format;
 mod id;
 mod inflight;
 mod log;
+mod moment;
 mod notice;
 mod policy;
 mod ring;

@@ -5,37 +5,39 @@ use std::fmt::{self, Write as _};
 use tracing::Event;
 use tracing::field::{Field, Visit};
 
-use super::cut;
+use super::keys::{Keys, Names};
+use super::{LONGEST, cut};
 use crate::records::class::Class;
 
 /// Writes the event's fields as one JSON object, and tells how much it matters.
-pub(in crate::records) fn format(event: &Event<'_>, out: &mut Vec<u8>) -> Class {
-    out.push(b'{');
+pub(in crate::records) fn format(event: &Event<'_>, keys: &mut Keys, out: &mut Vec<u8>) -> Class {
+    let start = out.len();
     let mut visitor = Json {
         out,
+        keys: keys.of(event.metadata()),
         class: Class::Audit,
     };
     event.record(&mut visitor);
     let class = visitor.class;
+    // Each member has a comma in front of it; the first one's is where the object begins.
+    match out.get_mut(start) {
+        Some(first) => *first = b'{',
+        None => out.push(b'{'),
+    }
     out.push(b'}');
     class
 }
 
-/// Writes fields as members of a JSON object. Field names are ours and need no escaping.
+/// Writes fields as members of a JSON object.
 struct Json<'a> {
     out: &'a mut Vec<u8>,
+    keys: &'a Names,
     class: Class,
 }
 
 impl Json<'_> {
     fn key(&mut self, field: &Field) {
-        self.out.reserve(field.name().len() + 4);
-        if self.out.last() != Some(&b'{') {
-            self.out.push(b',');
-        }
-        self.out.push(b'"');
-        self.out.extend_from_slice(field.name().as_bytes());
-        self.out.extend_from_slice(b"\":");
+        self.out.extend_from_slice(&self.keys[field.index()]);
     }
 }
 
@@ -51,9 +53,8 @@ impl Visit for Json<'_> {
         if field.name() == "headers" {
             return self.out.extend_from_slice(value);
         }
-        match std::str::from_utf8(value) {
-            Ok(text) => quote(self.out, text),
-            Err(_) => quote(self.out, &String::from_utf8_lossy(value)),
+        if !quote_plain(self.out, value) {
+            quote(self.out, &String::from_utf8_lossy(value));
         }
     }
 
@@ -62,7 +63,10 @@ impl Visit for Json<'_> {
             // For those who carry the line, not for those who read it.
             "class" => self.class = Class::numbered(value),
             // None was sent: a reader can tell that from "no such field".
-            "status" if value == 0 => self.out.extend_from_slice(b",\"status\":null"),
+            "status" if value == 0 => {
+                self.key(field);
+                self.out.extend_from_slice(b"null");
+            }
             _ => {
                 self.key(field);
                 number(self.out, value);
@@ -118,12 +122,53 @@ impl fmt::Write for Escaped<'_> {
 
 /// A JSON string of the beginning of `text`.
 pub(in crate::records) fn quote(out: &mut Vec<u8>, text: &str) {
+    if quote_plain(out, text.as_bytes()) {
+        return;
+    }
     out.push(b'"');
     let (text, rest) = cut(text);
     escape(out, text);
     out.extend_from_slice(rest.as_bytes());
     out.push(b'"');
 }
+
+/// The same of what is written as it is; whether it was.
+fn quote_plain(out: &mut Vec<u8>, text: &[u8]) -> bool {
+    let is_whole = text.len() <= LONGEST && is_plain(text);
+    if is_whole {
+        out.reserve(text.len() + 2);
+        out.push(b'"');
+        out.extend_from_slice(text);
+        out.push(b'"');
+    }
+    is_whole
+}
+
+/// Whether all of it is ASCII of which nothing is escaped: most texts are, and eight bytes are looked at together.
+fn is_plain(text: &[u8]) -> bool {
+    match text.last_chunk() {
+        Some(last) => {
+            let words = text.as_chunks().0.iter().chain([last]);
+            let found = words.fold(0, |found, word| found | suspects(u64::from_ne_bytes(*word)));
+            found == 0
+        }
+        None => text
+            .iter()
+            .all(|byte| byte.is_ascii() && !SUSPECT[usize::from(*byte)]),
+    }
+}
+
+/// None only if each byte is plain. The top bit of one that is not is set; what it borrows or carries can only set others.
+fn suspects(word: u64) -> u64 {
+    let control = word.wrapping_sub(EACH * 0x20);
+    let delete = word.wrapping_add(EACH);
+    let quote = (word ^ (EACH * b'"' as u64)).wrapping_sub(EACH);
+    let backslash = (word ^ (EACH * b'\\' as u64)).wrapping_sub(EACH);
+    (word | control | delete | quote | backslash) & (EACH << 7)
+}
+
+/// One in each byte.
+const EACH: u64 = u64::from_ne_bytes([1; 8]);
 
 /// RFC 8259, section 7; runs of plain bytes are copied whole. DEL and the C1 range are escaped as well: a terminal
 /// would obey them.
@@ -200,6 +245,24 @@ mod tests {
             quote(&mut out, text);
             assert!(!out.iter().any(|byte| byte.is_ascii_control()), "{text:?}");
             assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_taken_for_plain_is_what_is_escaped_to_itself() {
+        for byte in 0..=u8::MAX {
+            for (length, at) in (1..20).flat_map(|length| (0..length).map(move |at| (length, at))) {
+                for filling in [b' ', b'~', b'0'] {
+                    let mut bytes = vec![filling; length];
+                    bytes[at] = byte;
+                    let is_same = std::str::from_utf8(&bytes).is_ok_and(|text| {
+                        let mut out = Vec::new();
+                        escape(&mut out, text);
+                        out == bytes
+                    });
+                    assert_eq!(is_plain(&bytes), is_same, "{byte} at {at} of {length}");
+                }
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 mod combined;
 mod fields;
 mod json;
+mod keys;
 mod text;
 
 use serde_json::{Map, Value};
@@ -10,6 +11,7 @@ use tracing::Event;
 
 pub(crate) use fields::Fields;
 pub(super) use json::{format as write_json, quote};
+pub(super) use keys::Keys;
 pub(crate) use text::write as write_text;
 
 /// `--log-format`, where it is settled.

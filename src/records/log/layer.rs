@@ -14,7 +14,7 @@ use tracing_subscriber::layer::Context;
 use super::lines::Lines;
 use super::queue::Sink;
 use crate::records::class::Class;
-use crate::records::format::{Fields, Format, write_json};
+use crate::records::format::{Fields, Format, Keys, write_json};
 use crate::records::ring::Ring;
 
 /// The target of record events: no module's path begins so, because filters go by how a target begins.
@@ -45,6 +45,7 @@ impl RecordLayer {
         let is_as_kept = self.format == Format::Json && self.sample >= 1.0;
         Batch {
             lines: Lines::with_room(room),
+            keys: Keys::default(),
             shown: (!is_as_kept).then(|| Shown {
                 format: self.format,
                 sample: self.sample,
@@ -106,6 +107,7 @@ enum Lane {
 struct Batch {
     /// As JSON.
     lines: Lines,
+    keys: Keys,
     /// As they are written, where that is different.
     shown: Option<Shown>,
     ring: Arc<Ring>,
@@ -134,7 +136,7 @@ impl Lane {
 
 impl Batch {
     fn write(&mut self, event: &Event<'_>) {
-        let class = self.lines.add(|out| write_json(event, out));
+        let class = self.lines.add(|out| write_json(event, &mut self.keys, out));
         if let Some(shown) = &mut self.shown {
             shown.write(event, class, self.lines.last());
         }
