@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use http::uri::Authority;
 use portcullis_certs::Generation;
 
 use crate::census::Presence;
@@ -90,12 +89,9 @@ pub(crate) struct TlsFacts {
 }
 
 impl TlsFacts {
-    /// Whether the authority is a name of another of our certificates than the one shown (RFC 9110, section 15.5.20).
-    pub(crate) fn is_misdirected(&self, authority: Option<&HeaderValue>) -> bool {
-        let host = authority.and_then(|value| Authority::try_from(value.as_bytes()).ok());
-        host.is_some_and(|authority| {
-            let host = authority.host().trim_matches(['[', ']']);
-            self.generation.is_misdirected(self.sni.as_deref(), host)
-        })
+    /// Whether the host is a name of another of our certificates than the one shown (RFC 9110, section 15.5.20).
+    pub(crate) fn is_misdirected(&self, host: Option<&str>) -> bool {
+        let sni = self.sni.as_deref();
+        host.is_some_and(|host| self.generation.is_misdirected(sni, host))
     }
 }

@@ -159,7 +159,7 @@ fn prepare(
         worker.site.meter.disguised(said.disguised);
     }
     exchange.is_for(said.is_believed, said.client, said.request_id);
-    let host = request.headers().get(HOST);
+    let host = request.headers().get(HOST).and_then(headers::name);
     if conn
         .tls
         .as_ref()

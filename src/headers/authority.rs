@@ -37,22 +37,108 @@ pub(crate) fn authority<B>(request: &Request<B>) -> Result<Option<HeaderValue>, 
 
 /// A well-formed Host: no user, a port that is one.
 pub(crate) fn checked(host: HeaderValue) -> Result<HeaderValue, Reason> {
-    let authority = Authority::try_from(host.as_bytes()).map_err(|_| Reason::BadHost)?;
-    // `Authority` lets any digits and an empty port pass.
-    let port_is_number = match authority.as_str().rsplit_once(':') {
-        Some((_, port)) if !port.contains(']') => port.parse::<u16>().is_ok(),
-        _ => true,
-    };
-    // A name, an address, and nothing that a gateway might read as two of them.
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
-    let is_host = !authority.host().is_empty() && authority.as_str().bytes().all(is_plain);
-    if !is_host || !port_is_number {
-        return Err(Reason::BadHost);
+    if is_host(host.as_bytes()) {
+        Ok(host)
+    } else {
+        Err(Reason::BadHost)
     }
-    Ok(host)
+}
+
+/// A name or an address, perhaps with a port (RFC 3986, section 3.2), and nothing that a gateway might read as two of them.
+fn is_host(host: &[u8]) -> bool {
+    let is_named_by = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._".contains(byte);
+    let (name, port) = match host.strip_prefix(b"[") {
+        Some(address) => {
+            let end = memchr::memchr(b']', address).unwrap_or(address.len());
+            let (address, rest) = address.split_at(end);
+            let is_address = address
+                .iter()
+                .all(|byte| is_named_by(byte) || *byte == b':');
+            if !is_address {
+                return false;
+            }
+            let Some(rest) = rest.strip_prefix(b"]") else {
+                return false;
+            };
+            (address, rest)
+        }
+        None => {
+            let end = host.iter().position(|byte| !is_named_by(byte));
+            host.split_at(end.unwrap_or(host.len()))
+        }
+    };
+    !name.is_empty() && (port.is_empty() || port.strip_prefix(b":").is_some_and(is_port))
+}
+
+fn is_port(digits: &[u8]) -> bool {
+    let number = str::from_utf8(digits).map(str::parse::<u16>);
+    digits.iter().all(u8::is_ascii_digit) && matches!(number, Ok(Ok(_)))
+}
+
+/// The name or the address in a well-formed authority: without port, and without brackets.
+pub(crate) fn name(authority: &HeaderValue) -> Option<&str> {
+    let authority = authority.to_str().ok()?;
+    match authority.strip_prefix('[') {
+        Some(address) => address.split(']').next(),
+        None => authority.split(':').next(),
+    }
 }
 
 /// The port an authority names.
 pub(super) fn port(authority: &HeaderValue) -> Option<u16> {
     Authority::try_from(authority.as_bytes()).ok()?.port_u16()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What the `http` crate takes for an authority, held to the rules that it does not know.
+    fn is_host_of_http(host: &str) -> bool {
+        let Ok(authority) = Authority::try_from(host) else {
+            return false;
+        };
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+        let is_port = match host.rsplit_once(':') {
+            Some((_, port)) if !port.contains(']') => port.parse::<u16>().is_ok(),
+            _ => true,
+        };
+        !authority.host().is_empty() && host.bytes().all(is_plain) && is_port
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_a_host_is_one_to_the_http_crate_too(host in r"(\[[a:.]{0,4}\]?|[a1._@%, -]{0,5})[:+]{0,2}[06\[\]a]{0,6}") {
+            let (is_ours, is_theirs) = (is_host(host.as_bytes()), is_host_of_http(&host));
+            // It takes brackets wherever they stand, and with nothing in them.
+            prop_assert!(is_ours == is_theirs || !is_ours && host.contains(['[', ']']), "{host}");
+            if is_ours {
+                let authority = Authority::try_from(&*host).unwrap();
+                let value = HeaderValue::from_str(&host).unwrap();
+                prop_assert_eq!(name(&value), Some(authority.host().trim_matches(['[', ']'])));
+            }
+        }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+        for host in [
+            "a",
+            "a_b.c-d:80",
+            "10.0.0.1",
+            "[::1]",
+            "[::ffff:10.0.0.1]:65535",
+            "a:00080",
+        ] {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "", ":80", "a:", "a:+1", "a:65536", "a:80:80", "::1", "[]", "[::1", "::1]", "[::1]a",
+            "a[::1]", "[[::1]]", "u@a", "a/b", "a,b", "\u{e9}",
+        ] {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+    }
 }

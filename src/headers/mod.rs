@@ -32,7 +32,7 @@ use inbound::Inbound;
 use own::set_own;
 use strip::{strip_claims, strip_hop_by_hop};
 
-pub(crate) use authority::{authority, checked};
+pub(crate) use authority::{authority, checked, name};
 pub(crate) use client_certificate::client_certificate;
 pub(crate) use grpc::is_grpc;
 pub(crate) use options::has_option;

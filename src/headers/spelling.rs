@@ -87,18 +87,16 @@ impl<'a> Speller<'a> {
     }
 }
 
-/// Writes a name `Like-This`.
+/// Writes a name `Like-This`, of which no letter is a capital.
 pub(crate) fn write_usual(to: &mut Vec<u8>, name: &[u8]) {
-    let mut is_first = true;
-    to.extend(name.iter().map(|byte| {
-        let capital = if is_first {
-            byte.to_ascii_uppercase()
-        } else {
-            *byte
-        };
-        is_first = *byte == b'-';
-        capital
-    }));
+    let start = to.len();
+    to.extend_from_slice(name);
+    let mut at = start;
+    while let Some(first) = to.get_mut(at) {
+        first.make_ascii_uppercase();
+        let hyphen = to[at..].iter().position(|byte| *byte == b'-');
+        at += hyphen.map_or(to.len(), |hyphen| hyphen + 1);
+    }
 }
 
 /// Whether an application is to see the names as this client has written them, and sees others when nobody remembers them: one

@@ -24,6 +24,7 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = options(headers)
+            .filter(|option| !is_word(option))
             .filter_map(|name| HeaderName::from_bytes(name).ok())
             .filter(|name| !matches!(*name, HOST | CONTENT_LENGTH | TRANSFER_ENCODING))
             .collect();
@@ -45,6 +46,13 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
                 | "http2-settings"
         )
     });
+}
+
+/// What most connections say, and what is no field's name (RFC 9110, section 7.6.1), or goes anyway.
+fn is_word(option: &[u8]) -> bool {
+    [&b"close"[..], b"keep-alive", b"upgrade"]
+        .iter()
+        .any(|word| option.eq_ignore_ascii_case(word))
 }
 
 /// Removes every field by which a client could speak in our name, in every spelling that somebody folds together; other
