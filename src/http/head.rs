@@ -91,7 +91,7 @@ pub(crate) fn parse(bytes: &Bytes, limits: HeadLimits) -> Result<Head, Reason> {
 
 /// The fields of a head, which share its bytes.
 fn read(fields: &[Header<'_>], head: &Bytes) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::with_capacity(fields.len());
+    let mut headers = HeaderMap::with_capacity(fields.len() + OURS);
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
         let value = HeaderValue::from_maybe_shared(head.slice_ref(field.value)).ok()?;
@@ -160,6 +160,8 @@ pub(crate) fn content_length(value: &[u8]) -> Option<u64> {
 
 /// The default of `--max-headers`: for more, room has to be asked for.
 const USUAL_FIELDS: usize = 100;
+/// Fields that a request is given on its way to the application. A map that grows is built anew.
+const OURS: usize = 8;
 
 #[cfg(test)]
 mod tests {
