@@ -60,7 +60,7 @@ impl Room {
 }
 
 /// Bytes that TLS holds for a client that does not take them, before they are encrypted.
-pub(super) const HELD: usize = 32 * 1024;
+pub(super) const HELD: usize = 64 * 1024;
 /// Bytes read at once at most.
 pub(super) const READ: usize = 48 * 1024;
 const COME: usize = READ + 2 * RECORD;
