@@ -206,7 +206,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "this is a test")]
 mod tests {
     use std::net::TcpListener;
     use std::pin::pin;
