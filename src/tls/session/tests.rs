@@ -17,6 +17,8 @@ struct Pair {
     sent: Vec<u8>,
     /// What the session has opened.
     opened: Vec<u8>,
+    /// What the client has opened.
+    got: Vec<u8>,
 }
 
 /// A server and a client that trusts it.
@@ -49,11 +51,14 @@ impl Pair {
 
     fn of(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>) -> Self {
         let name = ServerName::try_from("a.test").unwrap();
+        let mut client = ClientConnection::new(Arc::clone(client), name).unwrap();
+        client.set_buffer_limit(None);
         Self {
-            client: ClientConnection::new(Arc::clone(client), name).unwrap(),
+            client,
             session: Session::new(Arc::clone(server)).unwrap(),
             sent: Vec::new(),
             opened: Vec::new(),
+            got: Vec::new(),
         }
     }
 
@@ -80,7 +85,11 @@ impl Pair {
         let mut said = Cursor::new(self.session.sealed().split());
         while said.has_remaining() {
             self.client.read_tls(&mut said).unwrap();
-            self.client.process_new_packets().unwrap();
+            let state = self.client.process_new_packets().unwrap();
+            // It takes no more than it has room for.
+            let mut come = vec![0; state.plaintext_bytes_to_read()];
+            self.client.reader().read_exact(&mut come).unwrap();
+            self.got.append(&mut come);
         }
     }
 
@@ -113,7 +122,7 @@ proptest! {
     fn whatever_the_pieces_are_both_sides_get_what_the_other_has_sent(
         version in versions(),
         choices in prop::collection::vec(prop_oneof![0..40u16, any::<u16>()], 1..40),
-        sizes in prop::collection::vec(0..40_000usize, 0..6),
+        sizes in prop::collection::vec(0..100_000usize, 0..6),
     ) {
         let mut cuts = cuts(&choices);
         let mut pair = Pair::new(version);
@@ -139,9 +148,8 @@ proptest! {
                 prop_assert!(taken == rest.len().min(HELD));
                 pair.session.sealed().extend_from_slice(&room[..written]);
                 pair.answer();
-                let mut got = vec![0; taken];
-                pair.client.reader().read_exact(&mut got).unwrap();
-                prop_assert!(got == rest[..taken]);
+                prop_assert!(pair.got == rest[..taken]);
+                pair.got.clear();
                 rest = &rest[taken..];
             }
             prop_assert!(pair.session.begun().is_empty());
