@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use http::{Request, Response, request};
+use http::{Request, Response};
 use tokio::task::{AbortHandle, spawn_local};
 
 use super::framing::is_framed_once;
@@ -33,45 +33,62 @@ pub(super) async fn ask(
         Wish::Safe
     };
     let first = lease(errand, wish).await?;
-    let again = again.filter(|_| first.reused);
-    let (mut head, body) = request.into_parts();
-    let (mut asking, mut heard) = send(&head, body, first, errand).await?;
-    if let (Some(body), Err(Failure::Ended)) = (again, &heard) {
-        errand.exchange.progress().starts_over();
-        errand.exchange.retried(STALE);
-        errand.exchange.asks(&mut head.headers);
+    let is_reused = first.reused;
+    let body = request.body_mut().take();
+    let mut asking = begin(&request, body, first, errand);
+    let mut heard = hear(&mut asking, errand).await?;
+    if let (true, Some(body), Err(Failure::Ended)) = (is_reused, again, &heard) {
         // Its place may be the one that the next needs.
         drop(asking);
-        let second = lease(errand, Wish::Fresh).await?;
-        (asking, heard) = send(&head, body, second, errand).await?;
+        (asking, heard) = Box::pin(once_more(&mut request, body, errand)).await?;
     }
     let heard = heard.map_err(|failure| sort(failure, errand.exchange))?;
     accept(asking, heard, errand)
 }
 
-/// Sends it on this connection, and waits for what is no interim answer.
-pub(super) async fn send(
-    head: &request::Parts,
+/// Sends it with this body, after it had met a connection that was stale.
+async fn once_more(
+    request: &mut Request<RequestBody>,
+    body: RequestBody,
+    errand: &mut Errand<'_>,
+) -> Result<(Box<Asking>, Result<upstream::Heard, Failure>), Reason> {
+    errand.exchange.progress().starts_over();
+    errand.exchange.retried(STALE);
+    errand.exchange.asks(request.headers_mut());
+    let fresh = lease(errand, Wish::Fresh).await?;
+    let mut asking = begin(request, body, fresh, errand);
+    let heard = hear(&mut asking, errand).await?;
+    Ok((asking, heard))
+}
+
+/// Begins to send it, with this body, on this connection.
+pub(super) fn begin(
+    request: &Request<RequestBody>,
     body: RequestBody,
     lease: Lease,
     errand: &mut Errand<'_>,
-) -> Result<(Asking, Result<upstream::Heard, Failure>), Reason> {
+) -> Box<Asking> {
     errand.exchange.sent_to(lease.address());
-    let limit = errand.limit();
-    let mut asking = Asking::new(lease, head, body, !errand.exchange.is_http2());
+    Asking::new(lease, request, body, !errand.exchange.is_http2())
+}
+
+/// Sends on, and waits for what is no interim answer.
+pub(super) async fn hear(
+    asking: &mut Asking,
+    errand: &Errand<'_>,
+) -> Result<Result<upstream::Heard, Failure>, Reason> {
     let hear = |cx: &mut std::task::Context<'_>| {
         asking.poll(cx).map(|heard| match heard {
             Ok(upstream::Heard::Interim(interim)) => Heard::Interim(interim),
             heard => Heard::Final(heard),
         })
     };
-    let heard = answer(hear, errand, limit).await?;
-    Ok((asking, heard))
+    answer(hear, errand, errand.limit()).await
 }
 
 /// A response that can be passed on: framed in one way, and no 101, which would end HTTP on the connection.
 pub(super) fn accept(
-    asking: Asking,
+    asking: Box<Asking>,
     heard: upstream::Heard,
     errand: &Errand<'_>,
 ) -> Result<Response<Source>, Reason> {

@@ -121,8 +121,9 @@ pub(super) async fn over_h1(
         upgrade.key = Some(key);
     }
     let lease = h1::lease(errand, h1::Wish::Fresh).await?;
-    let (head, body) = request.into_parts();
-    let (mut asking, heard) = h1::send(&head, body, lease, errand).await?;
+    let body = request.body_mut().take();
+    let mut asking = h1::begin(&request, body, lease, errand);
+    let heard = h1::hear(&mut asking, errand).await?;
     let (response, spelling) = match heard.map_err(|failure| h1::sort(failure, errand.exchange))? {
         Heard::Switching(response, spelling) => (response, spelling),
         heard => {

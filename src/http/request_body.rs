@@ -29,7 +29,7 @@ pub(crate) struct RequestBody {
     gathered_trailers: Option<Box<HeaderMap>>,
     /// Nothing is read before it opens.
     gate: Option<Rc<BodyGate>>,
-    /// Another has gone before it, and has said that it is let go.
+    /// It is another's business to say that the body is let go.
     is_copy: bool,
     /// Bytes that it may have, if there is a limit.
     most: Option<u64>,
@@ -70,6 +70,13 @@ impl RequestBody {
             is_copy: false,
             progress,
         }
+    }
+
+    /// All of it, for whoever sends it.
+    pub(crate) fn take(&mut self) -> Self {
+        let mut rest = Self::empty(Rc::clone(&self.progress));
+        rest.is_copy = true;
+        std::mem::replace(self, rest)
     }
 
     /// It may have so many bytes.

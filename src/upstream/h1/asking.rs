@@ -3,7 +3,7 @@
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Response, StatusCode, request};
+use http::{Method, Request, Response, StatusCode};
 
 use super::body::Incoming;
 use super::outgoing::{Outgoing, Rest, Sent};
@@ -15,7 +15,7 @@ use crate::upstream::Lease;
 use crate::upstream::patience::announced;
 use crate::upstream::stream::Stream;
 
-/// A request on its way, until there is the head of its answer.
+/// A request on its way, until there is the head of its answer. Boxed: it goes from stage to stage.
 pub(crate) struct Asking {
     lease: Lease,
     outgoing: Outgoing,
@@ -48,25 +48,25 @@ pub(crate) enum Failure {
 }
 
 impl Asking {
-    /// Sends this head, and behind it this body, over this connection, as it is polled. With `keeps_spelling` the answer's
-    /// names are remembered as they are written.
-    pub(crate) fn new(
+    /// Sends this request's head, and behind it this body, over this connection, as it is polled. With `keeps_spelling` the
+    /// answer's names are remembered as they are written.
+    pub(crate) fn new<B>(
         lease: Lease,
-        head: &request::Parts,
+        request: &Request<B>,
         body: RequestBody,
         keeps_spelling: bool,
-    ) -> Self {
+    ) -> Box<Self> {
         let keeps_case = lease.keeps_case();
-        Self {
-            outgoing: Outgoing::new(head, body, keeps_case),
+        Box::new(Self {
+            outgoing: Outgoing::new(request, body, keeps_case),
             lease,
             asked: Asked {
-                is_head: head.method == Method::HEAD,
+                is_head: request.method() == Method::HEAD,
                 keeps_spelling: keeps_case && keeps_spelling,
             },
             buffer: BytesMut::new(),
             ahead: Bytes::new(),
-        }
+        })
     }
 
     /// Writes on, and waits for the next head.
@@ -110,13 +110,13 @@ impl Asking {
     }
 
     /// The answer, after its head, and what of the request is still to be written when it came early.
-    pub(crate) fn into_answer(self, head: Head) -> (Response<Incoming>, Option<Rest>) {
+    pub(crate) fn into_answer(self: Box<Self>, head: Head) -> (Response<Incoming>, Option<Rest>) {
         let Self {
             mut lease,
             outgoing,
             ahead,
             ..
-        } = self;
+        } = *self;
         if !head.is_kept || outgoing.sent() == Sent::Unheard {
             lease.retire();
         }

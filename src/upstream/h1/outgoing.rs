@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use http::request;
+use http::Request;
 
 use super::Connection;
 use super::request::write;
@@ -27,9 +27,9 @@ pub(super) enum Sent {
 }
 
 impl Outgoing {
-    /// This head, and behind it this body.
-    pub(super) fn new(head: &request::Parts, body: RequestBody, keeps_case: bool) -> Self {
-        let (head, framed) = write(head, &body, keeps_case);
+    /// This request's head, and behind it this body.
+    pub(super) fn new<B>(request: &Request<B>, body: RequestBody, keeps_case: bool) -> Self {
+        let (head, framed) = write(request, &body, keeps_case);
         Self {
             message: Message::new(head, framed, body, ENOUGH, keeps_case),
             is_deaf: false,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, request};
+use http::{HeaderMap, Request};
 use http_body::Body;
 
 use crate::headers::{Speller, Spelling};
@@ -10,16 +10,16 @@ use crate::http::{Framed, announced_trailers, content_length, write_field};
 
 /// Writes the head. Names are written as the client wrote them, `Like-This` where no client did, if case is kept at all, and in
 /// lower case if not.
-pub(super) fn write(
-    request: &request::Parts,
+pub(super) fn write<B>(
+    request: &Request<B>,
     body: &impl Body,
     keeps_case: bool,
 ) -> (Bytes, Framed) {
-    let fields = &request.headers;
+    let fields = request.headers();
     let mut head = Vec::with_capacity(USUAL_HEAD);
-    head.extend_from_slice(request.method.as_str().as_bytes());
+    head.extend_from_slice(request.method().as_str().as_bytes());
     head.push(b' ');
-    let target = request.uri.path_and_query().map_or("", |it| it.as_str());
+    let target = request.uri().path_and_query().map_or("", |it| it.as_str());
     if !target.starts_with(['/', '*']) {
         // `http://host?query` has an empty path, which is `/`.
         head.push(b'/');
@@ -27,7 +27,7 @@ pub(super) fn write(
     head.extend_from_slice(target.as_bytes());
     head.extend_from_slice(b" HTTP/1.1\r\n");
     let framing = framing(fields, body);
-    let mut speller = Speller::new(request.extensions.get::<Spelling>());
+    let mut speller = Speller::new(request.extensions().get::<Spelling>());
     for (name, value) in fields {
         let is_framed_otherwise = match framing {
             Framed::Nothing => name == TRANSFER_ENCODING,
