@@ -37,6 +37,7 @@ use frames::Frames;
 use gathered::Gathered;
 pub(crate) use gathered::Spare;
 use leaving::{Leaving, Step};
+use stream::Stream;
 use tally::Tally;
 
 /// Serves a connection to its end. `next` answers one request.
@@ -85,11 +86,12 @@ where
         let open = Open::new(&streams);
         tally.known(respond.stream_id().as_u32());
         let exchange = Exchange::open(&conn, Instant::now());
+        let stream = Stream::new(request, respond, exchange);
         let (next, worker) = (next.clone(), Rc::clone(worker));
         // Boxed: tokio moves a task as a whole four times when it begins, and three times when it ends.
         spawn_local(Box::pin(async move {
             let _open = open;
-            stream::serve(request, respond, exchange, worker, next).await;
+            stream::serve(stream, worker, next).await;
         }));
     }
     for lost in tally.take_lost() {

@@ -2,14 +2,14 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::Bytes;
 use h2::ext::Protocol;
 use h2::server::SendResponse;
-use h2::{Reason as Code, RecvStream};
+use h2::{Reason as Code, RecvStream, SendStream};
 use http::header::{CONNECTION, COOKIE};
 use http::{Method, Request, Response};
 use http_body::Body as _;
@@ -23,40 +23,102 @@ use crate::http::request_body::{Received as Body, RequestBody};
 use crate::http::response_body::ResponseBody;
 use crate::http::send::{Sent, send_body};
 use crate::http::stream_io::StreamIo;
+use crate::http::tunnel::Tunnel;
 use crate::records::Exchange;
 use crate::worker::Worker;
 
-/// One stream: the request forwarded, the response sent, and given up when the client resets it.
-pub(super) async fn serve<N, F, E>(
-    request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
-    mut exchange: Box<Exchange>,
-    worker: Rc<Worker>,
-    next: N,
-) where
+/// A stream that was accepted.
+pub(super) struct Stream {
+    request: Box<Request<RequestBody>>,
+    received: Received,
+    respond: SendResponse<Bytes>,
+    exchange: Box<Exchange>,
+}
+
+impl Stream {
+    pub(super) fn new(
+        request: Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+        mut exchange: Box<Exchange>,
+    ) -> Self {
+        exchange.request(
+            request.method(),
+            request.uri(),
+            request.version(),
+            request.headers(),
+        );
+        let (request, received) = split(request, &exchange.progress());
+        Self {
+            request,
+            received,
+            respond,
+            exchange,
+        }
+    }
+}
+
+/// The request forwarded, the response sent, and given up when the client resets it.
+pub(super) async fn serve<N, F, E>(stream: Stream, worker: Rc<Worker>, next: N)
+where
     N: Fn(Box<Request<RequestBody>>, Box<Exchange>) -> F,
     F: Future<Output = Result<Response<ResponseBody>, E>>,
 {
-    exchange.request(
-        request.method(),
-        request.uri(),
-        request.version(),
-        request.headers(),
-    );
+    let Stream {
+        request,
+        received,
+        mut respond,
+        exchange,
+    } = stream;
     let is_head = request.method() == Method::HEAD;
     let progress = exchange.progress();
     let wire = exchange.conn().wire.clone();
     let _watched = worker.watch.add(Rc::clone(&progress), wire, false);
     if let Err(reason) = measure(&request, &worker.config.limits) {
-        if let Some(response) = refuse(reason, exchange) {
-            respond_with(respond, response, is_head, None, &progress).await;
+        let refused = refuse(reason, exchange);
+        let begun = refused.and_then(|refused| begin(&mut respond, refused, is_head));
+        if let Some(mut begun) = begun {
+            send(&mut begun, &progress).await;
         }
         return;
     }
-    let (request, received) = split(request, &progress);
-    let answering = next(request, exchange);
-    let mut answering = pin!(answering);
-    let answered = poll_fn(|cx| {
+    let begun = {
+        let answering = pin!(next(request, exchange));
+        match answer(answering, &mut respond, &progress).await {
+            None => return,
+            Some(Err(_)) => return respond.send_reset(Code::INTERNAL_ERROR),
+            Some(Ok(response)) => begin(&mut respond, response, is_head),
+        }
+    };
+    match (begun, received) {
+        (
+            Some(Begun {
+                tunnel: Some(tunnel),
+                stream,
+                body: _body,
+            }),
+            Received::Tunnel(receive),
+        ) => {
+            Box::pin(tunnel.run(StreamIo::new(stream, receive))).await;
+        }
+        (begun, received) => {
+            if let Some(mut begun) = begun {
+                send(&mut begun, &progress).await;
+            }
+            if let Received::Body(body) = received {
+                let limit = worker.config.limits.response_timeout;
+                Box::pin(linger_stream(&body, &progress, limit)).await;
+            }
+        }
+    }
+}
+
+/// Waits for the answer, and passes on what comes ahead of it. None when the client wants none any more.
+async fn answer<F: Future>(
+    mut answering: Pin<&mut F>,
+    respond: &mut SendResponse<Bytes>,
+    progress: &RequestProgress,
+) -> Option<F::Output> {
+    poll_fn(|cx| {
         progress.standing.served_by(cx.waker());
         // A reset, or the end of the connection: dropping `answering` cancels the request upstream.
         if let Poll::Ready(reset) = respond.poll_reset(cx) {
@@ -67,30 +129,14 @@ pub(super) async fn serve<N, F, E>(
             return Poll::Ready(None);
         }
         let answered = answering.as_mut().poll(cx);
-        pass_on_interim(&progress, &mut respond);
+        pass_on_interim(progress, respond);
         answered.map(Some)
     })
-    .await;
-    let response = match answered {
-        None => return,
-        Some(Err(_)) => return respond.send_reset(Code::INTERNAL_ERROR),
-        Some(Ok(response)) => response,
-    };
-    match received {
-        Received::Nothing => respond_with(respond, response, is_head, None, &progress).await,
-        Received::Tunnel(receive) => {
-            respond_with(respond, response, is_head, Some(receive), &progress).await;
-        }
-        Received::Body(body) => {
-            respond_with(respond, response, is_head, None, &progress).await;
-            let limit = worker.config.limits.response_timeout;
-            linger_stream(&body, &progress, limit).await;
-        }
-    }
+    .await
 }
 
 /// The limits of a head that the `h2` crate does not keep.
-fn measure(request: &Request<RecvStream>, limits: &Limits) -> Result<(), Reason> {
+fn measure<B>(request: &Request<B>, limits: &Limits) -> Result<(), Reason> {
     let path = request.uri().path_and_query();
     if path.is_some_and(|path| path.as_str().len() > limits.max_uri) {
         return Err(Reason::UriTooLong);
@@ -145,42 +191,51 @@ fn pass_on_interim(progress: &RequestProgress, respond: &mut SendResponse<Bytes>
     }
 }
 
-async fn respond_with(
-    mut respond: SendResponse<Bytes>,
+/// A response whose head was sent, and what is to follow it.
+struct Begun {
+    stream: SendStream<Bytes>,
+    body: ResponseBody,
+    tunnel: Option<Tunnel>,
+}
+
+/// Sends the head of a response. None when that was all.
+fn begin(
+    respond: &mut SendResponse<Bytes>,
     response: Response<ResponseBody>,
     is_head: bool,
-    receive: Option<RecvStream>,
-    progress: &RequestProgress,
-) {
+) -> Option<Begun> {
     let (mut head, mut body) = response.into_parts();
     // HTTP/2 has no such field (RFC 9113, section 8.2.2); a connection ends by GOAWAY.
     head.headers.remove(CONNECTION);
     let tunnel = body.take_tunnel();
     // An answer of our own has a body for everybody but HEAD.
     let is_over = tunnel.is_none() && (is_head || body.is_end_stream());
-    let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), is_over) else {
-        return body.abandon();
+    let Ok(stream) = respond.send_response(Response::from_parts(head, ()), is_over) else {
+        body.abandon();
+        return None;
     };
-    if let (Some(tunnel), Some(receive)) = (tunnel, receive) {
-        return Box::pin(tunnel.run(StreamIo::new(stream, receive))).await;
-    }
-    if is_over {
-        return;
-    }
-    let mut body = pin!(body);
+    (!is_over).then_some(Begun {
+        stream,
+        body,
+        tunnel,
+    })
+}
+
+/// Sends its body.
+async fn send(begun: &mut Begun, progress: &RequestProgress) {
     let sending = send_body(
-        &mut stream,
-        body.as_mut(),
+        &mut begun.stream,
+        Pin::new(&mut begun.body),
         Code::INTERNAL_ERROR,
         Some(progress),
     );
     match sending.await {
         Sent::Whole => {}
-        Sent::Reset => body.abandon(),
+        Sent::Reset => begun.body.abandon(),
         Sent::Broken(code) => {
             // All of it may have come, and not all of it have gone.
-            body.abandon();
-            stream.send_reset(code);
+            begun.body.abandon();
+            begun.stream.send_reset(code);
         }
     }
 }
