@@ -90,8 +90,9 @@ pub(crate) struct TlsFacts {
 
 impl TlsFacts {
     /// Whether the host is a name of another of our certificates than the one shown (RFC 9110, section 15.5.20).
-    pub(crate) fn is_misdirected(&self, host: Option<&str>) -> bool {
-        let sni = self.sni.as_deref();
-        host.is_some_and(|host| self.generation.is_misdirected(sni, host))
+    pub(crate) fn is_misdirected<'a>(&self, host: impl FnOnce() -> Option<&'a str>) -> bool {
+        // With one certificate there is no other, and no need to look.
+        let host = self.generation.has_several().then(host).flatten();
+        host.is_some_and(|host| self.generation.is_misdirected(self.sni.as_deref(), host))
     }
 }

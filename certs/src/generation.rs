@@ -99,7 +99,12 @@ impl Generation {
     /// Whether `host` is a name of one of the certificates, but of none that a client who asked for `sni` is shown: 421
     /// (RFC 9110, section 15.5.20). What no certificate names is nobody else's.
     pub fn is_misdirected(&self, sni: Option<&str>, host: &str) -> bool {
-        self.certificates.len() > 1 && self.resolver.is_misdirected(sni, host)
+        self.resolver.is_misdirected(sni, host)
+    }
+
+    /// Whether there is more than one certificate to be shown.
+    pub fn has_several(&self) -> bool {
+        self.certificates.len() > 1
     }
 }
 

@@ -14,15 +14,23 @@ pub(super) fn length(headers: &HeaderMap) -> Option<u64> {
 /// Whether a response has one length, or one coding, or neither. One with both would be read as chunked, and a client might
 /// read it by its length.
 pub(super) fn is_framed_once(headers: &HeaderMap) -> bool {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let is_framed_once = match (codings.next(), lengths.next()) {
+    let (mut coding, mut length) = (None, None);
+    for (name, value) in headers {
+        let seen = match *name {
+            TRANSFER_ENCODING => coding.replace(value),
+            CONTENT_LENGTH => length.replace(value),
+            _ => continue,
+        };
+        if seen.is_some() {
+            return false;
+        }
+    }
+    match (coding, length) {
         (None, None) => true,
         (None, Some(length)) => {
             !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit)
         }
         (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
         (Some(_), Some(_)) => false,
-    };
-    is_framed_once && codings.next().is_none() && lengths.next().is_none()
+    }
 }

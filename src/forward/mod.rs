@@ -159,12 +159,9 @@ fn prepare(
         worker.site.meter.disguised(said.disguised);
     }
     exchange.is_for(said.is_believed, said.client, said.request_id);
-    let host = request.headers().get(HOST).and_then(headers::name);
-    if conn
-        .tls
-        .as_ref()
-        .is_some_and(|tls| tls.is_misdirected(host))
-    {
+    let host = || request.headers().get(HOST).and_then(headers::name);
+    let tls = conn.tls.as_ref();
+    if tls.is_some_and(|tls| tls.is_misdirected(host)) {
         return Err(Reason::Misdirected);
     }
     exchange.asks(request.headers_mut());

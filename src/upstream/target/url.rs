@@ -108,8 +108,10 @@ impl TargetUrl {
 
     /// The Host for a request that came without one.
     pub(crate) fn authority(&self) -> &str {
-        let authority = self.text.split_once("://");
-        authority.map_or("localhost", |(_, authority)| authority)
+        let after = |scheme| self.text.strip_prefix(scheme);
+        after("http://")
+            .or_else(|| after("h2c://"))
+            .unwrap_or("localhost")
     }
 }
 
