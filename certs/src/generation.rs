@@ -102,7 +102,7 @@ impl Generation {
         self.resolver.is_misdirected(sni, host)
     }
 
-    /// Whether there is more than one certificate to be shown.
+    /// Whether more than one certificate is configured: else none is another's.
     pub fn has_several(&self) -> bool {
         self.certificates.len() > 1
     }

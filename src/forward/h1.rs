@@ -33,11 +33,11 @@ pub(super) async fn ask(
         Wish::Safe
     };
     let first = lease(errand, wish).await?;
-    let is_reused = first.reused;
+    let again = again.filter(|_| first.reused);
     let body = request.body_mut().take();
     let mut asking = begin(&request, body, first, errand);
     let mut heard = hear(&mut asking, errand).await?;
-    if let (true, Some(body), Err(Failure::Ended)) = (is_reused, again, &heard) {
+    if let (Some(body), Err(Failure::Ended)) = (again, &heard) {
         // Its place may be the one that the next needs.
         drop(asking);
         (asking, heard) = Box::pin(once_more(&mut request, body, errand)).await?;

@@ -1,5 +1,7 @@
 //! The one authority of a request.
 
+use std::net::Ipv6Addr;
+
 use http::header::HOST;
 use http::uri::Authority;
 use http::{HeaderValue, Request, Version};
@@ -46,33 +48,24 @@ pub(crate) fn checked(host: HeaderValue) -> Result<HeaderValue, Reason> {
 
 /// A name or an address, perhaps with a port (RFC 3986, section 3.2), and nothing that a gateway might read as two of them.
 fn is_host(host: &[u8]) -> bool {
-    let is_named_by = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._".contains(byte);
-    let (name, port) = match host.strip_prefix(b"[") {
-        Some(address) => {
-            let end = memchr::memchr(b']', address).unwrap_or(address.len());
-            let (address, rest) = address.split_at(end);
-            let is_address = address
-                .iter()
-                .all(|byte| is_named_by(byte) || *byte == b':');
-            if !is_address {
-                return false;
-            }
-            let Some(rest) = rest.strip_prefix(b"]") else {
-                return false;
-            };
-            (address, rest)
-        }
+    let Ok(host) = str::from_utf8(host) else {
+        return false;
+    };
+    let bracketed = host.strip_prefix('[').and_then(|it| it.split_once(']'));
+    let (is_name, port) = match bracketed {
+        Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
         None => {
-            let end = host.iter().position(|byte| !is_named_by(byte));
-            host.split_at(end.unwrap_or(host.len()))
+            let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            let end = host.bytes().position(|byte| !is_of_name(byte));
+            let (name, port) = host.split_at(end.unwrap_or(host.len()));
+            (!name.is_empty(), port)
         }
     };
-    !name.is_empty() && (port.is_empty() || port.strip_prefix(b":").is_some_and(is_port))
+    is_name && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
 }
 
-fn is_port(digits: &[u8]) -> bool {
-    let number = str::from_utf8(digits).map(str::parse::<u16>);
-    digits.iter().all(u8::is_ascii_digit) && matches!(number, Ok(Ok(_)))
+fn is_port(digits: &str) -> bool {
+    digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok()
 }
 
 /// The name or the address in a well-formed authority: without port, and without brackets.
@@ -110,9 +103,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_a_host_is_one_to_the_http_crate_too(host in r"(\[[a:.]{0,4}\]?|[a1._@%, -]{0,5})[:+]{0,2}[06\[\]a]{0,6}") {
+        fn what_is_a_host_is_one_to_the_http_crate_too(host in r"(\[[a1:.]{0,12}\]?|\[::[a1:.]{0,6}\]|[a1._@%, -]{0,5})[:+]{0,2}[06\[\]a]{0,6}") {
             let (is_ours, is_theirs) = (is_host(host.as_bytes()), is_host_of_http(&host));
-            // It takes brackets wherever they stand, and with nothing in them.
+            // It takes brackets wherever they stand, and whatever stands in them.
             prop_assert!(is_ours == is_theirs || !is_ours && host.contains(['[', ']']), "{host}");
             if is_ours {
                 let authority = Authority::try_from(&*host).unwrap();

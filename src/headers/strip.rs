@@ -24,7 +24,7 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = options(headers)
-            .filter(|option| !is_word(option))
+            .filter(|option| !is_usual(option))
             .filter_map(|name| HeaderName::from_bytes(name).ok())
             .filter(|name| !matches!(*name, HOST | CONTENT_LENGTH | TRANSFER_ENCODING))
             .collect();
@@ -48,11 +48,9 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     });
 }
 
-/// What most connections say, and what is no field's name (RFC 9110, section 7.6.1), or goes anyway.
-fn is_word(option: &[u8]) -> bool {
-    [&b"close"[..], b"keep-alive", b"upgrade"]
-        .iter()
-        .any(|word| option.eq_ignore_ascii_case(word))
+/// What most connections say that have something to say; fields of these names go in any case.
+fn is_usual(option: &[u8]) -> bool {
+    option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"upgrade")
 }
 
 /// Removes every field by which a client could speak in our name, in every spelling that somebody folds together; other

@@ -101,10 +101,15 @@ where
             Box::pin(tunnel.run(StreamIo::new(stream, receive))).await;
         }
         (begun, received) => {
+            // What comes for a tunnel that was refused is not to take room.
+            let body = match received {
+                Received::Body(body) => Some(body),
+                Received::Nothing | Received::Tunnel(_) => None,
+            };
             if let Some(mut begun) = begun {
                 send(&mut begun, &progress).await;
             }
-            if let Received::Body(body) = received {
+            if let Some(body) = body {
                 let limit = worker.config.limits.response_timeout;
                 Box::pin(linger_stream(&body, &progress, limit)).await;
             }
@@ -198,7 +203,7 @@ struct Begun {
     tunnel: Option<Tunnel>,
 }
 
-/// Sends the head of a response. None when that was all.
+/// Sends the head of a response. None when that was all, or when nobody wants it.
 fn begin(
     respond: &mut SendResponse<Bytes>,
     response: Response<ResponseBody>,
@@ -221,7 +226,7 @@ fn begin(
     })
 }
 
-/// Sends its body.
+/// Sends the body of a response.
 async fn send(begun: &mut Begun, progress: &RequestProgress) {
     let sending = send_body(
         &mut begun.stream,

@@ -228,7 +228,6 @@ fn number(out: &mut Vec<u8>, mut value: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::records::format::LONGEST;
 
     #[test]
     fn no_text_can_break_a_line() {

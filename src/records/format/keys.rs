@@ -4,7 +4,7 @@ use tracing::Metadata;
 use tracing::callsite::Identifier;
 
 /// What stands in front of each value: `,"name":`, by the field's index.
-pub(crate) type Names = [Box<[u8]>];
+pub(super) type Names = [Box<[u8]>];
 
 /// Those of the few kinds of events that records are.
 #[derive(Debug, Default)]
