@@ -14,6 +14,8 @@ pub struct Message {
     /// Where its head is, with the empty line.
     pub head: Range<usize>,
     pub framing: BodyFraming,
+    /// Its body, out of its frame; where that is malformed or does not end, as far as there is one.
+    pub data: Vec<u8>,
     /// Where it ends; None where the body is malformed or does not end.
     pub end: Option<usize>,
     /// Whether the framer has to let it through, too; see [`is_demanded`].
@@ -30,14 +32,16 @@ pub fn parse(input: &[u8]) -> Vec<Message> {
             return messages;
         };
         let body = start + head.length;
+        let mut data = Vec::new();
         let length = match head.framing {
-            BodyFraming::Length(length) => length_of_known(&input[body..], length),
-            BodyFraming::Chunked => length_of_chunked(&input[body..]),
+            BodyFraming::Length(length) => known(&input[body..], length, &mut data),
+            BodyFraming::Chunked => chunked(&input[body..], &mut data),
         };
         let end = length.map(|length| body + length);
         messages.push(Message {
             head: start..body,
             framing: head.framing,
+            data,
             end,
             is_demanded: head.is_demanded,
         });
@@ -183,15 +187,17 @@ fn is_origin_form(target: &[u8]) -> bool {
     target.starts_with(b"/")
 }
 
-fn length_of_known(input: &[u8], length: u64) -> Option<usize> {
+/// The length of a body that says it.
+fn known(input: &[u8], length: u64, data: &mut Vec<u8>) -> Option<usize> {
     let length = usize::try_from(length).ok()?;
+    data.extend_from_slice(&input[..length.min(input.len())]);
     (length <= input.len()).then_some(length)
 }
 
-/// chunked-body = *chunk last-chunk trailer-section CRLF
+/// The length of a chunked-body = *chunk last-chunk trailer-section CRLF
 ///
 /// What an extension says is not looked at, only that it is text; a trailer is a field, and what it says is text.
-fn length_of_chunked(input: &[u8]) -> Option<usize> {
+fn chunked(input: &[u8], data: &mut Vec<u8>) -> Option<usize> {
     let mut rest = input;
     let (mut overhead, mut trailers) = (0, 0);
     loop {
@@ -209,6 +215,7 @@ fn length_of_chunked(input: &[u8]) -> Option<usize> {
         if size == 0 {
             break;
         }
+        data.extend_from_slice(&rest[..size.min(rest.len())]);
         rest = rest.get(size..)?.strip_prefix(b"\r\n")?;
     }
     loop {
