@@ -124,7 +124,7 @@ impl fmt::Display for Bound {
 const OF_ITS_OWN: u64 = 32 << 20;
 /// An idle connection takes about 6 KiB, one in its handshake about 30 KiB.
 const A_CONNECTION: u64 = 32 << 10;
-/// A response whose client does not read takes from 34 KiB (HTTP/2 with a shut window) to about 170 KiB (HTTP/1); a few that are
+/// A response whose client does not read takes from 34 KiB (HTTP/2 with a shut window) to about 140 KiB (HTTP/1); a few that are
 /// read in large pieces take half a MiB (`upstream/dialer.rs`).
 const A_REQUEST: u64 = 256 << 10;
 const FEWEST_CONNECTIONS: usize = 64;
