@@ -3,7 +3,6 @@
 use std::net::Ipv6Addr;
 
 use http::header::HOST;
-use http::uri::Authority;
 use http::{HeaderValue, Request, Version};
 
 use crate::failure::Reason;
@@ -39,51 +38,53 @@ pub(crate) fn authority<B>(request: &Request<B>) -> Result<Option<HeaderValue>, 
 
 /// A well-formed Host: no user, a port that is one.
 pub(crate) fn checked(host: HeaderValue) -> Result<HeaderValue, Reason> {
-    if is_host(host.as_bytes()) {
-        Ok(host)
-    } else {
-        Err(Reason::BadHost)
+    match split(&host) {
+        Some(_) => Ok(host),
+        None => Err(Reason::BadHost),
     }
 }
 
-/// A name or an address, perhaps with a port (RFC 3986, section 3.2), and nothing that a gateway might read as two of them.
-fn is_host(host: &[u8]) -> bool {
-    let Ok(host) = str::from_utf8(host) else {
-        return false;
-    };
-    let bracketed = host.strip_prefix('[').and_then(|it| it.split_once(']'));
-    let (is_name, port) = match bracketed {
-        Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
+/// A name or an address without its brackets, and the port if there is one (RFC 3986, section 3.2). None for what a gateway might
+/// read as two of them.
+fn split(authority: &HeaderValue) -> Option<(&str, Option<u16>)> {
+    let authority = str::from_utf8(authority.as_bytes()).ok()?;
+    let bracketed = authority
+        .strip_prefix('[')
+        .and_then(|it| it.split_once(']'));
+    let (name, rest) = match bracketed {
+        Some((address, rest)) => {
+            address.parse::<Ipv6Addr>().ok()?;
+            (address, rest)
+        }
         None => {
             let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-            let end = host.bytes().position(|byte| !is_of_name(byte));
-            let (name, port) = host.split_at(end.unwrap_or(host.len()));
-            (!name.is_empty(), port)
+            let end = authority.bytes().position(|byte| !is_of_name(byte));
+            authority.split_at(end.unwrap_or(authority.len()))
         }
     };
-    is_name && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+    let port = match rest.strip_prefix(':') {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(digits.parse().ok()?)
+        }
+        None if rest.is_empty() => None,
+        _ => return None,
+    };
+    (!name.is_empty()).then_some((name, port))
 }
 
-fn is_port(digits: &str) -> bool {
-    digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok()
-}
-
-/// The name or the address in a well-formed authority: without port, and without brackets.
+/// The name or the address in an authority: without port, and without brackets.
 pub(crate) fn name(authority: &HeaderValue) -> Option<&str> {
-    let authority = authority.to_str().ok()?;
-    match authority.strip_prefix('[') {
-        Some(address) => address.split(']').next(),
-        None => authority.split(':').next(),
-    }
+    split(authority).map(|(name, _)| name)
 }
 
 /// The port an authority names.
 pub(super) fn port(authority: &HeaderValue) -> Option<u16> {
-    Authority::try_from(authority.as_bytes()).ok()?.port_u16()
+    split(authority)?.1
 }
 
 #[cfg(test)]
 mod tests {
+    use http::uri::Authority;
     use proptest::prelude::*;
 
     use super::*;
@@ -101,16 +102,22 @@ mod tests {
         !authority.host().is_empty() && host.bytes().all(is_plain) && is_port
     }
 
+    fn is_host(host: &str) -> bool {
+        let value = HeaderValue::from_bytes(host.as_bytes()).unwrap();
+        checked(value).is_ok()
+    }
+
     proptest! {
         #[test]
         fn what_is_a_host_is_one_to_the_http_crate_too(host in r"(\[[a1:.]{0,12}\]?|\[::[a1:.]{0,6}\]|[a1._@%, -]{0,5})[:+]{0,2}[06\[\]a]{0,6}") {
-            let (is_ours, is_theirs) = (is_host(host.as_bytes()), is_host_of_http(&host));
+            let value = HeaderValue::from_str(&host).unwrap();
+            let (is_ours, is_theirs) = (split(&value).is_some(), is_host_of_http(&host));
             // It takes brackets wherever they stand, and whatever stands in them.
             prop_assert!(is_ours == is_theirs || !is_ours && host.contains(['[', ']']), "{host}");
             if is_ours {
                 let authority = Authority::try_from(&*host).unwrap();
-                let value = HeaderValue::from_str(&host).unwrap();
                 prop_assert_eq!(name(&value), Some(authority.host().trim_matches(['[', ']'])));
+                prop_assert_eq!(port(&value), authority.port_u16());
             }
         }
     }
@@ -125,7 +132,7 @@ mod tests {
             "[::ffff:10.0.0.1]:65535",
             "a:00080",
         ] {
-            assert!(is_host(host.as_bytes()), "{host}");
+            assert!(is_host(host), "{host}");
         }
         for host in [
             "",
@@ -149,7 +156,7 @@ mod tests {
             "a,b",
             "\u{e9}",
         ] {
-            assert!(!is_host(host.as_bytes()), "{host}");
+            assert!(!is_host(host), "{host}");
         }
     }
 }
