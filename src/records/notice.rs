@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::format::{Format, quote};
 use super::id::new_id;
 use super::log::Counts;
+use super::moment::moment;
 
 /// A record of kind `notice`, as JSON.
 #[derive(Debug)]
@@ -16,12 +17,10 @@ impl Notice {
     /// So many lines are missing.
     pub(crate) fn dropped(service: &str, lost: Counts) -> Self {
         let time = SystemTime::now();
-        let mut json = format!(
-            r#"{{"kind":"notice","id":"{}","time":"{}","service":"#,
-            new_id(time),
-            humantime::format_rfc3339_micros(time)
-        )
-        .into_bytes();
+        let mut json =
+            format!(r#"{{"kind":"notice","id":"{}","time":""#, new_id(time)).into_bytes();
+        json.extend_from_slice(&moment(time));
+        json.extend_from_slice(br#"","service":"#);
         quote(&mut json, service);
         let counts = format!(
             r#","reason":"log_dropped","dropped":{},"dropped_success":{},"dropped_error":{},"dropped_audit":{}}}"#,
