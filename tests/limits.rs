@@ -12,22 +12,14 @@ use crate::support::{
 
 /// Never answers a POST, says `head` to anything else, and tells how each connection ended: with what came behind the head.
 async fn sink(head: &'static str) -> (App, UnboundedReceiver<Vec<u8>>) {
-    let (ends, ended) = unbounded_channel();
-    let app = App::scripted(move |mut talk| {
-        let ends = ends.clone();
-        async move {
-            let asked = talk.head().await?.unwrap_or_default();
-            if !asked.starts_with("POST") {
-                talk.say(head.as_bytes()).await?;
-            }
-            let mut rest = Vec::new();
-            let _ = talk.stream.read_to_end(&mut rest).await;
-            let _ = ends.send(rest);
-            Ok(())
+    App::hearing_out(move |mut talk| async move {
+        let asked = talk.head().await?.unwrap_or_default();
+        if !asked.starts_with("POST") {
+            talk.say(head.as_bytes()).await?;
         }
+        Ok(talk)
     })
-    .await;
-    (app, ended)
+    .await
 }
 
 async fn ending(ended: &mut UnboundedReceiver<Vec<u8>>) -> Vec<u8> {

@@ -76,29 +76,34 @@ impl App {
 
     /// Reads, never answers, and tells of each connection what came behind the head until its end.
     pub(crate) async fn listening() -> (Self, UnboundedReceiver<Vec<u8>>) {
-        let (ends, ended) = unbounded_channel();
-        let app = Self::scripted(move |mut talk| {
-            let ends = ends.clone();
-            async move {
-                talk.head().await?;
-                let mut rest = Vec::new();
-                let _ = talk.stream.read_to_end(&mut rest).await;
-                let _ = ends.send(rest);
-                Ok(())
-            }
+        Self::hearing_out(|mut talk| async move {
+            talk.head().await?;
+            Ok(talk)
         })
-        .await;
-        (app, ended)
+        .await
     }
 
     /// Answers before it has read the body, reads on for as long as it takes, and tells what came of it.
     pub(crate) async fn answering_early() -> (Self, UnboundedReceiver<Vec<u8>>) {
+        Self::hearing_out(|mut talk| async move {
+            talk.head().await?;
+            talk.answer("200 OK", b"early").await?;
+            Ok(talk)
+        })
+        .await
+    }
+
+    /// Begins as it is told, and tells of each connection what still came until its end.
+    pub(crate) async fn hearing_out<F, R>(begin: F) -> (Self, UnboundedReceiver<Vec<u8>>)
+    where
+        F: Fn(Talk) -> R + Clone + Send + Sync + 'static,
+        R: Future<Output = std::io::Result<Talk>> + Send + 'static,
+    {
         let (ends, ended) = unbounded_channel();
-        let app = Self::scripted(move |mut talk| {
-            let ends = ends.clone();
+        let app = Self::scripted(move |talk| {
+            let (ends, begin) = (ends.clone(), begin.clone());
             async move {
-                talk.head().await?;
-                talk.answer("200 OK", b"early").await?;
+                let mut talk = begin(talk).await?;
                 let mut rest = Vec::new();
                 let _ = talk.stream.read_to_end(&mut rest).await;
                 let _ = ends.send(rest);
