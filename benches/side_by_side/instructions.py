@@ -21,6 +21,7 @@ from pathlib import Path
 import peers
 import run as command
 from stage import Failed, Stage
+from workloads import h2load
 
 STREAMS = {"h1": 1, "h2": 16}
 CONNECTIONS = 16
@@ -55,10 +56,9 @@ def under_valgrind(binary, job):
 
 def ask(port, workload, number):
     protocol = ["--h1"] if workload == "h1" else ["-m", str(STREAMS[workload])]
-    words = ["h2load", "-n", str(number), "-c", str(CONNECTIONS), "-t1", *protocol, f"https://localhost:{port}/k"]
-    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, timeout=300)
-    if f"status codes: {number} 2xx" not in done.stdout:
-        raise Failed(f"h2load: {done.stdout[-300:]}")
+    done = h2load(["-n", number, "-c", CONNECTIONS, "-t1", *protocol, f"https://localhost:{port}/k"], 300)
+    if done["requests"] != number:
+        raise Failed(f"of {number} requests {done['requests']} were answered")
 
 
 def counted(proxy, work):
